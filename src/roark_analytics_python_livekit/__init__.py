@@ -1,0 +1,7 @@
+"""Observe LiveKit Agents calls in Roark: one line in the entrypoint, the agent never notices."""
+
+from ._version import __version__
+from .client import RoarkClient
+from .session import observe_session
+
+__all__ = ["RoarkClient", "__version__", "observe_session"]

@@ -1,0 +1,135 @@
+"""What the taps hand over: frames as they passed, and what the sink said of playing them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Samples = npt.NDArray[np.int16]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A stretch of audio, as livekit handed it over.
+
+    Attributes:
+        at: When it arrived (user) or when the sink had taken it (agent), in monotonic seconds.
+        pcm: s16le, interleaved where there are several channels.
+        rate: Samples a second.
+        channels: 1 or more.
+    """
+
+    at: float
+    pcm: bytes
+    rate: int
+    channels: int = 1
+
+    def mono(self) -> Samples:
+        """The frame as one channel, the mean of all where there are several."""
+        samples = np.frombuffer(self.pcm, dtype="<i2")
+        if self.channels == 1:
+            return samples
+        whole = samples[: len(samples) - len(samples) % self.channels]
+        mixed: Samples = whole.reshape(-1, self.channels).mean(axis=1).astype(np.int16)
+        return mixed
+
+
+class UserFrame(Frame):
+    """A frame of the caller's audio."""
+
+
+class AgentFrame(Frame):
+    """A frame of the agent's audio, taken by the sink."""
+
+
+@dataclass(frozen=True)
+class SinkTraits:
+    """What may be believed of a sink's reports.
+
+    Attributes:
+        reports_start: It says when playback began; until then nothing has been played.
+        reports_progress: It says exactly what was played, once it is played.
+        plays_elsewhere: Frames are handed on at once and played by somebody else (an avatar):
+            only the end of a segment tells when it was played.
+        drops_on_pause: Seconds of audio that a pause throws away instead of playing them later.
+    """
+
+    reports_start: bool = False
+    reports_progress: bool = False
+    plays_elsewhere: bool = False
+    drops_on_pause: float = 0.0
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Taps were put where audio passes; said again when an input or output appears later.
+
+    Attributes:
+        at: When, in monotonic seconds.
+        hears_user: There is an input that the caller's audio can come from.
+        sink: What the agent's sink reports, or None where there is no output.
+        rate: The sink's sample rate, or None where it takes any.
+    """
+
+    at: float
+    hears_user: bool
+    sink: SinkTraits | None
+    rate: int | None
+
+
+@dataclass(frozen=True)
+class Started:
+    """The sink began to play the segment (again, after a pause, on some versions)."""
+
+    at: float
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """The sink played `duration` seconds of the segment from `offset` on, beginning at `at`."""
+
+    at: float
+    offset: float
+    duration: float
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The segment is over; `position` seconds of it were played."""
+
+    at: float
+    position: float
+    interrupted: bool
+
+
+@dataclass(frozen=True)
+class Flushed:
+    """No more frames belong to this segment."""
+
+    at: float
+
+
+@dataclass(frozen=True)
+class Cleared:
+    """The sink was told to stop at once."""
+
+    at: float
+
+
+@dataclass(frozen=True)
+class Paused:
+    """The sink was told to hold its audio."""
+
+    at: float
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """The sink was told to go on."""
+
+    at: float
+
+
+Report = Started | Progressed | Finished | Flushed | Cleared | Paused | Resumed

@@ -1,0 +1,127 @@
+"""Arguments and environment become one frozen, validated settings object."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Literal, cast, get_args
+from urllib.parse import urlsplit
+
+DEFAULT_BASE_URL = "https://api.roark.ai"
+DEFAULT_SHUTDOWN_TIMEOUT = 6.0  # seconds; livekit kills a job 10 s after asking it to stop
+
+RecordingMode = Literal["chunks", "wav", "off"]
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the text says which and why, never a key's content."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one observed call runs with."""
+
+    api_key: str = field(repr=False)
+    base_url: str
+    agent_id: str
+    agent_name: str | None
+    agent_prompt: str | None
+    is_test: bool
+    recording: RecordingMode
+    shutdown_timeout: float
+
+
+def observability_enabled(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether the kill switch `ROARK_OBSERVABILITY_ENABLED` lets anything be observed."""
+    value = environ.get("ROARK_OBSERVABILITY_ENABLED", "").strip().lower()
+    return value not in {"false", "0", "no", "off"}
+
+
+def resolve_settings(
+    *,
+    api_key: str | None,
+    base_url: str | None,
+    agent_id: str,
+    agent_name: str | None,
+    agent_prompt: str | None,
+    is_test: bool,
+    capture_audio: bool,
+    recording: str,
+    shutdown_timeout: float,
+    environ: Mapping[str, str] = os.environ,
+) -> Settings:
+    """Validates the arguments of `observe_session`, with the environment behind them.
+
+    Raises:
+        SettingsError: With a message that is fit for a log.
+    """
+    return Settings(
+        api_key=clean_api_key(api_key if api_key is not None else environ.get("ROARK_API_KEY")),
+        base_url=clean_base_url(base_url or environ.get("ROARK_BASE_URL") or DEFAULT_BASE_URL),
+        agent_id=_non_empty("agent_id", agent_id),
+        agent_name=agent_name,
+        agent_prompt=agent_prompt,
+        is_test=bool(is_test),
+        recording=_recording_mode(recording) if capture_audio else "off",
+        shutdown_timeout=_positive("shutdown_timeout", shutdown_timeout),
+    )
+
+
+def clean_api_key(key: object) -> str:
+    """A key fit for a header: surrounding white space stripped, anything unprintable refused."""
+    if not isinstance(key, str) or not key.strip():
+        raise SettingsError("no API key: pass api_key or set ROARK_API_KEY")
+    key = key.strip()
+    if not all("!" <= character <= "~" for character in key):
+        raise SettingsError("the API key has characters that no key has (spaces, control, accents)")
+    return key
+
+
+def clean_base_url(url: object) -> str:
+    """The service's origin without a trailing slash; plain http only on loopback."""
+    if not isinstance(url, str):
+        raise SettingsError("the base URL is not a string")
+    try:
+        parts = urlsplit(url.strip())
+        host, _port = parts.hostname, parts.port
+    except ValueError:
+        raise SettingsError("the base URL cannot be parsed") from None
+    if parts.scheme not in {"https", "http"} or not host:
+        raise SettingsError("the base URL must start with https:// and name a host")
+    if parts.username is not None or parts.password is not None:
+        raise SettingsError("the base URL must not hold credentials")
+    if parts.query or parts.fragment:
+        raise SettingsError("the base URL must not have a query or a fragment")
+    if parts.scheme == "http" and not is_loopback(host):
+        raise SettingsError("the base URL must use https (plain http only on loopback)")
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address cannot leave this machine."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _non_empty(name: str, value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise SettingsError(f"{name} must be a non-empty string")
+    return value
+
+
+def _recording_mode(value: object) -> RecordingMode:
+    if value not in get_args(RecordingMode):
+        raise SettingsError('recording must be "chunks", "wav" or "off"')
+    return cast(RecordingMode, value)
+
+
+def _positive(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 3600:
+        raise SettingsError(f"{name} must be a number of seconds above 0")
+    return float(value)

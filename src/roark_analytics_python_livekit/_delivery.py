@@ -1,0 +1,288 @@
+"""The one place that joins store, retry and client: order, concurrency, deadlines, counters."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import random
+import time
+import uuid
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ._guard import logger
+from ._retry import Outcome, RetryPolicy
+from ._store import Chunk, RecordingStore
+from .client import RequestError, RoarkClient
+
+IN_FLIGHT = 3  # chunks uploaded at the same time
+TRIES_IN_A_ROW = 4  # of one chunk, before the others get their turn
+MAX_FRESH_URLS = 4  # presigned URLs for one chunk that may turn out to be expired
+
+# Of the shutdown budget, what may be spent until call-started and the chunks are given up; the
+# rest belongs to call-ended, which matters most.
+STARTED_SHARE, CHUNKS_SHARE = 0.3, 0.7
+
+_KEYS = uuid.UUID("5f0c6f2c-6a0e-5d0b-9a64-0d5c3a9b7e11")
+
+
+@dataclass
+class DeliveryStats:
+    """Counts of one call's delivery.
+
+    Attributes:
+        attempts: Requests made, uploads included.
+        retries: How many of them were repetitions.
+        events: call-started and call-ended, as far as they were accepted.
+        chunks: Pieces of the recording that were accepted.
+        bytes: Their length.
+        dropped: What was given up, by reason.
+    """
+
+    attempts: int = 0
+    retries: int = 0
+    events: int = 0
+    chunks: int = 0
+    bytes: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+
+
+class Delivery:
+    """Sends one call: call-started, then chunks in order (a few in flight), then call-ended.
+
+    While the call runs, what can succeed is tried again for as long as it takes. `close` starts
+    the budget; when it is over everything stops, delivered or not.
+
+    Args:
+        client: Makes the requests.
+        call_id: The call's `livekitCallId`.
+        store: Where the chunks wait.
+        policy: Delays between tries.
+        clock: Monotonic seconds.
+        jitter: Random numbers from [0, 1).
+    """
+
+    def __init__(
+        self,
+        client: RoarkClient,
+        call_id: str,
+        store: RecordingStore,
+        *,
+        policy: RetryPolicy | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.stats = DeliveryStats()
+        self.lost: list[Chunk] = []
+        self.undelivered: list[str] = []  # what was not delivered, in words for the log
+        self._client = client
+        self._call_id = call_id
+        self._store = store
+        self._policy = policy or RetryPolicy()
+        self._clock = clock
+        self._jitter = jitter
+        self._chunk_ready = asyncio.Event()
+        self._closing = asyncio.Event()
+        self._sealed = asyncio.Event()
+        self._closed_at = 0.0
+        self._budget = 0.0
+        self._unauthorized = False
+        self._last_failure: str | None = None
+
+    @property
+    def last_failure(self) -> str | None:
+        """In a few words, why the latest request failed; None if none did."""
+        return self._last_failure
+
+    def chunk_ready(self) -> None:
+        """The store may have something to take."""
+        self._chunk_ready.set()
+
+    def close(self, budget: float) -> None:
+        """The call is over: `budget` seconds are left for everything that is not delivered."""
+        if not self._closing.is_set():
+            self._closed_at, self._budget = self._clock(), budget
+            self._closing.set()
+
+    def sealed(self) -> None:
+        """The recording is complete; the store will get nothing more."""
+        self._sealed.set()
+        self._chunk_ready.set()
+
+    async def run(
+        self, started: Mapping[str, Any], make_ended: Callable[[], Awaitable[Mapping[str, Any]]]
+    ) -> None:
+        """Delivers the call; returns when all is delivered or given up.
+
+        Args:
+            started: The call-started event.
+            make_ended: Gives the call-ended event, once the chunks are settled.
+        """
+        await self._phase(self._send_event(started), STARTED_SHARE)
+        await self._phase(self._send_chunks(), CHUNKS_SHARE)
+        self._give_up_waiting_chunks()
+        await self._closing.wait()
+        ended = await make_ended()
+        await self._phase(self._send_event(ended), 1.0)
+
+    # Deadlines
+
+    async def _phase(self, work: Coroutine[Any, Any, None], share: float) -> None:
+        """Runs a part of the delivery until it is done or its share of the budget is spent."""
+        task = asyncio.ensure_future(work)
+        closing = asyncio.ensure_future(self._closing.wait())
+        try:
+            await asyncio.wait({task, closing}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                await asyncio.wait({task}, timeout=self._time_left(share))
+        finally:
+            for pending in (task, closing):
+                pending.cancel()
+            await asyncio.gather(task, closing, return_exceptions=True)
+        if not task.cancelled() and task.exception() is not None:
+            raise task.exception() or AssertionError
+
+    def _time_left(self, share: float = 1.0) -> float:
+        """Seconds until the share of the budget is spent; without end while the call runs."""
+        if not self._closing.is_set():
+            return float("inf")
+        return max(0.0, self._closed_at + self._budget * share - self._clock())
+
+    async def _pause(self, seconds: float) -> None:
+        """Waits between tries; the end of the call cuts it short, once."""
+        if self._closing.is_set():
+            await asyncio.sleep(seconds)
+            return
+        with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), seconds)
+
+    # Events
+
+    async def _send_event(self, event: Mapping[str, Any]) -> None:
+        name = str(event["event"])
+        key = idempotency_key(self._call_id, name, event)
+        self.undelivered.append(name)
+
+        async def post() -> None:
+            await self._client.post_event(event, idempotency_key=key)
+
+        if await self._try(post) == "ok":
+            self.stats.events += 1
+            self.undelivered.remove(name)
+
+    # Chunks
+
+    async def _send_chunks(self) -> None:
+        in_flight: set[asyncio.Task[None]] = set()
+        try:
+            while not self._unauthorized:
+                self._fill(in_flight)
+                if self._sealed.is_set() and not in_flight and not self._store.waiting:
+                    return
+                await self._next_change(in_flight)
+        finally:
+            for task in in_flight:
+                task.cancel()
+            await asyncio.gather(*in_flight, return_exceptions=True)
+
+    def _fill(self, in_flight: set[asyncio.Task[None]]) -> None:
+        for task in [task for task in in_flight if task.done()]:
+            in_flight.discard(task)
+            task.result()
+        while len(in_flight) < IN_FLIGHT and (chunk := self._store.take()) is not None:
+            in_flight.add(asyncio.ensure_future(self._send_chunk(chunk)))
+
+    async def _next_change(self, in_flight: set[asyncio.Task[None]]) -> None:
+        ready = asyncio.ensure_future(self._chunk_ready.wait())
+        try:
+            await asyncio.wait({ready, *in_flight}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ready.cancel()
+            self._chunk_ready.clear()
+
+    async def _send_chunk(self, chunk: Chunk) -> None:
+        settled = False
+        try:
+            result = await self._try(lambda: self._upload(chunk), tries=TRIES_IN_A_ROW)
+            settled = result != "later"
+            if result == "ok":
+                self.stats.chunks += 1
+                self.stats.bytes += chunk.size
+            elif settled:
+                self._lose(chunk, "refused")
+        finally:
+            if not settled:
+                self._store.put_back(chunk)
+
+    async def _upload(self, chunk: Chunk) -> None:
+        """One try: a fresh URL, then the bytes."""
+        for fresh in range(MAX_FRESH_URLS):
+            upload = await self._client.create_upload(
+                self._call_id, chunk.index, chunk.content_type
+            )
+            try:
+                await self._client.upload(upload, chunk.open(), size=chunk.size)
+                return
+            except RequestError as error:
+                if error.outcome is not Outcome.EXPIRED or fresh + 1 == MAX_FRESH_URLS:
+                    raise
+                self.stats.attempts += 1
+                self.stats.retries += 1
+
+    def _give_up_waiting_chunks(self) -> None:
+        while (chunk := self._store.take()) is not None:
+            self._lose(chunk, "time" if not self._unauthorized else "unauthorized")
+
+    def _lose(self, chunk: Chunk, reason: str) -> None:
+        self.lost.append(chunk)
+        self.stats.dropped[reason] += 1
+
+    # Tries
+
+    async def _try(
+        self, request: Callable[[], Awaitable[None]], *, tries: int | None = None
+    ) -> Literal["ok", "refused", "later"]:
+        """Makes a request until it succeeds, cannot succeed, or had its `tries`."""
+        attempt = 0
+        while not self._unauthorized:
+            self.stats.attempts += 1
+            self.stats.retries += attempt > 0
+            try:
+                await request()
+                return "ok"
+            except RequestError as error:
+                self._last_failure = error.reason
+                if error.outcome is Outcome.UNAUTHORIZED:
+                    self._stop_unauthorized(error)
+                if error.outcome is not Outcome.RETRY:
+                    return "refused"
+                delay = self._policy.delay(
+                    attempt,
+                    jitter=self._jitter(),
+                    time_left=self._time_left(),
+                    retry_after=error.retry_after,
+                )
+            attempt += 1
+            if delay is None:
+                return "later"
+            await self._pause(delay)
+            if tries is not None and attempt >= tries:
+                return "later"
+        return "refused"
+
+    def _stop_unauthorized(self, error: RequestError) -> None:
+        if not self._unauthorized:
+            self._unauthorized = True
+            logger.warning(
+                "roark: the API key was refused (%s); this call is not sent", error.reason
+            )
+
+
+def idempotency_key(call_id: str, name: str, body: Mapping[str, Any]) -> str:
+    """The same key for the same content, in this process and in any later one."""
+    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    return str(uuid.uuid5(_KEYS, f"{call_id}/{name}/{digest}"))

@@ -1,0 +1,80 @@
+"""Any Python value becomes plain JSON that every receiver accepts; pure, and raises nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Set
+from typing import Any
+
+MAX_TEXT = 65_536  # characters of one string; a tool that returns a whole page is cut, and says so
+MAX_DEPTH = 32
+MAX_ITEMS = 10_000  # nodes of one value
+
+
+def json_safe(value: object) -> Any:
+    """A copy of `value` made of dict, list, str, int, float, bool and None only.
+
+    NaN and infinities become their names, lone surrogates are replaced, bytes become a note of
+    their length, cycles and depths beyond 32 become "...", other objects their `str()`, and what
+    raises even there its type's name.
+    """
+    return _Copy().value(value, 0)
+
+
+def json_text(value: object) -> str:
+    """`value` as compact JSON text; a string is taken as the text that it is."""
+    if isinstance(value, str):
+        return clean_text(value)
+    return json.dumps(json_safe(value), ensure_ascii=False, separators=(",", ":"))
+
+
+def clean_text(text: str, limit: int = MAX_TEXT) -> str:
+    """`text` without lone surrogates, cut to `limit` characters with a note of what is missing."""
+    text = str(text)
+    if len(text) > limit:
+        text = f"{text[:limit]}... [{len(text) - limit} more characters]"
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+class _Copy:
+    def __init__(self) -> None:
+        self._parents: set[int] = set()
+        self._left = MAX_ITEMS
+
+    def value(self, value: object, depth: int) -> Any:
+        self._left -= 1
+        if self._left < 0 or depth > MAX_DEPTH or id(value) in self._parents:
+            return "..."
+        try:
+            return self._copy(value, depth)
+        except Exception:
+            return f"<{type(value).__name__}>"
+
+    def _copy(self, value: object, depth: int) -> Any:
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, int):
+            return int(value) if abs(value) < 2**63 else str(value)
+        if isinstance(value, float):
+            return float(value) if math.isfinite(value) else str(float(value))
+        if isinstance(value, str):
+            return clean_text(value)
+        if isinstance(value, (bytes, bytearray, memoryview)):
+            return f"<{len(value)} bytes>"
+        return self._container(value, depth)
+
+    def _container(self, value: object, depth: int) -> Any:
+        self._parents.add(id(value))
+        try:
+            if isinstance(value, Mapping):
+                return {
+                    clean_text(str(key)): self.value(item, depth + 1)
+                    for key, item in value.items()
+                    if self._left > 0
+                }
+            if isinstance(value, (list, tuple, Set)):
+                return [self.value(item, depth + 1) for item in value if self._left > 0]
+            return clean_text(str(value))
+        finally:
+            self._parents.discard(id(value))

@@ -1,0 +1,597 @@
+"""The only file that knows livekit-agents and its versions: probes, taps, events, closing.
+
+Everything is public API. What differs between versions is a named field of `Capabilities`, found
+by looking for it, never by comparing version strings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Protocol
+
+import numpy as np
+from livekit import rtc
+from livekit.agents import AgentSession
+from livekit.agents.voice import avatar, io
+
+from . import _events
+from ._audio_items import (
+    AgentFrame,
+    Cleared,
+    Finished,
+    Flushed,
+    Opened,
+    Paused,
+    Progressed,
+    Report,
+    Resumed,
+    Samples,
+    SinkTraits,
+    Started,
+    UserFrame,
+)
+from ._guard import Guard, logger
+from ._payloads import CallEnd
+from ._records import Record
+
+LOOK_EVERY = 0.1  # seconds between two looks at whether an input or output was replaced
+ROOM_QUEUE = 0.2  # seconds: RoomIO's audio source holds this much, and a pause throws it away
+
+
+class Outbox(Protocol):
+    """Where everything goes that is seen here; neither method waits or raises."""
+
+    def put(self, item: object) -> None: ...
+
+    def put_now(self, item: object) -> None: ...
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What this livekit-agents can do, each with the version it appeared in.
+
+    Attributes:
+        labelled_input: `AudioInput(label=, source=)` (1.2).
+        output_options: `AudioOutput(label=, capabilities=)`: pause and resume (1.2).
+        playback_started: Sinks say when they begin to play (1.3.11).
+        playback_progressed: Sinks say what they have played (1.7).
+        usage: `AgentSession.usage`; from there on `metrics_collected` of the session is
+            deprecated, and messages carry the end-of-utterance delays themselves (1.5).
+        tool_execution: `tool_execution_updated` tells when a tool really begins (1.6).
+    """
+
+    labelled_input: bool
+    output_options: bool
+    playback_started: bool
+    playback_progressed: bool
+    usage: bool
+    tool_execution: bool
+
+
+def probe() -> Capabilities:
+    """Looks at the livekit-agents that is installed."""
+    from livekit.agents.voice import events
+
+    return Capabilities(
+        labelled_input="label" in inspect.signature(io.AudioInput.__init__).parameters,
+        output_options="capabilities" in inspect.signature(io.AudioOutput.__init__).parameters,
+        playback_started=hasattr(io.AudioOutput, "on_playback_started"),
+        playback_progressed=hasattr(io.AudioOutput, "on_playback_progressed"),
+        usage=hasattr(AgentSession, "usage"),
+        tool_execution=hasattr(events, "ToolExecutionUpdatedEvent"),
+    )
+
+
+def livekit_agents_version() -> str | None:
+    """The installed version, for the record only."""
+    try:
+        return version("livekit-agents")
+    except PackageNotFoundError:
+        return None
+
+
+# What is known of the job
+
+
+def call_id(ctx: Any) -> str | None:
+    """The room's session id, else the job's id; only non-empty strings count (console mocks)."""
+    return (
+        _text(ctx, "job", "room", "sid")
+        or _without_waiting(_attribute(ctx, "room", "sid"))
+        or _text(ctx, "job", "id")
+    )
+
+
+def job_facts(ctx: Any) -> dict[str, str]:
+    """jobId, roomName, roomSid and participantIdentity, as far as they are known by now."""
+    facts = {
+        "jobId": _text(ctx, "job", "id"),
+        "roomName": _text(ctx, "job", "room", "name") or _text(ctx, "room", "name"),
+        "roomSid": _text(ctx, "job", "room", "sid"),
+        "participantIdentity": _first_participant(ctx),
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def _first_participant(ctx: Any) -> str | None:
+    participants = _attribute(ctx, "room", "remote_participants")
+    if not isinstance(participants, dict):
+        return None
+    for participant in participants.values():
+        if getattr(participant, "kind", None) != rtc.ParticipantKind.PARTICIPANT_KIND_AGENT:
+            return _text(participant, "identity")
+    return None
+
+
+def _attribute(value: Any, *path: str) -> Any:
+    for name in path:
+        try:
+            value = getattr(value, name, None)
+        except Exception:
+            return None
+    return value
+
+
+def _text(value: Any, *path: str) -> str | None:
+    found = _attribute(value, *path)
+    return found if isinstance(found, str) and found.strip() else None
+
+
+def _without_waiting(value: Any) -> str | None:
+    """The result of an awaitable that has it at hand; one that would wait is closed."""
+    if isinstance(value, str):
+        return value or None
+    if not inspect.iscoroutine(value):
+        return None
+    try:
+        value.send(None)
+    except StopIteration as done:
+        return done.value if isinstance(done.value, str) and done.value else None
+    except Exception:
+        return None
+    value.close()
+    return None
+
+
+# Audio
+
+
+class RtcResampler:
+    """livekit's own streaming resampler, on mono samples."""
+
+    def __init__(self, input_rate: int, output_rate: int) -> None:
+        self._rate = input_rate
+        self._resampler = rtc.AudioResampler(
+            input_rate, output_rate, num_channels=1, quality=rtc.AudioResamplerQuality.HIGH
+        )
+
+    def push(self, samples: Samples) -> Samples:
+        frame = rtc.AudioFrame(
+            data=samples.tobytes(),
+            sample_rate=self._rate,
+            num_channels=1,
+            samples_per_channel=len(samples),
+        )
+        return _joined(self._resampler.push(frame))
+
+    def flush(self) -> Samples:
+        return _joined(self._resampler.flush())
+
+
+def _joined(frames: list[rtc.AudioFrame]) -> Samples:
+    parts = [np.frombuffer(frame.data, dtype=np.int16) for frame in frames]
+    return np.concatenate(parts) if parts else np.zeros(0, np.int16)
+
+
+class InputTap(io.AudioInput):
+    """Passes the user's audio through and notes when each frame came by."""
+
+    def __init__(
+        self, source: io.AudioInput, outbox: Outbox, guard: Guard, can: Capabilities
+    ) -> None:
+        if can.labelled_input:
+            super().__init__(label="Roark", source=source)
+        else:
+            super().__init__()  # type: ignore[call-arg]  # livekit-agents before 1.2
+        self._tapped = source
+        self._frames: AsyncIterator[rtc.AudioFrame] = source.__aiter__()
+        self._outbox = outbox
+        self._guard = guard
+
+    @property
+    def tapped(self) -> io.AudioInput:
+        """The input that this tap stands before."""
+        return self._tapped
+
+    async def __anext__(self) -> rtc.AudioFrame:
+        frame = await self._frames.__anext__()
+        with self._guard("input tap"):
+            self._outbox.put(
+                UserFrame(
+                    time.monotonic(), bytes(frame.data), frame.sample_rate, frame.num_channels
+                )
+            )
+        return frame
+
+    def on_attached(self) -> None:
+        self._tapped.on_attached()
+
+    def on_detached(self) -> None:
+        self._tapped.on_detached()
+
+
+class OutputTap(io.AudioOutput):
+    """Passes the agent's audio through and notes what the sink took and what it played."""
+
+    def __init__(
+        self, sink: io.AudioOutput, outbox: Outbox, guard: Guard, can: Capabilities
+    ) -> None:
+        options: dict[str, Any] = {}
+        if can.output_options:
+            options["label"] = "Roark"
+            options["capabilities"] = io.AudioOutputCapabilities(pause=True)
+        super().__init__(next_in_chain=sink, sample_rate=sink.sample_rate, **options)
+        self._tapped = sink
+        self._next: io.AudioOutput = getattr(self, "next_in_chain", None) or sink
+        self._outbox = outbox
+        self._guard = guard
+
+    @property
+    def tapped(self) -> io.AudioOutput:
+        """The output that this tap stands before."""
+        return self._tapped
+
+    @property
+    def sample_rate(self) -> int | None:
+        return self._next.sample_rate
+
+    async def capture_frame(self, frame: rtc.AudioFrame) -> None:
+        # The sink first: counting a segment before the sink has taken its first frame would let
+        # an interruption wait for ever for a playback that never was (nobody has subscribed yet).
+        await self._next.capture_frame(frame)
+        await super().capture_frame(frame)
+        with self._guard("output tap"):
+            self._outbox.put(
+                AgentFrame(
+                    time.monotonic(), bytes(frame.data), frame.sample_rate, frame.num_channels
+                )
+            )
+
+    def flush(self) -> None:
+        self._note(Flushed(time.monotonic()))
+        super().flush()
+        self._next.flush()
+
+    def clear_buffer(self) -> None:
+        self._note(Cleared(time.monotonic()))
+        self._next.clear_buffer()
+
+    def pause(self) -> None:
+        self._note(Paused(time.monotonic()))
+        super().pause()
+
+    def resume(self) -> None:
+        self._note(Resumed(time.monotonic()))
+        super().resume()
+
+    def on_attached(self) -> None:
+        self._next.on_attached()
+
+    def on_detached(self) -> None:
+        self._next.on_detached()
+
+    def on_playback_started(self, *, created_at: float) -> None:
+        super().on_playback_started(created_at=created_at)
+        self._note(Started(monotonic(created_at)))
+
+    def on_playback_progressed(self, *, started_at: float, offset: float, duration: float) -> None:
+        super().on_playback_progressed(started_at=started_at, offset=offset, duration=duration)
+        self._note(Progressed(monotonic(started_at), offset, duration))
+
+    def on_playback_finished(
+        self,
+        *,
+        playback_position: float,
+        interrupted: bool,
+        synchronized_transcript: str | None = None,
+    ) -> None:
+        super().on_playback_finished(
+            playback_position=playback_position,
+            interrupted=interrupted,
+            synchronized_transcript=synchronized_transcript,
+        )
+        self._note(Finished(time.monotonic(), playback_position, interrupted))
+
+    def _note(self, report: Report) -> None:
+        with self._guard("output tap"):
+            self._outbox.put(report)
+
+
+def monotonic(wall: float | None) -> float:
+    """The monotonic moment of a recent wall-clock time; None is now."""
+    now = time.monotonic()
+    return now if wall is None else now - (time.time() - wall)
+
+
+class Taps:
+    """Keeps a tap before whatever input and output the session has."""
+
+    def __init__(self, session: Any, outbox: Outbox, guard: Guard, can: Capabilities) -> None:
+        self._session = session
+        self._outbox = outbox
+        self._guard = guard
+        self._can = can
+        self._tapped_any = False
+
+    def ensure(self) -> None:
+        """Installs what is missing; never before a sink that is in the middle of a speech."""
+        changed = self._tap_input()
+        changed = self._tap_output() or changed
+        if changed:
+            self._outbox.put_now(self._opened())
+
+    def _tap_input(self) -> bool:
+        source = self._session.input.audio
+        if source is None or any(isinstance(part, InputTap) for part in _sources(source)):
+            return False
+        self._session.input.audio = InputTap(source, self._outbox, self._guard, self._can)
+        return True
+
+    def _tap_output(self) -> bool:
+        sink = self._session.output.audio
+        if sink is None or any(isinstance(part, OutputTap) for part in _sinks(sink)):
+            return False
+        if self._session.current_speech is not None:
+            return False
+        self._session.output.audio = OutputTap(sink, self._outbox, self._guard, self._can)
+        return True
+
+    def _opened(self) -> Opened:
+        sink = self._session.output.audio
+        return Opened(
+            at=time.monotonic(),
+            hears_user=self._session.input.audio is not None,
+            sink=None if sink is None else self._traits(sink),
+            rate=None if sink is None else sink.sample_rate,
+        )
+
+    def _traits(self, sink: io.AudioOutput) -> SinkTraits:
+        parts = list(_sinks(sink))
+        return SinkTraits(
+            reports_start=self._can.playback_started,
+            reports_progress=self._can.playback_progressed,
+            plays_elsewhere=any(
+                isinstance(part, (avatar.QueueAudioOutput, avatar.DataStreamAudioOutput))
+                for part in parts
+            ),
+            drops_on_pause=ROOM_QUEUE if getattr(parts[-1], "label", "") == "RoomIO" else 0.0,
+        )
+
+
+def _sources(source: io.AudioInput | None) -> Iterator[io.AudioInput]:
+    while source is not None:
+        yield source
+        tapped = source.tapped if isinstance(source, InputTap) else None
+        source = tapped or getattr(source, "source", None)
+
+
+def _sinks(sink: io.AudioOutput | None) -> Iterator[io.AudioOutput]:
+    while sink is not None:
+        yield sink
+        tapped = sink.tapped if isinstance(sink, OutputTap) else None
+        sink = tapped or getattr(sink, "next_in_chain", None)
+
+
+# Events
+
+
+class Observation:
+    """Listens to one session until it closes.
+
+    Args:
+        session: The agent session.
+        outbox: Where records and audio go.
+        guard: Keeps this package's errors from the agent.
+        on_end: Called once, with how the call ended.
+        audio: Whether to tap the session's audio.
+    """
+
+    def __init__(
+        self,
+        session: Any,
+        outbox: Outbox,
+        guard: Guard,
+        on_end: Callable[[CallEnd], None],
+        *,
+        audio: bool,
+    ) -> None:
+        self._session = session
+        self._outbox = outbox
+        self._guard = guard
+        self._on_end = on_end
+        self._can = probe()
+        self._taps = Taps(session, outbox, guard, self._can) if audio else None
+        self._metered: list[Any] = []
+        self._ended = False
+        self._looking: asyncio.TimerHandle | None = None
+
+    def attach(self) -> None:
+        """Subscribes to the session's events; taps come with the first of them."""
+        for event, handler in self._handlers().items():
+            self._session.on(event, self._guarded(event, handler))
+        if not self._can.usage:
+            self._session.on("metrics_collected", self._guarded("metrics", self._on_metrics))
+        if is_running(self._session):
+            self._look()
+
+    def end(self, reason: str) -> None:
+        """The call is over, whatever the session says."""
+        self._finish(CallEnd(time.monotonic(), reason))
+
+    def _handlers(self) -> dict[str, Callable[[Any], None]]:
+        handlers: dict[str, Callable[[Any], None]] = {
+            "speech_created": self._on_activity,
+            "agent_state_changed": self._on_agent_state,
+            "user_state_changed": self._on_user_state,
+            "conversation_item_added": self._on_item,
+            "user_input_transcribed": self._on_transcribed,
+            "function_tools_executed": self._on_tools,
+            "error": self._on_error,
+            "close": self._on_close,
+        }
+        if self._can.tool_execution:
+            handlers["tool_execution_updated"] = self._on_tool_update
+        return handlers
+
+    def _guarded(self, name: str, handler: Callable[[Any], None]) -> Callable[[Any], None]:
+        def handle(event: Any) -> None:
+            with self._guard(f"event {name}"):
+                handler(event)
+
+        return handle
+
+    def _on_activity(self, event: Any = None) -> None:
+        """The session does something: its audio is set by now."""
+        if self._looking is None and not self._ended:
+            self._look()
+        elif not self._ended:
+            self._ensure()
+
+    def _on_agent_state(self, event: Any) -> None:
+        self._on_activity()
+        self._put(_events.state_changed(event, monotonic, of_agent=True))
+
+    def _on_user_state(self, event: Any) -> None:
+        self._on_activity()
+        self._put(_events.state_changed(event, monotonic, of_agent=False))
+
+    def _on_item(self, event: Any) -> None:
+        self._put(_events.conversation_item(event, monotonic, self._agent_id()))
+
+    def _on_transcribed(self, event: Any) -> None:
+        self._put(_events.transcribed(event, monotonic))
+
+    def _on_tools(self, event: Any) -> None:
+        self._put(_events.tools_executed(event, monotonic))
+
+    def _on_tool_update(self, event: Any) -> None:
+        self._put(_events.tool_started(event, monotonic))
+
+    def _on_metrics(self, event: Any) -> None:
+        self._put(_events.metrics(event.metrics, monotonic))
+
+    def _on_error(self, event: Any) -> None:
+        self._put([_events.failed(event.error, monotonic(getattr(event, "created_at", None)))])
+
+    def _on_close(self, event: Any) -> None:
+        at = time.monotonic()
+        reason = getattr(event, "reason", None)
+        error = getattr(event, "error", None)
+        self._finish(
+            CallEnd(
+                at,
+                str(getattr(reason, "value", reason) or "session_closed"),
+                None if error is None else _events.failed(error, at),
+            )
+        )
+
+    def _finish(self, end: CallEnd) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        if self._looking is not None:
+            self._looking.cancel()
+        self._on_end(end)
+
+    def _put(self, records: list[Record]) -> None:
+        for record in records:
+            self._outbox.put_now(record)
+
+    # What may change at any time: the audio's ends, the agent and its models
+
+    def _look(self) -> None:
+        if self._ended:
+            return
+        self._looking = asyncio.get_running_loop().call_later(LOOK_EVERY, self._look)
+        self._ensure()
+
+    def _ensure(self) -> None:
+        with self._guard("taps"):
+            if self._taps is not None:
+                self._taps.ensure()
+        with self._guard("metrics"):
+            if self._can.usage:
+                self._meter_models()
+
+    def _meter_models(self) -> None:
+        """Subscribes to the models in use: they emit their own metrics, on every version."""
+        for model in self._models():
+            if not any(model is known for known in self._metered):
+                self._metered.append(model)
+                model.on("metrics_collected", self._guarded("metrics", self._on_model_metrics))
+
+    def _models(self) -> Iterator[Any]:
+        agent = self._agent()
+        for owner in (self._session, agent):
+            for name in ("stt", "llm", "tts"):
+                model = getattr(owner, name, None)
+                if callable(getattr(model, "on", None)):
+                    yield model
+        try:
+            realtime = agent.realtime_llm_session
+        except Exception:  # RuntimeError: the agent is not running, or has no realtime model
+            return
+        yield realtime
+
+    def _on_model_metrics(self, metrics: Any, *args: Any) -> None:
+        # The session's own handler adds the speech's id to this object: look after it has run.
+        asyncio.get_running_loop().call_soon(
+            self._guarded("metrics", lambda m: self._put(_events.metrics(m, monotonic))), metrics
+        )
+
+    def _agent(self) -> Any:
+        try:
+            return self._session.current_agent
+        except RuntimeError:
+            return None
+
+    def _agent_id(self) -> str | None:
+        agent = self._agent()
+        if agent is None:
+            return None
+        return _text(agent, "id") or type(agent).__name__
+
+
+def is_running(session: Any) -> bool:
+    """Whether `session.start()` was called before."""
+    try:
+        return session.current_agent is not None
+    except RuntimeError:
+        return False
+
+
+def is_session(session: object) -> bool:
+    """Whether this is something that can be observed."""
+    return all(hasattr(session, name) for name in ("on", "input", "output", "current_agent")) or (
+        isinstance(session, AgentSession)
+    )
+
+
+def on_shutdown(ctx: Any, callback: Callable[[str], Any]) -> None:
+    """Registers a coroutine function for the job's shutdown.
+
+    livekit reads the callback's `__code__`, which only plain functions have on every version.
+    """
+
+    async def at_shutdown(reason: str) -> None:
+        await callback(reason or "job_shutdown")
+
+    try:
+        ctx.add_shutdown_callback(at_shutdown)
+    except Exception as error:
+        logger.warning("roark: no shutdown callback (%s); aflush() by hand", type(error).__name__)

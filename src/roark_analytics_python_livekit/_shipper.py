@@ -1,0 +1,109 @@
+"""One call's background thread, with an event loop of its own, and the queue that leads there."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+MAX_WAITING = 20_000  # items; 100 s of two audio streams: only a dead or starved thread gets there
+TICK = 0.1  # seconds between two looks at what does not wake the thread (audio)
+
+
+class Mailbox:
+    """A bounded queue from any thread to the shipping thread; putting never waits.
+
+    Args:
+        limit: How many items may wait; what comes on top is dropped and counted.
+    """
+
+    def __init__(self, limit: int = MAX_WAITING) -> None:
+        self.dropped = 0
+        self._limit = limit
+        self._items: deque[Any] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wake: asyncio.Event | None = None
+
+    def put(self, item: object) -> None:
+        """Hands an item over; it is looked at within a tick."""
+        if len(self._items) >= self._limit:
+            self.dropped += 1
+        else:
+            self._items.append(item)
+
+    def put_now(self, item: object) -> None:
+        """Hands an item over and wakes the thread. Never dropped: such items are few."""
+        self._items.append(item)
+        loop, wake = self._loop, self._wake
+        if loop is not None and wake is not None:
+            with contextlib.suppress(RuntimeError):  # the thread is gone: nobody to wake
+                loop.call_soon_threadsafe(wake.set)
+
+    def bind(self) -> None:
+        """Makes the running loop the one that is woken."""
+        self._wake = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    async def take(self) -> list[Any]:
+        """What waits, after at most a tick."""
+        assert self._wake is not None, "bind() first"
+        if not self._items:
+            with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), TICK)
+        self._wake.clear()
+        return [self._items.popleft() for _ in range(len(self._items))]
+
+
+class Shipper:
+    """Runs one call's `main` on a thread of its own until it returns.
+
+    The thread is not a daemon, so that the end of the process waits for what is being delivered:
+    `main` is told when the main thread is gone, and has to end within its budget.
+
+    Args:
+        main: Gets the mailbox; runs on the thread's own event loop.
+        name: The thread's name.
+    """
+
+    def __init__(self, main: Callable[[Mailbox], Awaitable[None]], name: str) -> None:
+        self.mailbox = Mailbox()
+        self._main = main
+        self._done: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=False)
+
+    @property
+    def done(self) -> bool:
+        """Whether the thread's work is over."""
+        return self._done.done()
+
+    def start(self) -> None:
+        """Starts the thread; raises RuntimeError where the process can have no more."""
+        self._thread.start()
+
+    async def wait(self, timeout: float) -> bool:
+        """Waits on the caller's loop until the work is over, `timeout` seconds at most."""
+        loop, over = asyncio.get_running_loop(), asyncio.Event()
+
+        def tell(_: object) -> None:
+            with contextlib.suppress(RuntimeError):  # the waiting loop is closed by now
+                loop.call_soon_threadsafe(over.set)
+
+        self._done.add_done_callback(tell)
+        with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
+            await asyncio.wait_for(over.wait(), timeout)
+        return self.done
+
+    def _run(self) -> None:
+        try:
+            with contextlib.suppress(Exception):  # `main` guards itself; the thread just ends
+                asyncio.run(self._with_mailbox())
+        finally:
+            self._done.set_result(None)
+
+    async def _with_mailbox(self) -> None:
+        self.mailbox.bind()
+        await self._main(self.mailbox)

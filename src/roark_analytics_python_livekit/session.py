@@ -1,0 +1,289 @@
+"""`observe_session` and the call's handle: puts the parts together, owns the life cycle."""
+
+from __future__ import annotations
+
+import time
+import uuid
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from ._call import CallShipment, MetadataAdded, RecordingSwitched
+from ._config import (
+    DEFAULT_SHUTDOWN_TIMEOUT,
+    RecordingMode,
+    Settings,
+    SettingsError,
+    observability_enabled,
+    resolve_settings,
+)
+from ._guard import Guard, logger
+from ._payloads import CallFacts
+from ._shipper import Shipper
+from ._store import ChunkStore, RecordingStore, WavStore
+from ._version import __version__
+from .client import RoarkClient
+
+if TYPE_CHECKING:
+    from livekit.agents import AgentSession, JobContext
+
+    from ._livekit import Observation
+
+GRACE = 0.5  # seconds on top of the budget, for the thread to wind up
+
+_observed: weakref.WeakKeyDictionary[Any, CallHandle] = weakref.WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class CallStats:
+    """Counts of one call, at the moment they were asked for.
+
+    Attributes:
+        events_sent: call-started and call-ended, as far as Roark accepted them.
+        chunks_sent: Pieces of the recording that were accepted.
+        bytes_sent: Their length in bytes.
+        attempts: Requests made, uploads included.
+        retries: How many of them were repetitions.
+        dropped: What was given up, by reason.
+        undelivered: Events that Roark has not accepted (yet).
+        done: Whether the delivery is over.
+    """
+
+    events_sent: int = 0
+    chunks_sent: int = 0
+    bytes_sent: int = 0
+    attempts: int = 0
+    retries: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    undelivered: tuple[str, ...] = ()
+    done: bool = True
+
+
+class CallHandle:
+    """One observed call. Every method is safe at any time, raises nothing and blocks nothing.
+
+    The handle is falsy and inert where nothing is observed: switched off by
+    `ROARK_OBSERVABILITY_ENABLED`, or set up in a way that cannot work (said in a warning).
+
+    Attributes:
+        livekit_call_id: The call's id at Roark; empty for an inert handle.
+    """
+
+    def __init__(self, livekit_call_id: str = "", parts: _Parts | None = None) -> None:
+        self.livekit_call_id = livekit_call_id
+        self._parts = parts
+
+    def __bool__(self) -> bool:
+        return self._parts is not None
+
+    def __repr__(self) -> str:
+        return f"CallHandle({self.livekit_call_id!r})" if self else "CallHandle(inert)"
+
+    async def aflush(self, reason: str = "flushed") -> None:
+        """Ends the observation and waits until the call is delivered or its budget is spent.
+
+        Not needed in a job: the session's close and the job's shutdown do it. Calling it again
+        waits again, and sends nothing twice.
+
+        Args:
+            reason: What is sent as `callEndedReason` where the session has not closed before.
+        """
+        if self._parts is not None:
+            with self._parts.guard("aflush"):
+                self._parts.observation.end(str(reason))
+                await self._parts.shipper.wait(self._parts.budget + GRACE)
+
+    def add_metadata(self, **metadata: Any) -> None:
+        """Adds to the call's metadata; later values replace earlier ones of the same name."""
+        self._tell(MetadataAdded(metadata))
+
+    def pause_recording(self) -> None:
+        """Silences both channels of the recording from now on; its time line goes on."""
+        self._tell(RecordingSwitched(time.monotonic(), on=False))
+
+    def resume_recording(self) -> None:
+        """Ends the silence that `pause_recording` began."""
+        self._tell(RecordingSwitched(time.monotonic(), on=True))
+
+    @property
+    def stats(self) -> CallStats:
+        """What was sent, repeated and given up so far."""
+        if self._parts is None or self._parts.shipment.delivery is None:
+            return CallStats(done=self._parts is None)
+        delivery = self._parts.shipment.delivery
+        return CallStats(
+            events_sent=delivery.stats.events,
+            chunks_sent=delivery.stats.chunks,
+            bytes_sent=delivery.stats.bytes,
+            attempts=delivery.stats.attempts,
+            retries=delivery.stats.retries,
+            dropped=dict(delivery.stats.dropped),
+            undelivered=tuple(delivery.undelivered),
+            done=self._parts.shipper.done,
+        )
+
+    def _tell(self, item: object) -> None:
+        if self._parts is not None:
+            self._parts.shipper.mailbox.put_now(item)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What an active handle holds."""
+
+    observation: Observation
+    shipper: Shipper
+    shipment: CallShipment
+    guard: Guard
+    budget: float
+
+
+async def observe_session(
+    ctx: JobContext,
+    session: AgentSession[Any],
+    *,
+    api_key: str | None = None,
+    agent_id: str,
+    agent_name: str | None = None,
+    agent_prompt: str | None = None,
+    livekit_call_id: str | None = None,
+    capture_audio: bool = True,
+    is_test: bool = False,
+    base_url: str | None = None,
+    recording: RecordingMode = "chunks",
+    shutdown_timeout: float = DEFAULT_SHUTDOWN_TIMEOUT,
+    client: RoarkClient | None = None,
+    **metadata: Any,
+) -> CallHandle:
+    """Observes one call and ships it to Roark, without the agent noticing.
+
+    Call it once, after `await ctx.connect()` and before `await session.start(...)`. It waits for
+    nothing and raises nothing: what cannot work is said in one warning, and the call goes on.
+
+    Args:
+        ctx: The job's context.
+        session: The agent session to observe.
+        api_key: The key of the LiveKit integration; `ROARK_API_KEY` where it is not given.
+        agent_id: Your id of the agent.
+        agent_name: How the agent is called at Roark.
+        agent_prompt: The agent's instructions, to be shown with the call.
+        livekit_call_id: The call's id; by default the LiveKit room's session id.
+        capture_audio: False records nothing, as `recording="off"`.
+        is_test: Marks the call as a test.
+        base_url: Roark's origin; `ROARK_BASE_URL`, else `https://api.roark.ai`.
+        recording: "chunks" uploads the audio while the call goes on, "wav" one finished stereo
+            WAV at its end, "off" none. Left is the caller, right the agent.
+        shutdown_timeout: Seconds that the delivery may take once the call is over. A LiveKit job
+            is killed 10 s after it was asked to stop.
+        client: A client to use instead of one made from `api_key` and `base_url`.
+        **metadata: Anything worth knowing about the call; JSON values, others as their `str()`.
+
+    Returns:
+        The call's handle; falsy and inert where nothing is observed.
+
+    Example:
+        ```python
+        async def entrypoint(ctx: JobContext) -> None:
+            await ctx.connect()
+            session = AgentSession(stt=..., llm=..., tts=...)
+            await observe_session(ctx, session, agent_id="support", plan="gold")
+            await session.start(agent=Support(), room=ctx.room)
+        ```
+    """
+    guard = Guard()
+    with guard("observe_session"):
+        if not observability_enabled():
+            return CallHandle()
+        try:
+            settings = resolve_settings(
+                api_key=api_key if client is None else client.api_key,
+                base_url=base_url if client is None else client.base_url,
+                agent_id=agent_id,
+                agent_name=agent_name,
+                agent_prompt=agent_prompt,
+                is_test=is_test,
+                capture_audio=capture_audio,
+                recording=recording,
+                shutdown_timeout=shutdown_timeout,
+            )
+        except SettingsError as error:
+            logger.warning("roark: nothing is observed: %s", error)
+            return CallHandle()
+        return _observe(ctx, session, settings, livekit_call_id, client, metadata, guard)
+    return CallHandle()
+
+
+def _observe(
+    ctx: Any,
+    session: Any,
+    settings: Settings,
+    livekit_call_id: str | None,
+    client: RoarkClient | None,
+    metadata: Mapping[str, Any],
+    guard: Guard,
+) -> CallHandle:
+    from . import _livekit  # loaded by the agent long before; the rest works without it
+
+    if not _livekit.is_session(session):
+        logger.warning("roark: nothing is observed: %s is no AgentSession", type(session).__name__)
+        return CallHandle()
+    if (known := _observed.get(session)) is not None:
+        logger.warning("roark: this session is observed already; the first handle goes on")
+        return known
+    if _livekit.is_running(session):
+        logger.warning("roark: observing after session.start(): what came before is missing")
+
+    facts = _facts(ctx, settings, livekit_call_id or _livekit.call_id(ctx) or str(uuid.uuid4()))
+    shipment = CallShipment(
+        facts,
+        metadata,
+        client or RoarkClient(settings.api_key, base_url=settings.base_url),
+        _make_store(settings.recording),
+        _livekit.RtcResampler,
+        budget=settings.shutdown_timeout,
+        guard=guard,
+    )
+    shipper = Shipper(shipment.run, name=f"roark-{facts.call_id}")
+    observation = _livekit.Observation(
+        session,
+        shipper.mailbox,
+        guard,
+        on_end=lambda end: shipper.mailbox.put_now(end),
+        audio=settings.recording != "off",
+    )
+    shipper.start()
+    observation.attach()
+    handle = CallHandle(
+        facts.call_id,
+        _Parts(observation, shipper, shipment, guard, settings.shutdown_timeout),
+    )
+    _livekit.on_shutdown(ctx, handle.aflush)
+    _observed[session] = handle
+    return handle
+
+
+def _facts(ctx: Any, settings: Settings, call_id: str) -> CallFacts:
+    from . import _livekit
+
+    versions = {"sdk": __version__}
+    if livekit_version := _livekit.livekit_agents_version():
+        versions["livekit-agents"] = livekit_version
+    return CallFacts(
+        call_id=call_id,
+        agent_id=settings.agent_id,
+        agent_name=settings.agent_name,
+        agent_prompt=settings.agent_prompt,
+        is_test=settings.is_test,
+        job=_livekit.job_facts(ctx),
+        versions=versions,
+        started_at=datetime.now(timezone.utc),
+        started=time.monotonic(),
+    )
+
+
+def _make_store(recording: RecordingMode) -> Callable[[], RecordingStore] | None:
+    if recording == "off":
+        return None
+    return WavStore if recording == "wav" else ChunkStore

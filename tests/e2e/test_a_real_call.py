@@ -1,0 +1,174 @@
+"""A call as production has it: a livekit-server, a worker in its own process, WebRTC, a caller."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+pytest.importorskip("livekit.agents")
+
+from livekit import api
+from offline import caller as script
+from offline.agents import ORDERS, SUPPORT_VOICE
+from offline.sound import Samples, resample
+from offline.speech import SAMPLE_RATE, synthesize
+
+from e2e.caller import Caller, calling
+from e2e.correlation import find
+from e2e.livekit_server import LiveKitServer
+from e2e.local_roark_server import Call, Recording, RoarkServer, taken_at
+from e2e.processes import LOOPBACK, LoggedProcess
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.allow_hosts([LOOPBACK]),
+    pytest.mark.timeout(180),
+]
+
+ROOM = "support-line"
+CALLER = "synthetic-caller"
+GREETING = "Hello, this is the support desk."
+QUESTION = script.ORDER
+ANSWER = ORDERS["427"]
+
+PATIENCE = 40.0
+"""Seconds for what takes a few on a machine that has nothing else to do."""
+
+LIVEKIT_WAITS = 2.0
+"""Seconds for which a session whose caller has left waits for the last words (its
+`session_close_transcript_timeout`), before it says that it is closed."""
+
+SOON = 2.0
+"""Seconds after that within which the call is to be complete at Roark."""
+
+SURE = 0.8
+UNLIKE = 0.6
+"""What is likened by `find` through WebRTC has at least the one, what is not has at most the other
+(seen: 0.96 and 0.39)."""
+
+
+async def test_a_call_reaches_roark_as_it_was(
+    server: LiveKitServer, roark: RoarkServer, worker: LoggedProcess
+) -> None:
+    """One call with a question, a tool and an answer; then the caller hangs up."""
+    async with calling(server, ROOM, CALLER) as caller:
+        await _ask_and_hear_the_answer(caller)
+        left_at = await caller.hang_up()
+        call = await roark.the_call(_is_complete, seconds=PATIENCE)
+
+    _assert_it_started(call)
+    _assert_it_was_sent_while_it_went_on(call, left_at)
+    _assert_it_ended_soon(call, left_at)
+    _assert_transcript(call["ended"]["transcript"])
+    _assert_tool_call(call["ended"]["toolCalls"])
+    _assert_recording_is_whole(call)
+    _assert_voices_in_their_channels(roark.recording(), call["ended"]["transcript"])
+    _assert_nothing_private_logged(worker.output(), server, roark)
+
+
+async def test_a_closed_room_ends_the_call_and_the_worker_can_stop(
+    server: LiveKitServer, roark: RoarkServer, worker: LoggedProcess
+) -> None:
+    """The room is closed over the caller's head; nothing of the call keeps the worker alive."""
+    async with calling(server, ROOM, CALLER) as caller:
+        await caller.agent_goes_through("speaking", "listening", seconds=PATIENCE)
+        await _close_room(server)
+        call = await roark.the_call(_is_complete, seconds=PATIENCE)
+    worker.terminate()
+    status = await asyncio.to_thread(worker.wait, seconds=PATIENCE)
+
+    assert status == 0
+    assert "did not exit in time" not in worker.output()
+    assert [turn["role"] for turn in call["ended"]["transcript"]] == ["assistant"]
+    _assert_recording_is_whole(call)
+
+
+async def _ask_and_hear_the_answer(caller: Caller) -> None:
+    await caller.agent_goes_through("speaking", "listening", seconds=PATIENCE)
+    await caller.say(_voice(QUESTION, script.CALLER_VOICE, SAMPLE_RATE), SAMPLE_RATE)
+    await caller.agent_goes_through("speaking", "listening", seconds=PATIENCE)
+
+
+async def _close_room(server: LiveKitServer) -> None:
+    async with api.LiveKitAPI(server.url, server.api_key, server.api_secret) as livekit:
+        await livekit.room.delete_room(api.DeleteRoomRequest(room=ROOM))
+
+
+def _is_complete(call: Call) -> bool:
+    """Whether the call has ended, and every chunk that it counts has come."""
+    ended = call["ended"]
+    return (
+        ended is not None and len(call["recording"]["chunks"]) == (ended["recording"]["chunkCount"])
+    )
+
+
+def _voice(text: str, voice: str, rate: int) -> Samples:
+    return resample(synthesize(text, voice), SAMPLE_RATE, rate)
+
+
+def _assert_it_started(call: Call) -> None:
+    assert call["started"]["event"] == "call-started"
+    assert call["started"]["livekitCallId"] == call["ended"]["livekitCallId"]
+    assert call["started"]["livekitCallId"].startswith("RM_")
+    assert call["started"]["roomName"] == ROOM
+
+
+def _assert_it_was_sent_while_it_went_on(call: Call, left_at: float) -> None:
+    [started_at] = taken_at(call, event="call-started")
+    assert started_at < left_at
+    assert min(taken_at(call, endpoint="uploads")) < left_at
+
+
+def _assert_it_ended_soon(call: Call, left_at: float) -> None:
+    [ended_at] = taken_at(call, event="call-ended")
+    assert left_at < ended_at < left_at + LIVEKIT_WAITS + SOON
+
+
+def _assert_transcript(turns: list[dict[str, Any]]) -> None:
+    assert [turn["role"] for turn in turns] == ["assistant", "user", "assistant"]
+    greeting, question, answer = (turn["content"] for turn in turns)
+    assert greeting.startswith(GREETING)
+    assert "where is my order four two seven" in question
+    assert ANSWER in answer
+    offsets = [turn["audioOffsetMs"] for turn in turns]
+    assert offsets == sorted(offsets)
+
+
+def _assert_tool_call(rows: list[dict[str, Any]]) -> None:
+    called, returned = rows
+    assert (called["kind"], called["name"]) == ("tool_call", "lookup_order")
+    assert json.loads(called["arguments"]) == {"order_id": "427"}
+    assert (returned["kind"], returned["content"]) == ("tool_result", ANSWER)
+    assert called["toolCallId"] == returned["toolCallId"]
+
+
+def _assert_recording_is_whole(call: Call) -> None:
+    recording, stated = call["recording"], call["ended"]["recording"]
+    assert stated["status"] == "complete"
+    assert (recording["missing"], recording["problem"]) == ([], None)
+    assert recording["channels"] == call["ended"]["recordingNumChannels"] == 2
+    assert recording["durationMs"] == pytest.approx(stated["durationMs"], abs=1)
+
+
+def _assert_voices_in_their_channels(recording: Recording, turns: list[dict[str, Any]]) -> None:
+    caller = _voice(QUESTION, script.CALLER_VOICE, recording.rate)
+    agent = _voice(GREETING, SUPPORT_VOICE, recording.rate)
+    on_the_left = find(caller, recording.left, recording.rate)
+    on_the_right = find(agent, recording.right, recording.rate)
+
+    assert on_the_left.likeness > SURE
+    assert on_the_right.likeness > SURE
+    assert find(caller, recording.right, recording.rate).likeness < UNLIKE
+    assert find(agent, recording.left, recording.rate).likeness < UNLIKE
+    greeting, question, _ = (turn["audioOffsetMs"] / 1000 for turn in turns)
+    assert greeting == pytest.approx(on_the_right.seconds, abs=0.3)
+    assert question == pytest.approx(on_the_left.seconds, abs=0.3)
+
+
+def _assert_nothing_private_logged(log: str, server: LiveKitServer, roark: RoarkServer) -> None:
+    assert "roark" in log
+    for secret in (roark.api_key, server.api_secret, "signature=", "order four two seven"):
+        assert secret not in log
