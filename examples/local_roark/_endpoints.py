@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 from urllib.parse import quote, urlencode
 
+from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -35,14 +37,16 @@ class Endpoints:
         """Takes call-started and call-ended."""
         event = await self._read(request, "events", validate_event)
         key = request.headers.get("idempotency-key")
-        duplicate = await self._store.take_event(event, key)
+        async with self._refusals_logged(event["livekitCallId"], "events"):
+            duplicate = await self._store.take_event(event, key)
         return _data({"livekitCallId": event["livekitCallId"], "duplicate": duplicate})
 
     async def chunk_upload_url(self, request: Request) -> Response:
         """Presigns the upload of one chunk."""
         body = await self._read(request, "chunk-upload-url", validate_upload_request)
         grant = self._signer.issue(body["livekitCallId"], body["chunkIndex"], body["contentType"])
-        await self._log(grant.call, "chunk-upload-url", grant.index)
+        entry = Delivery(endpoint="chunk-upload-url", status=200, chunkIndex=grant.index)
+        await self._store.log(grant.call, entry)
         return _data(
             {
                 "uploadUrl": self._upload_url(request, grant),
@@ -58,11 +62,8 @@ class Endpoints:
         """Takes one chunk, as a storage server would: by the URL's signature alone."""
         refuse_credentials(request.headers)
         grant = self._signer.verify(request.query_params)
-        try:
+        async with self._refusals_logged(grant.call, "uploads", grant.index):
             await self._redeem(request, grant)
-        except RefusedError as refusal:
-            await self._log(grant.call, "uploads", grant.index, refusal)
-            raise
         return Response(status_code=200)
 
     async def _redeem(self, request: Request, grant: Grant) -> None:
@@ -82,28 +83,25 @@ class Endpoints:
         """The request's body, if the sender may send it and it is as the contract says."""
         require_api_key(request.headers, self._api_keys)
         body = parse_object(await request.body())
-        try:
-            validate(body)
-        except RefusedError as refusal:
-            call_id = body.get("livekitCallId")
-            if isinstance(call_id, str) and call_id:
-                await self._log(call_id, endpoint, refusal=refusal)
-            raise
+        async with self._refusals_logged(body.get("livekitCallId"), endpoint):
+            await to_thread.run_sync(validate, body)
         return body
 
-    async def _log(
-        self,
-        call_id: str,
-        endpoint: str,
-        index: int | None = None,
-        refusal: RefusedError | None = None,
-    ) -> None:
-        delivery = Delivery(endpoint=endpoint, status=refusal.status if refusal else 200)
-        if index is not None:
-            delivery["chunkIndex"] = index
-        if refusal:
-            delivery["error"], delivery["field"] = refusal.message, refusal.field
-        await self._store.log(call_id, delivery)
+    @asynccontextmanager
+    async def _refusals_logged(
+        self, call_id: object, endpoint: str, index: int | None = None
+    ) -> AsyncIterator[None]:
+        """Notes a refusal in the call's log, if it is known whose call it is, and passes it on."""
+        try:
+            yield
+        except RefusedError as refusal:
+            entry = Delivery(endpoint=endpoint, status=refusal.status)
+            entry["error"], entry["field"] = refusal.message, refusal.field
+            if index is not None:
+                entry["chunkIndex"] = index
+            if isinstance(call_id, str) and call_id:
+                await self._store.log(call_id, entry)
+            raise
 
     def _upload_url(self, request: Request, grant: Grant) -> str:
         path = f"{UPLOADS.lstrip('/')}/{quote(grant.s3_key)}"

@@ -76,7 +76,8 @@ def _announced(ended: JsonObject | None) -> int:
 
 def _waiting(chunks: list[int], content_type: str, announced: int = 0) -> Recording:
     expected = max(chunks[-1] + 1, announced)
-    absent = (index for index in range(expected) if index not in chunks)
+    present = set(chunks)
+    absent = (index for index in range(expected) if index not in present)
     missing = list(islice(absent, _MOST_MISSING))
     return {**no_recording(), "contentType": content_type, "chunks": chunks, "missing": missing}
 
@@ -115,7 +116,7 @@ def _describe_wav(folder: Path) -> Recording:
             rate, channels = wav.getframerate(), wav.getnchannels()
             size = wav.getnframes() * channels * wav.getsampwidth()
             milliseconds = wav.getnframes() * 1000 // rate
-    except (wave.Error, EOFError) as error:
+    except (wave.Error, EOFError, ZeroDivisionError) as error:
         return {**known, "file": RECORDING, "problem": f"not a PCM WAV file: {error}"}
     return {**known, **_facts(rate, channels, size), "durationMs": milliseconds}
 

@@ -118,6 +118,8 @@ def _expectation(error: ValidationError) -> str:
             return "a string that is not empty"
         case "minimum":
             return f"{wanted} or more"
+        case "maximum":
+            return f"{wanted} or less"
     return f"as the contract says ({error.validator}: {wanted})"
 
 

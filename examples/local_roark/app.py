@@ -8,7 +8,7 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -60,10 +60,15 @@ def create_app(
             Route("/calls/{call_id:path}", pages.call),
         ],
         middleware=[Middleware(FaultMiddleware, faults=faults if faults is not None else Faults())],
-        exception_handlers={RefusedError: _refuse},
+        exception_handlers={RefusedError: _refuse, ClientDisconnect: _gone},
     )
 
 
 def _refuse(request: Request, error: Exception) -> Response:
     assert isinstance(error, RefusedError)
     return JSONResponse(error.body(), error.status)
+
+
+def _gone(request: Request, error: Exception) -> Response:
+    """The client went away in the middle of its request: nobody reads this."""
+    return Response(status_code=400)

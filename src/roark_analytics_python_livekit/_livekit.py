@@ -577,9 +577,7 @@ def is_running(session: Any) -> bool:
 
 def is_session(session: object) -> bool:
     """Whether this is something that can be observed."""
-    return all(hasattr(session, name) for name in ("on", "input", "output", "current_agent")) or (
-        isinstance(session, AgentSession)
-    )
+    return isinstance(session, AgentSession)
 
 
 def on_shutdown(ctx: Any, callback: Callable[[str], Any]) -> None:

@@ -26,6 +26,12 @@ from ._store import ChunkStore, RecordingStore, WavStore
 from ._version import __version__
 from .client import RoarkClient
 
+# Here and not in `observe_session`: an import takes time, which the agent's event loop has not.
+try:
+    from . import _livekit
+except ImportError:  # without livekit-agents the client and the mixer still work
+    _livekit = None  # type: ignore[assignment]  # checked where it is used
+
 if TYPE_CHECKING:
     from livekit.agents import AgentSession, JobContext
 
@@ -224,8 +230,9 @@ def _observe(
     metadata: Mapping[str, Any],
     guard: Guard,
 ) -> CallHandle:
-    from . import _livekit  # loaded by the agent long before; the rest works without it
-
+    if _livekit is None:
+        logger.warning("roark: nothing is observed: livekit-agents cannot be imported")
+        return CallHandle()
     if not _livekit.is_session(session):
         logger.warning("roark: nothing is observed: %s is no AgentSession", type(session).__name__)
         return CallHandle()
@@ -265,8 +272,7 @@ def _observe(
 
 
 def _facts(ctx: Any, settings: Settings, call_id: str) -> CallFacts:
-    from . import _livekit
-
+    assert _livekit is not None
     versions = {"sdk": __version__}
     if livekit_version := _livekit.livekit_agents_version():
         versions["livekit-agents"] = livekit_version

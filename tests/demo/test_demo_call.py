@@ -19,7 +19,7 @@ from offline.call import CallTruth, Progress, Utterance, run_call
 LONGEST = 60.0
 """Seconds a call may take."""
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 
 class Observer:
@@ -66,13 +66,13 @@ def _of(truth: CallTruth, speaker: str) -> list[Utterance]:
     return [utterance for utterance in truth.utterances if utterance.speaker == speaker]
 
 
-async def test_the_caller_is_understood(truth: CallTruth) -> None:
+def test_the_caller_is_understood(truth: CallTruth) -> None:
     """Every line, word by word, whatever its punctuation."""
     assert truth.heard == [line.replace(",", "") for line in caller.LINES]
     assert [utterance.text for utterance in _of(truth, "caller")] == list(caller.LINES)
 
 
-async def test_the_tools_answer_and_fail_as_scripted(truth: CallTruth) -> None:
+def test_the_tools_answer_and_fail_as_scripted(truth: CallTruth) -> None:
     """One answers, one fails, one hands over, one ends the call."""
     assert [(tool.name, tool.is_error) for tool in truth.tools] == [
         ("lookup_order", False),
@@ -85,7 +85,7 @@ async def test_the_tools_answer_and_fail_as_scripted(truth: CallTruth) -> None:
     assert "refunds are closed" in truth.tools[1].output
 
 
-async def test_billing_takes_over_and_says_goodbye(truth: CallTruth) -> None:
+def test_billing_takes_over_and_says_goodbye(truth: CallTruth) -> None:
     """The agents speak in turn, and the second closes the session."""
     assert truth.agents == ["support_agent", "billing_agent"]
     names = [utterance.name for utterance in _of(truth, "agent")]
@@ -94,7 +94,7 @@ async def test_billing_takes_over_and_says_goodbye(truth: CallTruth) -> None:
     assert truth.close_reason == "user_initiated"
 
 
-async def test_only_the_explanation_is_interrupted(truth: CallTruth) -> None:
+def test_only_the_explanation_is_interrupted(truth: CallTruth) -> None:
     """The caller talks into it for a moment, then the agent is silent."""
     cut = [utterance for utterance in truth.utterances if utterance.interrupted]
     assert len(cut) == 1
@@ -106,7 +106,7 @@ async def test_only_the_explanation_is_interrupted(truth: CallTruth) -> None:
     assert len(explanation.samples) < len(explanation.intended) / 3
 
 
-async def test_nobody_else_talks_at_the_same_time(truth: CallTruth) -> None:
+def test_nobody_else_talks_at_the_same_time(truth: CallTruth) -> None:
     """Apart from the interruption, one utterance follows the other."""
     for before, after in pairwise(truth.utterances):
         assert before.end <= after.start or before.interrupted
@@ -115,7 +115,7 @@ async def test_nobody_else_talks_at_the_same_time(truth: CallTruth) -> None:
             assert one.end <= other.start or other.end <= one.start
 
 
-async def test_the_truth_is_what_was_synthesized(truth: CallTruth) -> None:
+def test_the_truth_is_what_was_synthesized(truth: CallTruth) -> None:
     """What was played is what the voices say, from the first sample; nothing came late."""
     greeting = _of(truth, "agent")[0]
     first_sentence = speech.synthesize("Hello, this is the support desk.", SUPPORT_VOICE)
@@ -127,7 +127,7 @@ async def test_the_truth_is_what_was_synthesized(truth: CallTruth) -> None:
         assert played == len(utterance.intended) or utterance.interrupted
 
 
-async def test_the_instrument_finds_the_interruption(truth: CallTruth) -> None:
+def test_the_instrument_finds_the_interruption(truth: CallTruth) -> None:
     """Laid out as in a recording, the cut is found where it was."""
     (cut,) = [utterance for utterance in truth.utterances if utterance.interrupted]
     channel = np.concatenate([np.zeros(cut.rate, dtype=np.int16), cut.samples, np.zeros(99_999)])
@@ -135,7 +135,7 @@ async def test_the_instrument_finds_the_interruption(truth: CallTruth) -> None:
     assert end == pytest.approx(cut.end - cut.start, abs=0.05)
 
 
-async def test_a_call_goes_as_a_job_does(truth: CallTruth, observer: Observer) -> None:
+def test_a_call_goes_as_a_job_does(truth: CallTruth, observer: Observer) -> None:
     """Observed before the start, closed, then shut down; in under a minute."""
     assert observer.order == ["observed initializing", "close", "shutdown: call ended"]
     assert truth.observed == "the handle"
@@ -143,7 +143,7 @@ async def test_a_call_goes_as_a_job_does(truth: CallTruth, observer: Observer) -
     assert truth.ended - truth.started < LONGEST
 
 
-async def test_progress_is_told_as_it_happens(truth: CallTruth, observer: Observer) -> None:
+def test_progress_is_told_as_it_happens(truth: CallTruth, observer: Observer) -> None:
     """In order, with every line and tool, and the close last."""
     times = [progress.at for progress in observer.progress]
     assert times == sorted(times)

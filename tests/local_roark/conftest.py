@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+from fake_calls import Clock
 from local_roark import Faults, create_app
-
-
-@dataclass
-class Clock:
-    """A clock that a test sets."""
-
-    now: float = 1_764_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -13,6 +14,16 @@ KEY = {"x-roark-api-key": "key", "authorization": "Bearer key"}
 FIRST_CHUNK = b"\1\0" * 16
 AT = "2025-11-24T08:19:03.412Z"
 LATER = "2025-11-24T08:19:05.412Z"
+
+
+@dataclass
+class Clock:
+    """A clock that a test sets."""
+
+    now: float = 1_764_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 def started(**changes: Any) -> dict[str, Any]:

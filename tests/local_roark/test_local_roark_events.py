@@ -99,6 +99,7 @@ async def test_a_key_is_for_one_event(client: httpx.AsyncClient) -> None:
 
     assert answer.status_code == 409
     assert answer.json()["error"]["field"] == "idempotency-key"
+    assert (await call_json(client))["deliveries"][-1]["status"] == 409
 
 
 def without(event: dict[str, Any], key: str) -> dict[str, Any]:
@@ -117,6 +118,7 @@ MALFORMED = {
     "callEndedReason": without(ended(), "callEndedReason"),
     "callEndedAt": ended(callEndedAt="yesterday"),
     "recordingSampleRate": ended(recordingSampleRate=0),
+    "recordingNumChannels": ended(recordingNumChannels=3),
     "transcript": ended(transcript={}),
     "transcript[0].role": ended(transcript=[turn("agent", "Hi", 0)]),
     "transcript[1].audioOffsetMs": ended(

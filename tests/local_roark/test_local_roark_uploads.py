@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import wave
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from conftest import Clock
 from fake_calls import (
     CALL,
     KEY,
     UPLOAD_URL,
+    Clock,
     call_json,
     ended,
     presign,
@@ -257,6 +259,33 @@ async def test_credentials_are_refused_at_a_presigned_url(
 
     assert answer.status_code == 400
     assert answer.json()["error"]["field"] == header
+
+
+async def test_a_client_that_goes_away_leaves_the_url_good(client: httpx.AsyncClient) -> None:
+    """A connection that breaks within the body is no PUT."""
+    url = await presign(client)
+
+    async def torn() -> AsyncIterator[bytes]:
+        yield FIRST[:3]
+        raise httpx.WriteError("the connection broke")
+
+    with pytest.raises(httpx.WriteError):
+        await client.put(url, content=torn(), headers={"content-type": "audio/pcm"})
+
+    assert (await put(client, url, FIRST)).status_code == 200
+
+
+async def test_many_clients_at_once_lose_nothing(client: httpx.AsyncClient, root: Path) -> None:
+    """Chunks side by side, with an event in between, all find their way into call.json."""
+    chunks = [bytes([index, 0]) * 16 for index in range(24)]
+    uploads = [upload(client, index, chunk) for index, chunk in enumerate(chunks)]
+
+    await asyncio.gather(*uploads[:12], send(client, ended()), *uploads[12:])
+
+    record = await call_json(client)
+    assert record["recording"]["chunks"] == list(range(24))
+    assert len(record["deliveries"]) == 49
+    assert frames(root / CALL / "recording.wav")[2] == b"".join(chunks)
 
 
 async def test_a_strange_call_id_can_upload(client: httpx.AsyncClient, root: Path) -> None:

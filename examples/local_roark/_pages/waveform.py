@@ -42,7 +42,7 @@ def read_waveform(path: Path, bars: int = _BARS) -> Waveform | None:
     try:
         with wave.open(str(path)) as wav:
             frames, rate = wav.getnframes(), wav.getframerate()
-            if wav.getsampwidth() != 2 or not frames:
+            if wav.getsampwidth() != 2 or not frames or not rate:
                 return None
             peaks = np.array(list(_peaks(wav, min(bars, frames)))) / 32768
     except (wave.Error, EOFError, OSError):
