@@ -21,6 +21,7 @@ from livekit.agents import (
     FunctionToolsExecutedEvent,
     JobContext,
     UserInputTranscribedEvent,
+    UserStateChangedEvent,
     llm,
 )
 from livekit.agents.testing import fake_job_context
@@ -29,7 +30,7 @@ from offline.agents import SupportAgent
 from offline.audio_io import MemoryAudioInput, MemoryAudioOutput, Segment
 from offline.caller import Caller, Said
 from offline.job import end_job
-from offline.recognition import PocketSphinxSTT
+from offline.recognition import Recognizer
 from offline.session import create_session
 from offline.sound import Samples
 
@@ -90,17 +91,20 @@ class Progress:
     """Something that happened just now.
 
     Attributes:
-        kind: "state" (of an agent), "said" (a line goes onto the line, or an agent's speech is
-            over), "heard" (the caller was understood), "tool", "handoff" or "closed".
+        kind: "state" (of an agent or the caller), "said" (a line of the caller's begins, or a
+            speech of an agent's is over), "heard" (the caller was understood), "tool", "handoff"
+            or "closed".
         who: An agent's name, "caller", or a tool's name.
         text: The state, the words, the tool's result, or the reason.
         at: When, on the monotonic clock.
+        interrupted: Of what was said: whether it was cut off.
     """
 
     kind: Literal["state", "said", "heard", "tool", "handoff", "closed"]
     who: str
     text: str
     at: float
+    interrupted: bool = False
 
 
 OnProgress = Callable[[Progress], None]
@@ -167,9 +171,9 @@ async def run_call(
 
 
 async def _converse(ctx: JobContext, observe: Observe, on_progress: OnProgress) -> CallTruth:
-    ears = PocketSphinxSTT()
-    await ears.load()
-    session = create_session(ears)
+    recognizer = Recognizer()
+    await asyncio.to_thread(recognizer.load)
+    session = create_session(recognizer)
     mouth, ear = MemoryAudioInput(), MemoryAudioOutput()
     session.input.audio, session.output.audio = mouth, ear
     witness = _Witness(session, ear, on_progress)
@@ -215,6 +219,7 @@ class _Witness:
         self._on_progress = on_progress
         self._speeches: dict[Segment, tuple[str, str]] = {}  # agent's name and words
         session.on("agent_state_changed", self._on_agent_state)
+        session.on("user_state_changed", self._on_caller_state)
         session.on("conversation_item_added", self._on_item)
         session.on("user_input_transcribed", self._on_transcript)
         session.on("function_tools_executed", self._on_tools)
@@ -240,6 +245,9 @@ class _Witness:
     def _on_agent_state(self, event: AgentStateChangedEvent) -> None:
         self._tell("state", self._session.current_agent.id, event.new_state)
 
+    def _on_caller_state(self, event: UserStateChangedEvent) -> None:
+        self._tell("state", "caller", event.new_state)
+
     def _on_item(self, event: ConversationItemAddedEvent) -> None:
         item = event.item
         if item.type == "agent_handoff":
@@ -248,14 +256,14 @@ class _Witness:
         elif item.type == "message":
             self.truth.items.append(item)
             if item.role == "assistant":
-                self._on_speech(item.text_content or "")
+                self._on_speech(item.text_content or "", item.interrupted)
 
-    def _on_speech(self, text: str) -> None:
+    def _on_speech(self, text: str, interrupted: bool) -> None:
         """Note the words of the speech that has just been played: its message follows it."""
         name = self._session.current_agent.id
         segment = [segment for segment in self._ear.segments if segment.finished][-1]
         self._speeches[segment] = (name, text)
-        self._tell("said", name, text)
+        self._tell("said", name, text, interrupted)
 
     def _on_transcript(self, event: UserInputTranscribedEvent) -> None:
         if event.is_final:
@@ -276,8 +284,8 @@ class _Witness:
         self.closed.set()
         self._tell("closed", "", event.reason.value)
 
-    def _tell(self, kind: Any, who: str, text: str) -> None:
-        self._on_progress(Progress(kind, who, text, time.monotonic()))
+    def _tell(self, kind: Any, who: str, text: str, interrupted: bool = False) -> None:
+        self._on_progress(Progress(kind, who, text, time.monotonic(), interrupted))
 
 
 def _of_caller(said: Said) -> Utterance:

@@ -111,12 +111,13 @@ class PocketSphinxSTT(stt.STT[str]):
     """pocketsphinx as an STT of an `AgentSession`, which lets its VAD cut the utterances.
 
     Args:
-        grammar: As in `Recognizer`.
+        recognizer: What understands; by default a new one with the grammar of the support desk,
+            which loads its model when it first hears something.
     """
 
-    def __init__(self, grammar: str = SUPPORT_GRAMMAR) -> None:
+    def __init__(self, recognizer: Recognizer | None = None) -> None:
         super().__init__(capabilities=stt.STTCapabilities(streaming=False, interim_results=False))
-        self._recognizer = Recognizer(grammar)
+        self._recognizer = recognizer or Recognizer()
 
     @property
     def model(self) -> str:
@@ -127,10 +128,6 @@ class PocketSphinxSTT(stt.STT[str]):
     def provider(self) -> str:
         """The name that metrics carry."""
         return "pocketsphinx"
-
-    async def load(self) -> None:
-        """Load the model now, off the loop, rather than at the first utterance."""
-        await asyncio.to_thread(self._recognizer.load)
 
     async def _recognize_impl(
         self,

@@ -9,26 +9,26 @@ from __future__ import annotations
 
 from livekit.agents import AgentSession, inference, vad
 
-from offline.recognition import PocketSphinxSTT
+from offline.recognition import PocketSphinxSTT, Recognizer
 
 
 def load_vad() -> vad.VAD:
     """Load the voice activity detection that comes with livekit-agents."""
-    # Half a second more of silence than the comma of a synthetic voice lasts.
+    # Longer than a comma of a synthetic voice, so that a sentence is one utterance.
     return inference.VAD(min_silence_duration=0.4)
 
 
 def create_session(
-    ears: PocketSphinxSTT | None = None, activity: vad.VAD | None = None
+    recognizer: Recognizer | None = None, activity: vad.VAD | None = None
 ) -> AgentSession[None]:
     """Create a session that listens; the agents bring minds and voices of their own.
 
     Args:
-        ears: A recognizer, so that its model need not be loaded for each session.
+        recognizer: Given so that its model need not be loaded for this session alone.
         activity: A voice activity detection, likewise.
     """
     return AgentSession(
-        stt=ears or PocketSphinxSTT(),
+        stt=PocketSphinxSTT(recognizer),
         vad=activity or load_vad(),
         turn_handling={
             "turn_detection": "vad",

@@ -85,9 +85,7 @@ class CallShipment:
 
     async def run(self, mailbox: Mailbox) -> None:
         """Receives and delivers until both are done."""
-        if self._make_store is not None:
-            with self._guard("opening the store"):
-                self._store = self._make_store()
+        self._open_store()
         delivery = Delivery(
             self._client, self._facts.call_id, self._store or _NoRecording(), clock=self._clock
         )
@@ -105,6 +103,11 @@ class CallShipment:
             if self._store is not None:
                 self._store.close()
             self._say_how_it_went(delivery)
+
+    def _open_store(self) -> None:
+        if self._make_store is not None:
+            with self._guard("opening the store"):
+                self._store = self._make_store()
 
     # Receiving
 

@@ -11,10 +11,10 @@ import inspect
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
 import numpy as np
+from livekit import agents as livekit_agents
 from livekit import rtc
 from livekit.agents import AgentSession
 from livekit.agents.voice import avatar, io
@@ -87,12 +87,8 @@ def probe() -> Capabilities:
     )
 
 
-def livekit_agents_version() -> str | None:
-    """The installed version, for the record only."""
-    try:
-        return version("livekit-agents")
-    except PackageNotFoundError:
-        return None
+LIVEKIT_AGENTS_VERSION = str(livekit_agents.__version__)
+"""The installed version, for the record only."""
 
 
 # What is known of the job

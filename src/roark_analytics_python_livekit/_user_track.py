@@ -14,6 +14,7 @@ ANCHORING = 0.5  # seconds of a run within which its start may still move to an 
 STALL = 1.0  # seconds that a silent source is waited for: its audio may come as a burst
 UNPUBLISHED = 0.4  # seconds; RoomIO pushes one zero frame of 0.5 s when a track goes away
 DRIFT_WINDOW = 5.0  # seconds over which the earliest arrival tells the source's clock
+DRIFT_NOTICED = 0.002  # seconds; less than that is jitter, and the audio stays as it is
 DRIFT_STEP = 0.001  # seconds of correction for each second of audio: 1,000 ppm, inaudible
 
 
@@ -22,7 +23,7 @@ class UserTrack:
 
     A run starts at the minimum of (arrival - cumulative duration) over its first half second, so
     that a burst after a slow start takes its true place. After that the track follows the drift
-    between the source's clock and this machine's by stretching the audio by at most 0.1 %.
+    between the source's clock and this machine's with single samples, at most 0.1 % of them.
 
     Args:
         start: When capturing began, in monotonic seconds.
@@ -156,12 +157,12 @@ class _HeardRun:
 
 
 class _Drift:
-    """Follows a source whose clock is not ours, by stretching its audio a little."""
+    """Follows a source whose clock is not ours: a sample now and then."""
 
     def __init__(self) -> None:
         self.shift = 0.0  # seconds by which the run's audio was moved so far
         self._minima: deque[tuple[float, float]] = deque()  # (second, earliest start seen in it)
-        self._fraction = 0.0  # of a sample, not yet corrected
+        self._following = False
 
     def observe(self, at: float, started: float) -> None:
         """Notes where a frame's arrival puts the run's start, against its anchor."""
@@ -174,20 +175,30 @@ class _Drift:
             self._minima.popleft()
 
     def correct(self, samples: Samples, rate: int) -> Samples:
-        """`samples`, longer or shorter by what the window tells, at most 0.1 %."""
+        """`samples` with a few more or less, as far as the window tells, at most 0.1 %."""
         if len(self._minima) < 2:
             return samples
-        duration = len(samples) / rate
         target = min(start for _, start in self._minima) - self.shift
-        step = max(-DRIFT_STEP * duration, min(DRIFT_STEP * duration, target))
-        wanted = step * rate + self._fraction
-        added = round(wanted)
-        self._fraction = wanted - added
-        self.shift += step
-        return samples if added == 0 else _stretch(samples, len(samples) + added)
+        self._following = abs(target) > (1 / rate if self._following else DRIFT_NOTICED)
+        if not self._following:
+            return samples
+        most = DRIFT_STEP * len(samples) / rate
+        added = round(max(-most, min(most, target)) * rate)
+        self.shift += added / rate
+        return _resized(samples, added)
 
 
-def _stretch(samples: Samples, count: int) -> Samples:
-    positions = np.linspace(0, len(samples) - 1, count)
-    stretched: Samples = np.interp(positions, np.arange(len(samples)), samples).astype(np.int16)
-    return stretched
+def _resized(samples: Samples, added: int) -> Samples:
+    """Adds or leaves out single samples, each where the waveform is smoothest around it."""
+    size = len(samples) // (abs(added) + 1)
+    if added == 0 or size < 8:
+        return samples
+    wide = samples.astype(np.int32)
+    rough = np.abs(wide[:-2] - 2 * wide[1:-1] + wide[2:])
+    places = [
+        1 + i * size + int(rough[i * size : (i + 1) * size].argmin()) for i in range(abs(added))
+    ]
+    if added < 0:
+        return np.delete(samples, places)
+    between = (wide[places] + wide[[place + 1 for place in places]]) // 2
+    return np.insert(samples, [place + 1 for place in places], between.astype(np.int16))

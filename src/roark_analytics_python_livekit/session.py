@@ -273,9 +273,6 @@ def _observe(
 
 def _facts(ctx: Any, settings: Settings, call_id: str) -> CallFacts:
     assert _livekit is not None
-    versions = {"sdk": __version__}
-    if livekit_version := _livekit.livekit_agents_version():
-        versions["livekit-agents"] = livekit_version
     return CallFacts(
         call_id=call_id,
         agent_id=settings.agent_id,
@@ -283,7 +280,7 @@ def _facts(ctx: Any, settings: Settings, call_id: str) -> CallFacts:
         agent_prompt=settings.agent_prompt,
         is_test=settings.is_test,
         job=_livekit.job_facts(ctx),
-        versions=versions,
+        versions={"sdk": __version__, "livekit-agents": _livekit.LIVEKIT_AGENTS_VERSION},
         started_at=datetime.now(timezone.utc),
         started=time.monotonic(),
     )

@@ -63,9 +63,7 @@ def find(
     return (peak - zero + _vertex(scores, peak)) / rate, float(scores[peak])
 
 
-def voice_end(
-    utterance: Sound, utt_rate: int, channel: Sound, rate: int, start_s: float
-) -> float:
+def voice_end(utterance: Sound, utt_rate: int, channel: Sound, rate: int, start_s: float) -> float:
     """Return how many seconds of `utterance` are in `channel`, where it starts at `start_s`.
 
     Compares block by block, as loud as the utterance is, and to the sample where they part; another

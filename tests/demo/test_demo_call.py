@@ -11,7 +11,6 @@ import pytest
 import pytest_asyncio
 from correlate import find, voice_end
 from livekit.agents import AgentSession, JobContext
-
 from offline import caller, speech
 from offline.agents import SUPPORT_VOICE
 from offline.call import CallTruth, Progress, Utterance, run_call

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-
 from offline.play_head import PlayHead
 from offline.sound import Samples
 

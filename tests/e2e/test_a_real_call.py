@@ -17,7 +17,7 @@ from offline.sound import Samples, resample
 from offline.speech import SAMPLE_RATE, synthesize
 
 from e2e.caller import Caller, calling
-from e2e.correlation import find
+from e2e.correlation import find_in_pieces
 from e2e.livekit_server import LiveKitServer
 from e2e.local_roark_server import Call, Recording, RoarkServer, taken_at
 from e2e.processes import LOOPBACK, LoggedProcess
@@ -46,8 +46,8 @@ SOON = 2.0
 
 SURE = 0.8
 UNLIKE = 0.6
-"""What is likened by `find` through WebRTC has at least the one, what is not has at most the other
-(seen: 0.96 and 0.39)."""
+"""The likeness of a voice that is in a channel is above the one, of any other below the other. Seen
+through WebRTC: 0.95 and 0.4."""
 
 
 async def test_a_call_reaches_roark_as_it_was(
@@ -156,13 +156,13 @@ def _assert_recording_is_whole(call: Call) -> None:
 def _assert_voices_in_their_channels(recording: Recording, turns: list[dict[str, Any]]) -> None:
     caller = _voice(QUESTION, script.CALLER_VOICE, recording.rate)
     agent = _voice(GREETING, SUPPORT_VOICE, recording.rate)
-    on_the_left = find(caller, recording.left, recording.rate)
-    on_the_right = find(agent, recording.right, recording.rate)
+    on_the_left = find_in_pieces(caller, recording.left, recording.rate)
+    on_the_right = find_in_pieces(agent, recording.right, recording.rate)
 
     assert on_the_left.likeness > SURE
     assert on_the_right.likeness > SURE
-    assert find(caller, recording.right, recording.rate).likeness < UNLIKE
-    assert find(agent, recording.left, recording.rate).likeness < UNLIKE
+    assert find_in_pieces(caller, recording.right, recording.rate).likeness < UNLIKE
+    assert find_in_pieces(agent, recording.left, recording.rate).likeness < UNLIKE
     greeting, question, _ = (turn["audioOffsetMs"] / 1000 for turn in turns)
     assert greeting == pytest.approx(on_the_right.seconds, abs=0.3)
     assert question == pytest.approx(on_the_left.seconds, abs=0.3)
