@@ -23,7 +23,7 @@ def _frame(seconds: float, level: int = 1000) -> rtc.AudioFrame:
 def _events(output: MemoryAudioOutput) -> list[tuple[str, Any]]:
     events: list[tuple[str, Any]] = []
     for name in ("playback_started", "playback_progressed", "playback_finished"):
-        output.on(name, lambda event, name=name: events.append((name, event)))  # type: ignore[arg-type]  # every event there is
+        output.on(name, lambda event, name=name: events.append((name, event)))
     return events
 
 

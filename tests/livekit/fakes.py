@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from livekit import rtc
-from livekit.agents import Agent, llm, stt, vad
+from livekit.agents import DEFAULT_API_CONNECT_OPTIONS, Agent, llm, stt, vad
 
 RATE = 24_000
 SECONDS_PER_WORD = 0.25
@@ -136,7 +136,7 @@ class ScriptedLLM(llm.LLM):
             self._answer(chat_ctx),
             chat_ctx=chat_ctx,
             tools=tools or [],
-            conn_options=options["conn_options"],
+            conn_options=options.get("conn_options", DEFAULT_API_CONNECT_OPTIONS),
         )
 
     def next_call_id(self) -> str:
