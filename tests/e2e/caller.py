@@ -19,7 +19,7 @@ RATE = 48_000
 FRAME = RATE // 100
 """Samples that the microphone delivers at once: 10 ms."""
 
-MICROPHONE_QUEUE_MS = 100
+MICROPHONE_QUEUE_MS = 500
 AGENT_STATE = "lk.agent.state"
 """The attribute in which an agent tells its room what it does."""
 

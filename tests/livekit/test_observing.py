@@ -101,9 +101,7 @@ async def test_a_service_that_recovers_gets_everything(tmp_path: Path) -> None:
     faults = Faults.parse(
         "events:status=503,count=2", "chunk-upload-url:drop,count=2", "uploads:status=500,count=2"
     )
-    async with a_call(
-        tmp_path, NoisyAgent(GREETING), faults=faults, shutdown_timeout=40.0
-    ) as call:
+    async with a_call(tmp_path, NoisyAgent(GREETING), faults=faults, shutdown_timeout=40.0) as call:
         await call.answered(1)
     assert call.ended["recording"]["status"] == "complete"
     assert call.ended["delivery"]["retries"] >= 4
