@@ -18,12 +18,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from livekit.agents import AgentSession, JobContext
-from local_roark import Faults, create_app, serve_in_background
-from offline import screen
-from offline.call import CallError, CallTruth, run_call
 from rich.console import Console
 from rich.logging import RichHandler
 
+from local_roark import Faults, create_app, serve_in_background
+from offline import screen
+from offline.call import CallError, CallTruth, run_call
 from roark_analytics_python_livekit import observe_session
 
 API_KEY = "rk_live_replace_me"

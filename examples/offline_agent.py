@@ -14,10 +14,10 @@ from __future__ import annotations
 import os
 
 from livekit.agents import AgentServer, CloseEvent, JobContext, JobProcess, cli
+
 from offline.agents import SupportAgent
 from offline.recognition import Recognizer
 from offline.session import create_session, load_vad
-
 from roark_analytics_python_livekit import observe_session
 
 API_KEY = os.environ.get("ROARK_API_KEY", "rk_live_replace_me")

@@ -87,12 +87,16 @@ class CallShipment:
         """Receives and delivers until both are done."""
         self._open_store()
         delivery = Delivery(
-            self._client, self._facts.call_id, self._store or _NoRecording(), clock=self._clock
+            self._client,
+            self._facts.call_id,
+            self._store or _NoRecording(),
+            guard=self._guard,
+            clock=self._clock,
         )
         self.delivery = delivery
-        started = call_started(self._facts, self._metadata)
         receiving = asyncio.ensure_future(self._receive(mailbox, delivery))
         try:
+            started = call_started(self._facts, self._metadata)
             await delivery.run(cast(dict[str, Any], started), self._make_ended)
         except Exception as error:
             self._guard.note("delivery", error)
@@ -162,9 +166,9 @@ class CallShipment:
             (self._capture.resume if switched.on else self._capture.pause)(switched.at)
 
     def _on_record(self, record: Record) -> None:
+        self._records.append(record)
         if record["type"] == "turn" and record["role"] == "assistant":
             self._place_agent_turn(record)
-        self._records.append(record)
 
     def _place_agent_turn(self, turn: TurnRecord) -> None:
         """What was played since the agent's turn before is this turn: livekit adds it then."""
@@ -193,12 +197,17 @@ class CallShipment:
     # The end
 
     async def _make_ended(self) -> dict[str, Any]:
+        with self._guard("call-ended"):
+            return self._ended_with(self._records)
+        return self._ended_with([])  # better a call without its rows than none
+
+    def _ended_with(self, records: list[Record]) -> dict[str, Any]:
         end = self._end
         assert end is not None
         event = call_ended(
             self._facts,
             end,
-            self._records,
+            records,
             self._recording_facts(),
             self._delivery_counts(),
             self._metadata,
@@ -232,7 +241,7 @@ class CallShipment:
             "byteCount": self._pcm_bytes,
             "durationMs": capture.duration_ms if capture is not None else 0,
             "gaps": [
-                {"startMs": _ms(lost.start, rate), "endMs": _ms(lost.start + lost.size, rate)}
+                {"startMs": _ms(lost.start, rate), "endMs": _ms(lost.end, rate)}
                 for lost in sorted(delivery.lost, key=lambda lost: lost.start)
             ],
             "pauses": [
@@ -249,10 +258,10 @@ class CallShipment:
             manifest["status"], manifest["reason"] = "disabled", "recording is off"
         elif not self._pcm_bytes:
             manifest["status"], manifest["reason"] = "disabled", "the session had no audio"
-        elif delivery.lost or self._store.dropped_bytes:
+        elif delivery.lost:
             nothing = not delivery.stats.chunks
             manifest["status"] = "failed" if nothing else "partial"
-            manifest["reason"] = delivery.last_failure or "chunks were dropped"
+            manifest["reason"] = delivery.last_failure or "no answer"
         return manifest
 
     def _delivery_counts(self) -> Any:
@@ -280,7 +289,7 @@ class CallShipment:
                 "roark: call %s: not delivered: %s (last failure: %s; sent %d events, %d chunks)",
                 self._facts.call_id,
                 ", ".join(missing),
-                delivery.last_failure,
+                delivery.last_failure or "no answer",
                 stats.events,
                 stats.chunks,
             )
@@ -298,7 +307,7 @@ class CallShipment:
 class _NoRecording:
     """The store of a call that is not recorded."""
 
-    dropped_bytes = 0
+    dropped = ()
     waiting = 0
 
     def append(self, pcm: bytes) -> None: ...

@@ -61,8 +61,8 @@ def resolve_settings(
         api_key=clean_api_key(api_key if api_key is not None else environ.get("ROARK_API_KEY")),
         base_url=clean_base_url(base_url or environ.get("ROARK_BASE_URL") or DEFAULT_BASE_URL),
         agent_id=_non_empty("agent_id", agent_id),
-        agent_name=agent_name,
-        agent_prompt=agent_prompt,
+        agent_name=None if agent_name is None else str(agent_name),
+        agent_prompt=None if agent_prompt is None else str(agent_prompt),
         is_test=bool(is_test),
         recording=_recording_mode(recording) if capture_audio else "off",
         shutdown_timeout=_positive("shutdown_timeout", shutdown_timeout),
@@ -83,8 +83,11 @@ def clean_base_url(url: object) -> str:
     """The service's origin without a trailing slash; plain http only on loopback."""
     if not isinstance(url, str):
         raise SettingsError("the base URL is not a string")
+    url = url.strip()
+    if not url.isprintable() or " " in url:  # urlsplit() would pass over some of them
+        raise SettingsError("the base URL has white space or control characters")
     try:
-        parts = urlsplit(url.strip())
+        parts = urlsplit(url)
         host, _port = parts.hostname, parts.port
     except ValueError:
         raise SettingsError("the base URL cannot be parsed") from None
@@ -123,5 +126,5 @@ def _recording_mode(value: object) -> RecordingMode:
 
 def _positive(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 3600:
-        raise SettingsError(f"{name} must be a number of seconds above 0")
+        raise SettingsError(f"{name} must be a number of seconds, above 0 and below an hour")
     return float(value)

@@ -6,6 +6,7 @@ monotonic ones at the moment the event is handled, so that a clock jump moves no
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -150,7 +151,7 @@ def metrics(metric: Any, monotonic: ToMonotonic) -> list[Record]:
         wire = _WIRE_FIELDS.get(name)
         if value is None:
             continue
-        if wire in allowed:
+        if wire in allowed and _is_number(value):
             fields[str(wire)] = value
         else:
             extra[_camel(name)] = value
@@ -180,7 +181,7 @@ def message_to_eou(metrics_of_message: dict[str, Any]) -> dict[str, Any]:
     return {
         wire: metrics_of_message[_camel(name)]
         for name, wire in _MESSAGE_TO_EOU.items()
-        if _camel(name) in metrics_of_message
+        if _is_number(metrics_of_message.get(_camel(name)))
     }
 
 
@@ -195,7 +196,7 @@ def _turn(item: Any, text: str, at: float, monotonic: ToMonotonic, agent: str | 
     if getattr(item, "interrupted", False):
         record["interrupted"] = True
     confidence = getattr(item, "transcript_confidence", None)
-    if confidence is not None:
+    if _is_number(confidence) and confidence:  # a recognizer that has none says 0.0
         record["confidence"] = float(confidence)
     if agent is not None and item.role == "assistant":
         record["agent"] = agent
@@ -249,6 +250,10 @@ def _dump(metric: Any) -> dict[str, Any]:
     if hasattr(metric, "model_dump"):
         return dict(metric.model_dump())
     return dict(vars(metric))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def _text_of(error: object) -> str:

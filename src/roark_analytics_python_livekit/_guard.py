@@ -24,7 +24,8 @@ class Guard:
     @property
     def count(self) -> int:
         """How many internal errors were swallowed so far."""
-        return sum(self._counts.values())
+        with self._lock:
+            return sum(self._counts.values())
 
     @contextmanager
     def __call__(self, where: str) -> Iterator[None]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Set
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Set
+from itertools import takewhile
+from typing import Any, TypeVar
 
 MAX_TEXT = 65_536  # characters of one string; a tool that returns a whole page is cut, and says so
+MAX_ALL_TEXT = 1_048_576  # characters of all strings of one value
 MAX_DEPTH = 32
 MAX_ITEMS = 10_000  # nodes of one value
 
@@ -31,16 +33,20 @@ def json_text(value: object) -> str:
 
 def clean_text(text: str, limit: int = MAX_TEXT) -> str:
     """`text` without lone surrogates, cut to `limit` characters with a note of what is missing."""
-    text = str(text)
+    text = str.__str__(text)  # the text itself, whatever a subclass makes of it
     if len(text) > limit:
         text = f"{text[:limit]}... [{len(text) - limit} more characters]"
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+T = TypeVar("T")
 
 
 class _Copy:
     def __init__(self) -> None:
         self._parents: set[int] = set()
         self._left = MAX_ITEMS
+        self._text_left = MAX_ALL_TEXT
 
     def value(self, value: object, depth: int) -> Any:
         self._left -= 1
@@ -59,7 +65,7 @@ class _Copy:
         if isinstance(value, float):
             return float(value) if math.isfinite(value) else str(float(value))
         if isinstance(value, str):
-            return clean_text(value)
+            return self._text(value)
         if isinstance(value, (bytes, bytearray, memoryview)):
             return f"<{len(value)} bytes>"
         return self._container(value, depth)
@@ -68,13 +74,21 @@ class _Copy:
         self._parents.add(id(value))
         try:
             if isinstance(value, Mapping):
-                return {
-                    clean_text(str(key)): self.value(item, depth + 1)
-                    for key, item in value.items()
-                    if self._left > 0
-                }
+                items = self._while_room(value.items())
+                return {self._key(key): self.value(item, depth + 1) for key, item in items}
             if isinstance(value, (list, tuple, Set)):
-                return [self.value(item, depth + 1) for item in value if self._left > 0]
-            return clean_text(str(value))
+                return [self.value(item, depth + 1) for item in self._while_room(value)]
+            return self._text(str(value))
         finally:
             self._parents.discard(id(value))
+
+    def _while_room(self, items: Iterable[T]) -> Iterator[T]:
+        return takewhile(lambda _: self._left > 0, items)
+
+    def _key(self, key: object) -> str:
+        return self._text(key if isinstance(key, str) else str(key))
+
+    def _text(self, text: str) -> str:
+        kept = clean_text(text, max(0, min(MAX_TEXT, self._text_left)))
+        self._text_left -= len(kept)
+        return kept

@@ -6,7 +6,7 @@ import platform
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, cast
 
 from . import _events
 from ._json import json_safe
@@ -39,6 +39,7 @@ _ENDED_BY = {
     "user_initiated": "agent",
     "task_completed": "agent",
     "job_shutdown": "worker",
+    "process_exit": "worker",
     "error": "error",
 }
 _TURN_KEYS = {
@@ -148,7 +149,7 @@ def call_ended(
         "callEndedReason": end.reason,
         "transcript": rows.transcript(),
         "toolCalls": rows.tool_rows(),
-        "metrics": sorted(rows.metrics, key=lambda row: row["timestamp"]),
+        "metrics": rows.metric_rows(),
         "handoffs": rows.handoffs,
         "endedBy": _ENDED_BY.get(end.reason, "agent"),
         "recording": recording.manifest,
@@ -173,7 +174,6 @@ class _Rows:
 
     def __init__(self, facts: CallFacts, recording: RecordingFacts) -> None:
         self.turns: list[TurnRecord] = []
-        self.metrics: list[Metric] = []
         self.handoffs: list[Handoff] = []
         self.error: ErrorRecord | None = None
         self._facts = facts
@@ -181,6 +181,8 @@ class _Rows:
         self._offset = recording.offset_ms
         self._calls: dict[str, ToolCallRecord] = {}
         self._results: dict[str, ToolResultRecord] = {}
+        self._metrics: list[MetricRecord] = []
+        self._eou_of_messages: list[MetricRecord] = []
         self._heard: HeardRecord | None = None
         self._speaking: dict[str, list[tuple[float, float | None]]] = {"user": [], "assistant": []}
 
@@ -197,7 +199,7 @@ class _Rows:
         elif record["type"] == "tool_result":
             self._results[record["id"]] = record
         elif record["type"] == "metric":
-            self._add_metric(record)
+            self._metrics.append(record)
         elif record["type"] == "handoff":
             self._add_handoff(record)
         elif record["type"] == "error":
@@ -216,6 +218,13 @@ class _Rows:
                 rows.append(self._result_row(call, result))
         return rows
 
+    def metric_rows(self) -> list[Metric]:
+        """The metrics by time; livekit-agents 1.3 and 1.4 give a turn's delays in two ways."""
+        records = self._metrics
+        if not any(record["kind"] == "eou" for record in records):
+            records = records + self._eou_of_messages
+        return [self._metric_row(record) for record in sorted(records, key=lambda r: r["at"])]
+
     def _add_turn(self, record: TurnRecord) -> None:
         if any(turn.get("id") == record["id"] for turn in self.turns if "id" in record):
             return
@@ -232,7 +241,7 @@ class _Rows:
                     turn[key] = self._heard[key]
             self._heard = None
         if eou := _events.message_to_eou(turn.get("metrics", {})):
-            self._add_metric(
+            self._eou_of_messages.append(
                 {"type": "metric", "kind": "eou", "at": turn["at"], "fields": eou, "extra": {}}
             )
 
@@ -255,17 +264,6 @@ class _Rows:
         elif spans and spans[-1][1] is None:
             spans[-1] = (spans[-1][0], at)
 
-    def _add_metric(self, record: MetricRecord) -> None:
-        row: dict[str, Any] = {
-            "kind": record["kind"],
-            "timestamp": self._facts.iso(record["at"]),
-            "audioOffsetMs": self._offset(record["at"]),
-            **record["fields"],
-        }
-        if record["extra"]:
-            row["extra"] = record["extra"]
-        self.metrics.append(row)  # type: ignore[arg-type]  # `_events` gives Metric's keys only
-
     def _add_handoff(self, record: HandoffRecord) -> None:
         row: Handoff = {
             "toAgentId": record["new"],
@@ -275,6 +273,17 @@ class _Rows:
         if record["old"] is not None:
             row["fromAgentId"] = record["old"]
         self.handoffs.append(row)
+
+    def _metric_row(self, record: MetricRecord) -> Metric:
+        row: dict[str, Any] = {
+            "kind": record["kind"],
+            "timestamp": self._facts.iso(record["at"]),
+            "audioOffsetMs": self._offset(record["at"]),
+            **record["fields"],
+        }
+        if record["extra"]:
+            row["extra"] = record["extra"]
+        return cast(Metric, row)  # `_events` gives Metric's keys only
 
     def _transcript_row(self, turn: TurnRecord) -> TranscriptTurn:
         start, end = turn["start"], turn["end"]

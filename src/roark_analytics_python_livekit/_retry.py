@@ -78,7 +78,7 @@ def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
         return float(min(int(text[:12]), 10**9))
     try:
         moment = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)

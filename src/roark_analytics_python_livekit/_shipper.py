@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 MAX_WAITING = 20_000  # items; 100 s of two audio streams: only a dead or starved thread gets there
 TICK = 0.1  # seconds between two looks at what does not wake the thread (audio)
+
+
+T = TypeVar("T")
 
 
 class Mailbox:
@@ -51,7 +54,9 @@ class Mailbox:
     async def take(self) -> list[Any]:
         """What waits, after at most a tick."""
         assert self._wake is not None, "bind() first"
-        if not self._items:
+        if self._items:
+            await asyncio.sleep(0)  # the delivery is on this loop too
+        else:
             with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), TICK)
         self._wake.clear()
@@ -72,7 +77,7 @@ class Shipper:
     def __init__(self, main: Callable[[Mailbox], Awaitable[None]], name: str) -> None:
         self.mailbox = Mailbox()
         self._main = main
-        self._done: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._done: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name=name, daemon=False)
 
     @property
@@ -105,5 +110,27 @@ class Shipper:
             self._done.set_result(None)
 
     async def _with_mailbox(self) -> None:
+        asyncio.get_running_loop().set_default_executor(_LateThreads())
         self.mailbox.bind()
         await self._main(self.mailbox)
+
+
+class _LateThreads(ThreadPoolExecutor):
+    """A thread for each job, which is a host name to look up.
+
+    A pool takes no more jobs once the main thread is gone, which is when `main` has its last
+    requests to make.
+    """
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        future: Future[T] = Future()
+        future.set_running_or_notify_cancel()
+
+        def run() -> None:
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except BaseException as error:
+                future.set_exception(error)
+
+        threading.Thread(target=run, daemon=True).start()
+        return future

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Protocol
 
@@ -40,7 +40,10 @@ class Chunk:
 class RecordingStore(Protocol):
     """Takes PCM as it comes and gives it out in pieces to deliver."""
 
-    dropped_bytes: int
+    @property
+    def dropped(self) -> Sequence[Chunk]:
+        """Chunks for which there was no room; their bytes are gone."""
+        ...
 
     @property
     def waiting(self) -> int:
@@ -76,7 +79,7 @@ class ChunkStore:
     """
 
     def __init__(self, limit: int = MAX_MEMORY) -> None:
-        self.dropped_bytes = 0
+        self.dropped: list[Chunk] = []
         self._limit = limit
         self._filling = bytearray()
         self._position = 0
@@ -113,18 +116,22 @@ class ChunkStore:
         self._next_index += 1
         self._position += size
         if (len(self._chunks) + 1) * CHUNK_BYTES > self._limit:
-            self.dropped_bytes += size
+            self.dropped.append(Chunk(index, start, size, "audio/pcm", bytes))
         else:
             self._chunks.append(Chunk(index, start, size, "audio/pcm", lambda: body))
 
 
 class WavStore:
-    """The whole recording in a nameless temporary file, delivered as one WAV when it is over."""
+    """The whole recording in a nameless temporary file, delivered as one WAV when it is over.
+
+    It ends at the first write that fails: nothing after it would stand where it belongs.
+    """
 
     def __init__(self, open_file: Callable[[], IO[bytes]] = tempfile.TemporaryFile) -> None:
-        self.dropped_bytes = 0
+        self.dropped: list[Chunk] = []
         self._file = open_file()
         self._size = 0
+        self._refused = 0
         self._chunk: Chunk | None = None
 
     @property
@@ -132,11 +139,10 @@ class WavStore:
         return 0 if self._chunk is None else 1
 
     def append(self, pcm: bytes) -> None:
-        try:
-            self._file.write(pcm)
+        if not self._refused and self._write(pcm):
             self._size += len(pcm)
-        except OSError:
-            self.dropped_bytes += len(pcm)
+        else:
+            self._refused += len(pcm)
 
     def seal(self, rate: int) -> None:
         if self._size:
@@ -144,6 +150,8 @@ class WavStore:
             self._chunk = Chunk(
                 0, 0, len(header) + self._size, "audio/wav", lambda: self._read(header)
             )
+        if self._refused:
+            self.dropped.append(Chunk(1, self._size, self._refused, "audio/wav", bytes))
 
     def take(self) -> Chunk | None:
         chunk, self._chunk = self._chunk, None
@@ -154,6 +162,14 @@ class WavStore:
 
     def close(self) -> None:
         self._file.close()
+
+    def _write(self, pcm: bytes) -> bool:
+        try:
+            self._file.write(pcm)
+            self._file.flush()
+        except OSError:
+            return False
+        return True
 
     async def _read(self, header: bytes) -> AsyncIterator[bytes]:
         yield header

@@ -34,6 +34,8 @@ CHUNK_URL_PATH = "/v1/integrations/livekit-sdk/chunk-upload-url"
 MAX_ANSWER_BYTES = 65_536  # the largest answer that is needed is a presigned URL
 TOTAL_TIMEOUT = 30.0  # seconds for one request, however slowly the bytes drip
 
+_USER_AGENT = "roark-analytics-python-livekit"
+
 T = TypeVar("T")
 
 
@@ -219,7 +221,8 @@ class RoarkClient:
 
     def _make_pool(self, headers: Mapping[str, str]) -> httpx.AsyncClient:
         return httpx.AsyncClient(
-            headers={**headers, "user-agent": "roark-analytics-python-livekit"},
+            # identity: answers are small, and are read as they came, without a decoder
+            headers={**headers, "user-agent": _USER_AGENT, "accept-encoding": "identity"},
             transport=self._transport,
             follow_redirects=False,
             timeout=httpx.Timeout(10.0, connect=5.0),
@@ -228,7 +231,8 @@ class RoarkClient:
 
 
 def _encode(body: Mapping[str, Any]) -> bytes:
-    return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode("utf-8", "replace")  # lone surrogates have no place in UTF-8
 
 
 async def _bounded(request: Callable[[], Awaitable[T]]) -> T:
@@ -242,6 +246,8 @@ async def _bounded(request: Callable[[], Awaitable[T]]) -> T:
         raise RequestError(Outcome.REFUSED, "unusable URL") from None
     except httpx.HTTPError as error:
         raise RequestError(Outcome.RETRY, _reason(error)) from None
+    except OSError as error:  # an upload's file, or the certificates, cannot be read
+        raise RequestError(Outcome.RETRY, type(error).__name__) from None
     finally:
         _in_own_request.reset(token)
 
@@ -294,20 +300,34 @@ def _parse_upload(body: bytes, content_type: str) -> PresignedUpload:
     try:
         answer = json.loads(body)
         answer = answer.get("data", answer)
-        url, kind = answer["uploadUrl"], answer.get("contentType", content_type)
+        url, signed = answer["uploadUrl"], answer.get("contentType") or content_type
         _check_upload_url(url)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        _check_content_type(signed)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, httpx.InvalidURL):
         raise RequestError(Outcome.RETRY, "unusable answer (no upload URL)") from None
-    return PresignedUpload(url=url, content_type=str(kind))
+    return PresignedUpload(url=url, content_type=signed)
 
 
 def _check_upload_url(url: object) -> None:
     if not isinstance(url, str):
         raise SettingsError("not a URL")
     parts = httpx.URL(url)
+    if not parts.host:
+        raise SettingsError("no host")
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.host)):
         raise SettingsError("not an https URL")
 
+
+def _check_content_type(value: object) -> None:
+    if not isinstance(value, str) or not (value.isascii() and value.isprintable()):
+        raise SettingsError("not fit for a header")
+
+
+# A logger's filter does not see its children's records: each is named.
+_REQUEST_LOGGERS = (
+    "httpx",
+    *(f"httpcore.{part}" for part in ("connection", "http11", "http2", "proxy", "socks")),
+)
 
 _in_own_request: contextvars.ContextVar[bool] = contextvars.ContextVar(
     "roark_in_own_request", default=False
@@ -325,5 +345,5 @@ _drop_own_requests = _DropOwnRequests()
 
 
 def _silence_request_logs() -> None:
-    for name in ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2"):
+    for name in _REQUEST_LOGGERS:
         logging.getLogger(name).addFilter(_drop_own_requests)  # adding it again does nothing

@@ -9,6 +9,7 @@ to make a frame. The service never answers: attaching waits for nothing.
 from __future__ import annotations
 
 import asyncio
+import logging
 import statistics
 import time
 from types import SimpleNamespace
@@ -104,6 +105,7 @@ async def seconds_for(frames: io.AudioInput) -> float:
 
 
 async def main() -> None:
+    logging.disable(logging.WARNING)  # it would say of each call that nothing was delivered
     making, observing = await attach()
     print(f"observe_session   {observing:6.2f} ms   making an AgentSession {making:6.2f} ms")
     frame, tapped = await tap()

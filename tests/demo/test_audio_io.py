@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from livekit import rtc
+
 from offline.audio_io import SAMPLE_RATE, MemoryAudioInput, MemoryAudioOutput
 from offline.sound import Samples, from_frame, to_frame
 

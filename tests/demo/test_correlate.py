@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from correlate import find, resampled, voice_end
 from offline.speech import SAMPLE_RATE, synthesize
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from livekit.agents import llm
+
 from offline import caller
 from offline.agents import BILLING_RULES, SUPPORT_RULES, digits
 from offline.brain import RuleLLM

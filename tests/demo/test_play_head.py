@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+
 from offline.play_head import PlayHead
 from offline.sound import Samples
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import demo
 import numpy as np
 import pytest
+from rich.console import Console
+
+import demo
 from offline import screen
 from offline.call import CallError, CallTruth, Progress, ToolCall, Utterance
-from rich.console import Console
 
 RATE = 24_000
 

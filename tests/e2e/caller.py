@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 
 import numpy as np
 from livekit import api, rtc
-from offline.sound import NOTHING, Samples, from_frame, resample, silence, to_frame
 
 from e2e.livekit_server import LiveKitServer
+from offline.sound import NOTHING, Samples, from_frame, resample, silence, to_frame
 
 RATE = 48_000
 """The rate of the microphone and of what is heard, in Hz."""

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
 from correlate import find
 
 Samples = npt.NDArray[np.int16]
 
-PIECE_SECONDS = 0.8
-"""Long enough to be unlike any other piece, short enough that a jitter buffer, which stretches and
-shortens what it plays by some milliseconds, seldom does so within it."""
+PIECE_SECONDS = 0.4
+"""Long enough to be unlike other pieces, short enough that most are whole where a jitter buffer has
+stretched or shortened the voice here and there, as it does on a busy machine."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class Found:
 
     Attributes:
         seconds: From the start of the recording to the start of the voice.
-        likeness: 1 for exactly the same, about 0.3 for another voice or other words; a codec and
-            a change of gain lower it to some 0.95.
+        likeness: 1 for exactly the same, about 0.2 for another voice or other words; a codec and
+            a jitter buffer lower it to some 0.9.
     """
 
     seconds: float

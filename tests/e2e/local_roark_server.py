@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from local_roark import create_app, serve_in_background
 
 Call = dict[str, Any]

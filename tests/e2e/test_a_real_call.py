@@ -11,16 +11,16 @@ import pytest
 pytest.importorskip("livekit.agents")
 
 from livekit import api
-from offline import caller as script
-from offline.agents import ORDERS, SUPPORT_VOICE
-from offline.sound import Samples, resample
-from offline.speech import SAMPLE_RATE, synthesize
 
 from e2e.caller import Caller, calling
 from e2e.correlation import find_in_pieces
 from e2e.livekit_server import LiveKitServer
 from e2e.local_roark_server import Call, Recording, RoarkServer, taken_at
 from e2e.processes import LOOPBACK, LoggedProcess
+from offline import caller as script
+from offline.agents import ORDERS, SUPPORT_VOICE
+from offline.sound import Samples, resample
+from offline.speech import SAMPLE_RATE, synthesize
 
 pytestmark = [
     pytest.mark.e2e,
@@ -44,10 +44,14 @@ LIVEKIT_WAITS = 2.0
 SOON = 2.0
 """Seconds after that within which the call is to be complete at Roark."""
 
-SURE = 0.8
-UNLIKE = 0.6
+SURE = 0.7
+UNLIKE = 0.4
 """The likeness of a voice that is in a channel is above the one, of any other below the other. Seen
-through WebRTC: 0.95 and 0.4."""
+through WebRTC: 0.88 and 0.27, on a busy machine."""
+
+ABOUT = 0.75
+"""Seconds between where a turn says it is and where its voice is. Mostly some 0.02; but LiveKit
+takes a speech for begun while it waits for its listener, half a second if the machine is busy."""
 
 
 async def test_a_call_reaches_roark_as_it_was(
@@ -164,8 +168,8 @@ def _assert_voices_in_their_channels(recording: Recording, turns: list[dict[str,
     assert find_in_pieces(caller, recording.right, recording.rate).likeness < UNLIKE
     assert find_in_pieces(agent, recording.left, recording.rate).likeness < UNLIKE
     greeting, question, _ = (turn["audioOffsetMs"] / 1000 for turn in turns)
-    assert greeting == pytest.approx(on_the_right.seconds, abs=0.3)
-    assert question == pytest.approx(on_the_left.seconds, abs=0.3)
+    assert greeting == pytest.approx(on_the_right.seconds, abs=ABOUT)
+    assert question == pytest.approx(on_the_left.seconds, abs=ABOUT)
 
 
 def _assert_nothing_private_logged(log: str, server: LiveKitServer, roark: RoarkServer) -> None:

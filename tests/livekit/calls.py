@@ -14,11 +14,11 @@ from typing import Any
 
 import httpx
 import numpy as np
-from fakes import EnergyVAD, NoisyAgent, Samples, ScriptedLLM, ScriptedSTT, spoken, until
 from livekit.agents import AgentSession
+
+from fakes import EnergyVAD, NoisyAgent, Samples, ScriptedLLM, ScriptedSTT, spoken, until
 from local_roark import Faults, create_app
 from offline.audio_io import MemoryAudioInput, MemoryAudioOutput, Words
-
 from roark_analytics_python_livekit import RoarkClient, observe_session
 from roark_analytics_python_livekit.session import CallHandle
 

@@ -11,10 +11,11 @@ import pytest_asyncio
 
 pytest.importorskip("livekit.agents")
 
+from livekit.agents import ToolError, function_tool
+
 from calls import Call, a_call
 from correlate import find, voice_end
 from fakes import NoisyAgent, spoken
-from livekit.agents import ToolError, function_tool
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -14,12 +14,12 @@ import pytest
 pytest.importorskip("livekit.agents")
 
 import httpx
+from livekit.agents.voice import io
+
 from calls import KEY, FakeJob, a_call, create_session
 from fakes import NoisyAgent, spoken
-from livekit.agents.voice import io
 from local_roark import Faults
 from offline.audio_io import MemoryAudioOutput
-
 from roark_analytics_python_livekit import RoarkClient, observe_session
 
 GREETING = "good morning to you"

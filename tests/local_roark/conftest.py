@@ -9,6 +9,7 @@ import httpx
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 from fake_calls import Clock
+
 from local_roark import Faults, create_app
 
 

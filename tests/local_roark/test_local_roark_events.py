@@ -22,6 +22,7 @@ from fake_calls import (
     tool_result,
     turn,
 )
+
 from local_roark import create_app
 
 

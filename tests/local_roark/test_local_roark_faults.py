@@ -8,6 +8,7 @@ import time
 import httpx
 import pytest
 from fake_calls import FIRST_CHUNK, call_json, ended, presign, put, send, started
+
 from local_roark import ConnectionDropped, Fault, Faults
 
 

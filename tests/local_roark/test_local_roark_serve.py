@@ -7,9 +7,10 @@ import threading
 from pathlib import Path
 
 import httpx
-import local_roark
 import pytest
 from fake_calls import EVENTS, KEY, started
+
+import local_roark
 from local_roark import Faults, create_app, serve_in_background
 from local_roark.__main__ import greeting, main
 
