@@ -241,7 +241,10 @@ class CallShipment:
             "byteCount": self._pcm_bytes,
             "durationMs": capture.duration_ms if capture is not None else 0,
             "gaps": [
-                {"startMs": _ms(lost.start, rate), "endMs": _ms(lost.end, rate)}
+                {
+                    "startMs": _ms(lost.start, rate),
+                    "endMs": _ms(min(lost.start + lost.size, self._pcm_bytes), rate),
+                }
                 for lost in sorted(delivery.lost, key=lambda lost: lost.start)
             ],
             "pauses": [
@@ -261,7 +264,8 @@ class CallShipment:
         elif delivery.lost:
             nothing = not delivery.stats.chunks
             manifest["status"] = "failed" if nothing else "partial"
-            manifest["reason"] = delivery.last_failure or "no answer"
+            full = "no room" if self._store.dropped else None
+            manifest["reason"] = full or delivery.last_failure or "no answer"
         return manifest
 
     def _delivery_counts(self) -> Any:

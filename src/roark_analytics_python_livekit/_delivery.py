@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ._guard import logger
+from ._guard import Guard, logger
 from ._retry import Outcome, RetryPolicy
 from ._store import Chunk, RecordingStore
 from .client import RequestError, RoarkClient
@@ -27,6 +27,9 @@ MAX_FRESH_URLS = 4  # presigned URLs for one chunk that may turn out to be expir
 # rest belongs to call-ended, which matters most.
 STARTED_SHARE, CHUNKS_SHARE = 0.3, 0.7
 
+Result = Literal["ok", "later", "refused", "unauthorized", "time"]
+"""Accepted, to be tried again, or why it was given up."""
+
 _KEYS = uuid.UUID("5f0c6f2c-6a0e-5d0b-9a64-0d5c3a9b7e11")
 
 
@@ -35,7 +38,7 @@ class DeliveryStats:
     """Counts of one call's delivery.
 
     Attributes:
-        attempts: Requests made, uploads included.
+        attempts: Tries of an event or a chunk; asking where a chunk goes is part of its try.
         retries: How many of them were repetitions.
         events: call-started and call-ended, as far as they were accepted.
         chunks: Pieces of the recording that were accepted.
@@ -61,6 +64,7 @@ class Delivery:
         client: Makes the requests.
         call_id: The call's `livekitCallId`.
         store: Where the chunks wait.
+        guard: Counts what goes wrong in here.
         policy: Delays between tries.
         clock: Monotonic seconds.
         jitter: Random numbers from [0, 1).
@@ -72,6 +76,7 @@ class Delivery:
         call_id: str,
         store: RecordingStore,
         *,
+        guard: Guard,
         policy: RetryPolicy | None = None,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
@@ -82,6 +87,7 @@ class Delivery:
         self._client = client
         self._call_id = call_id
         self._store = store
+        self._guard = guard
         self._policy = policy or RetryPolicy()
         self._clock = clock
         self._jitter = jitter
@@ -143,8 +149,9 @@ class Delivery:
             for pending in (task, closing):
                 pending.cancel()
             await asyncio.gather(task, closing, return_exceptions=True)
-        if not task.cancelled() and task.exception() is not None:
-            raise task.exception() or AssertionError
+        if not task.cancelled():
+            with self._guard("delivery"):
+                task.result()
 
     def _time_left(self, share: float = 1.0) -> float:
         """Seconds until the share of the budget is spent; without end while the call runs."""
@@ -164,22 +171,28 @@ class Delivery:
 
     async def _send_event(self, event: Mapping[str, Any]) -> None:
         name = str(event["event"])
-        key = idempotency_key(self._call_id, name, event)
         self.undelivered.append(name)
 
         async def post() -> None:
+            key = idempotency_key(self._call_id, name, event)
             await self._client.post_event(event, idempotency_key=key)
 
-        if await self._try(post) == "ok":
-            self.stats.events += 1
-            self.undelivered.remove(name)
+        result: Result = "time"
+        try:
+            result = await self._try(post)
+        finally:
+            if result == "ok":
+                self.stats.events += 1
+                self.undelivered.remove(name)
+            else:
+                self.stats.dropped[result] += 1
 
     # Chunks
 
     async def _send_chunks(self) -> None:
         in_flight: set[asyncio.Task[None]] = set()
         try:
-            while not self._unauthorized:
+            while True:
                 self._fill(in_flight)
                 if self._sealed.is_set() and not in_flight and not self._store.waiting:
                     return
@@ -205,18 +218,20 @@ class Delivery:
             self._chunk_ready.clear()
 
     async def _send_chunk(self, chunk: Chunk) -> None:
-        settled = False
+        result: Result = "later"
         try:
             result = await self._try(lambda: self._upload(chunk), tries=TRIES_IN_A_ROW)
-            settled = result != "later"
-            if result == "ok":
-                self.stats.chunks += 1
-                self.stats.bytes += chunk.size
-            elif settled:
-                self._lose(chunk, "refused")
         finally:
-            if not settled:
-                self._store.put_back(chunk)
+            self._settle(chunk, result)
+
+    def _settle(self, chunk: Chunk, result: Result) -> None:
+        if result == "ok":
+            self.stats.chunks += 1
+            self.stats.bytes += chunk.size
+        elif result == "later":
+            self._store.put_back(chunk)
+        else:
+            self._lose(chunk, result)
 
     async def _upload(self, chunk: Chunk) -> None:
         """One try: a fresh URL, then the bytes."""
@@ -235,7 +250,9 @@ class Delivery:
 
     def _give_up_waiting_chunks(self) -> None:
         while (chunk := self._store.take()) is not None:
-            self._lose(chunk, "time" if not self._unauthorized else "unauthorized")
+            self._lose(chunk, "time")
+        for chunk in self._store.dropped:
+            self._lose(chunk, "full")
 
     def _lose(self, chunk: Chunk, reason: str) -> None:
         self.lost.append(chunk)
@@ -245,7 +262,7 @@ class Delivery:
 
     async def _try(
         self, request: Callable[[], Awaitable[None]], *, tries: int | None = None
-    ) -> Literal["ok", "refused", "later"]:
+    ) -> Result:
         """Makes a request until it succeeds, cannot succeed, or had its `tries`."""
         attempt = 0
         while not self._unauthorized:
@@ -258,6 +275,7 @@ class Delivery:
                 self._last_failure = error.reason
                 if error.outcome is Outcome.UNAUTHORIZED:
                     self._stop_unauthorized(error)
+                    break
                 if error.outcome is not Outcome.RETRY:
                     return "refused"
                 delay = self._policy.delay(
@@ -266,13 +284,16 @@ class Delivery:
                     time_left=self._time_left(),
                     retry_after=error.retry_after,
                 )
-            attempt += 1
+            except Exception as error:
+                self._guard.note("a request", error)
+                return "refused"
             if delay is None:
-                return "later"
+                return "time"
+            attempt += 1
             await self._pause(delay)
             if tries is not None and attempt >= tries:
                 return "later"
-        return "refused"
+        return "unauthorized"
 
     def _stop_unauthorized(self, error: RequestError) -> None:
         if not self._unauthorized:
