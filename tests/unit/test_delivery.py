@@ -416,7 +416,7 @@ class TestChunksThatFail:
         shipping.record(pcm(4))
         faults.clear()
         await shipping.finish()
-        assert roark.accepted("chunk") == ["chunk 0", "chunk 1"]
+        assert sorted(roark.accepted("chunk")) == ["chunk 0", "chunk 1"]
         assert shipping.lost == [2, 3]
         assert shipping.stats.dropped == {"full": 2}
 
