@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -63,6 +64,47 @@ class Mailbox:
         return [self._items.popleft() for _ in range(len(self._items))]
 
 
+class _ShippingLoop(asyncio.SelectorEventLoop):
+    """An event loop that still resolves names when the interpreter is shutting down.
+
+    asyncio asks a `ThreadPoolExecutor`, and those take no work once the main thread has ended,
+    while a call may still have to be delivered.
+    """
+
+    async def getaddrinfo(
+        self,
+        host: Any,
+        port: Any,
+        *,
+        family: int = 0,
+        type: int = 0,
+        proto: int = 0,
+        flags: int = 0,
+    ) -> Any:
+        """As `socket.getaddrinfo`, on a thread of its own."""
+        answer: asyncio.Future[Any] = self.create_future()
+
+        def settle(result: Any, error: BaseException | None) -> None:
+            if answer.cancelled():
+                return
+            if error is None:
+                answer.set_result(result)
+            else:
+                answer.set_exception(error)
+
+        def resolve() -> None:
+            result, failure = None, None
+            try:
+                result = socket.getaddrinfo(host, port, **hints)
+            except BaseException as error:
+                failure = error
+            with contextlib.suppress(RuntimeError):  # the loop is closed by now
+                self.call_soon_threadsafe(settle, result, failure)
+
+        threading.Thread(target=resolve, name="roark-resolver", daemon=True).start()
+        return await answer
+
+
 class Shipper:
     """Runs one call's `main` on a thread of its own until it returns.
 
@@ -103,10 +145,13 @@ class Shipper:
         return self.done
 
     def _run(self) -> None:
+        loop = _ShippingLoop()
         try:
             with contextlib.suppress(Exception):  # `main` guards itself; the thread just ends
-                asyncio.run(self._with_mailbox())
+                loop.run_until_complete(self._with_mailbox())
+                loop.run_until_complete(loop.shutdown_asyncgens())
         finally:
+            loop.close()
             self._done.set_result(None)
 
     async def _with_mailbox(self) -> None:
