@@ -71,16 +71,7 @@ class _ShippingLoop(asyncio.SelectorEventLoop):
     while a call may still have to be delivered.
     """
 
-    async def getaddrinfo(
-        self,
-        host: Any,
-        port: Any,
-        *,
-        family: int = 0,
-        type: int = 0,
-        proto: int = 0,
-        flags: int = 0,
-    ) -> Any:
+    async def getaddrinfo(self, host: Any, port: Any, **hints: Any) -> Any:
         """As `socket.getaddrinfo`, on a thread of its own."""
         answer: asyncio.Future[Any] = self.create_future()
 
