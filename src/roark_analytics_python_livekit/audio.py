@@ -110,6 +110,11 @@ class AudioCapture:
         return max(0, round((at - self._origin) * 1000))
 
     @property
+    def origin(self) -> float:
+        """When the recording's first sample was, in monotonic seconds."""
+        return self._origin
+
+    @property
     def duration_ms(self) -> int:
         """The length of the PCM that was given out."""
         if self._mixer is None:
