@@ -270,26 +270,23 @@ class CallShipment:
         )
 
     def _say_how_it_went(self, delivery: Delivery) -> None:
+        """The one line of a call: a warning if something of it is not at Roark."""
         stats = delivery.stats
-        missing = list(delivery.undelivered)
-        if delivery.lost:
-            missing.insert(-1 if missing else 0, f"{len(delivery.lost)} recording chunks")
+        chunks = [f"{len(delivery.lost)} recording chunks"] if delivery.lost else []
+        missing = [*(e for e in delivery.undelivered if e == "call-started"), *chunks]
+        missing += [e for e in delivery.undelivered if e != "call-started"]
+        counts = (
+            f"sent {stats.events} events, {stats.chunks} chunks ({stats.bytes} bytes); "
+            f"{stats.retries} retries, {stats.spooled} kept in the spool, "
+            f"dropped {dict(stats.dropped) or 'nothing'}"
+        )
         if missing:
             logger.warning(
-                "roark: call %s: not delivered: %s (last failure: %s; sent %d events, %d chunks)%s",
+                "roark: call %s: not delivered: %s (last failure: %s); %s",
                 self._facts.call_id,
                 ", ".join(missing),
                 delivery.last_failure or "no answer",
-                stats.events,
-                stats.chunks,
-                "; kept in the spool for the next process" if stats.spooled else "",
+                counts,
             )
         else:
-            logger.info(
-                "roark: call %s delivered: %d events, %d chunks (%d bytes), %d retries",
-                self._facts.call_id,
-                stats.events,
-                stats.chunks,
-                stats.bytes,
-                stats.retries,
-            )
+            logger.info("roark: call %s delivered: %s", self._facts.call_id, counts)
