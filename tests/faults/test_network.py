@@ -1,0 +1,403 @@
+"""The service and the network misbehave, on real sockets: what can arrive does, and once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from pathlib import Path
+
+import httpx
+import pytest
+import trustme
+from child import KEY, FastClock, SimulatedCall
+from gate import (
+    Exchange,
+    Gate,
+    How,
+    answer,
+    drip_the_answer,
+    drip_the_request,
+    hang,
+    http_answer,
+    nobody_accepts,
+    reset_at_once,
+    reset_in_the_answer,
+    reset_in_the_request,
+)
+from test_disk import assert_whole, call_file, complaints, until, whole_call
+from test_killed import recover
+
+from local_roark import Faults
+from roark_analytics_python_livekit import RoarkClient
+from roark_analytics_python_livekit import client as client_module
+from roark_analytics_python_livekit._delivery import DeliveryStats
+from roark_analytics_python_livekit._retry import Outcome
+from roark_analytics_python_livekit.client import RequestError
+
+pytestmark = pytest.mark.faults
+
+WHAT = ["call-started", "url", "chunk", "call-ended"]
+
+
+@pytest.fixture
+def gate(service: str) -> Iterator[Gate]:
+    """A gate before the service."""
+    with Gate(service) as gate:
+        yield gate
+
+
+def stats_of(call: SimulatedCall) -> DeliveryStats:
+    """The counts of a call's delivery."""
+    assert call.shipment.delivery is not None
+    return call.shipment.delivery.stats
+
+
+def assert_each_arrived_once(calls: Path) -> None:
+    """The service took each event and each chunk once; what came again, it knew by its key."""
+    taken = [one for one in call_file(calls)["deliveries"] if one["status"] == 200]
+    events = [one["event"] for one in taken if one.get("event") and not one["duplicate"]]
+    assert events == ["call-started", "call-ended"]
+    chunks = [one["chunkIndex"] for one in taken if one["endpoint"] == "uploads"]
+    assert sorted(chunks) == list(range(len(chunks)))
+
+
+# 1, 2, 3: statuses
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_an_error_on_each_endpoint_is_overcome(
+    service: str, calls: Path, spool: Path, faults: Faults, status: int
+) -> None:
+    """Twice on each: everything is accepted exactly once (fault 1)."""
+    for endpoint in ("events", "chunk-upload-url", "uploads"):
+        faults.add(f"{endpoint}:status={status},count=2")
+    call = whole_call(service, spool)
+    assert_whole(calls)
+    assert_each_arrived_once(calls)
+    assert stats_of(call).retries >= 6 and not stats_of(call).dropped
+
+
+@pytest.mark.parametrize("asked", ["1", "date"])
+def test_a_wait_that_is_asked_for_is_waited(gate: Gate, calls: Path, asked: str) -> None:
+    """Seconds or an HTTP date: the next try does not come before (fault 2)."""
+    header = asked
+    if asked == "date":  # whole seconds: between one and two from now
+        header = format_datetime(datetime.now(timezone.utc) + timedelta(seconds=2), usegmt=True)
+    gate.rules.append(("call-started", answer(http_answer(429, b"", f"retry-after: {header}")), 1))
+    call = SimulatedCall(gate.url, None)
+    until(lambda: len(gate.asked("call-started")) == 2)
+    call.end()
+    until(lambda: call.shipper.done)
+    first, second = (one.at for one in gate.asked("call-started"))
+    assert second - first > 0.9
+    assert_each_arrived_once(calls)
+
+
+@pytest.mark.parametrize("asked", ["1000000000", "-5", "soon", "9" * 400, ""])
+def test_a_wait_that_nobody_can_mean_hangs_nothing(
+    gate: Gate, calls: Path, spool: Path, asked: str
+) -> None:
+    """Clamped or passed over; the end of the call ends the longest wait (fault 2)."""
+    gate.rules.append(("call-started", answer(http_answer(429, b"", f"retry-after: {asked}")), 1))
+    whole_call(gate.url, spool)
+    assert_whole(calls)
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_refused_chunk_is_not_repeated(gate: Gate, calls: Path, spool: Path, status: int) -> None:
+    """It is counted, and the gap is told (fault 3)."""
+    gate.rules.append(("url", answer(http_answer(status)), 1))
+    call = whole_call(gate.url, spool)
+    assert dict(stats_of(call).dropped) == {"refused": 1}
+    assert stats_of(call).retries == 0
+    assert call_file(calls)["ended"]["recording"]["status"] == "partial"
+    assert call_file(calls)["ended"]["delivery"]["dropped"] == {"refused": 1}
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_stops_the_call(
+    gate: Gate, calls: Path, spool: Path, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One request, one warning; the call waits in the spool for a key that is taken (fault 3)."""
+    gate.rules.append(("*", answer(http_answer(status)), 1000))
+    call = whole_call(gate.url, spool)
+    assert len(gate.arrived) == 1
+    assert complaints(caplog, "the API key was refused") == 1
+    assert stats_of(call).spooled > 0
+    gate.rules.clear()
+    asyncio.run(recover(gate.url, spool))
+    assert_whole(calls)
+
+
+# 4, 5: time
+
+
+def hurry(monkeypatch: pytest.MonkeyPatch, **timeouts: float) -> None:
+    """Shortens httpx's time-outs, so that a test sees them."""
+    make_pool = RoarkClient._make_pool
+
+    def make(self: RoarkClient, headers: dict[str, str]) -> httpx.AsyncClient:
+        pool = make_pool(self, headers)
+        pool.timeout = httpx.Timeout(**{"timeout": 10.0, **timeouts})
+        return pool
+
+    monkeypatch.setattr(RoarkClient, "_make_pool", make)
+
+
+@pytest.mark.parametrize("what", WHAT)
+def test_an_answer_that_does_not_come_is_asked_for_again(
+    gate: Gate, calls: Path, spool: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read time-out on each kind of request (fault 4)."""
+    hurry(monkeypatch, read=0.3)
+    gate.rules.append((what, hang, 1))
+    whole_call(gate.url, spool)
+    assert_whole(calls)
+    assert len(gate.asked(what)) > 1
+
+
+def test_a_connection_that_is_never_accepted_is_given_up_in_time(
+    spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connect time-out: tried again within the budget, then spooled (fault 4)."""
+    hurry(monkeypatch, connect=0.2)
+    with nobody_accepts() as url:
+        call = SimulatedCall(url, spool, budget=3.0)
+        call.talk(0.5)
+        call.end()
+        until(lambda: call.shipper.done, 15.0)
+    assert stats_of(call).retries >= 1
+    assert stats_of(call).spooled == 3
+
+
+async def test_a_full_pool_and_a_stuck_write_are_failures_that_pass(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are worth another try (fault 4)."""
+    hurry(monkeypatch, pool=0.2, write=0.2)
+    gate.rules.append(("url", hang, 8))
+    async with RoarkClient(KEY, base_url=gate.url) as client:
+        waiting = [
+            asyncio.ensure_future(client.create_upload("RM_1", number, "audio/pcm"))
+            for number in range(8)
+        ]
+        while len(gate.asked("url")) < 8:
+            await asyncio.sleep(0.01)
+        with pytest.raises(RequestError) as full:
+            await client.create_upload("RM_1", 8, "audio/pcm")
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        upload = await client.create_upload("RM_1", 9, "audio/pcm")
+        gate.rules.append(("chunk", drip_the_request, 1))
+        huge = bytes(64 * 1024 * 1024)  # more than the sockets' buffers take
+        with pytest.raises(RequestError) as stuck:
+            await client.upload(upload, huge, size=len(huge))
+    assert (full.value.outcome, full.value.reason) == (Outcome.RETRY, "time-out")
+    assert (stuck.value.outcome, stuck.value.reason) == (Outcome.RETRY, "time-out")
+
+
+@pytest.mark.parametrize("what", WHAT)
+@pytest.mark.parametrize("how", [drip_the_answer, drip_the_request])
+def test_whoever_drips_is_cut(
+    gate: Gate, calls: Path, spool: Path, what: str, how: How, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a total deadline, which no byte in time puts off (fault 5)."""
+    monkeypatch.setattr(client_module, "TOTAL_TIMEOUT", 0.8)
+    gate.rules.append((what, how, 1))
+    whole_call(gate.url, spool)
+    assert_whole(calls)
+    assert stats_of_chunks(calls)
+
+
+def stats_of_chunks(calls: Path) -> int:
+    """How many chunks the service has."""
+    return len(call_file(calls)["recording"]["chunks"])
+
+
+# 6, 7: connections
+
+
+@pytest.mark.parametrize("what", WHAT)
+@pytest.mark.parametrize("how", [reset_at_once, reset_in_the_request, reset_in_the_answer])
+def test_a_reset_connection_costs_one_more_try_with_the_same_key(
+    gate: Gate, calls: Path, spool: Path, what: str, how: How
+) -> None:
+    """Before, in or after the work: the service can tell that it is the same (fault 6)."""
+    gate.rules.append((what, how, 1))
+    call = whole_call(gate.url, spool)
+    assert_whole(calls)
+    assert stats_of(call).retries >= 1
+    for event in ("call-started", "call-ended"):
+        assert len({one.key for one in gate.asked(event)}) == 1
+    taken = [one for one in call_file(calls)["deliveries"] if one["status"] == 200]
+    fresh = [one["event"] for one in taken if one.get("event") and not one["duplicate"]]
+    assert fresh == ["call-started", "call-ended"]
+
+
+def test_a_name_that_nobody_knows_is_tried_again_then_the_call_is_kept(
+    spool: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """DNS has no answer: it may have one tomorrow (fault 7)."""
+    call = SimulatedCall("https://roark.invalid", spool, clock=FastClock(5.0), budget=25.0)
+    call.talk(2.0)
+    call.end()
+    until(lambda: call.shipper.done)
+    assert stats_of(call).retries >= 1
+    assert stats_of(call).spooled == 3
+    assert complaints(caplog, "3 kept in the spool") == 1
+    assert len(list(spool.glob("*/*.pcm"))) == 1
+
+
+# 8: TLS
+
+
+@pytest.fixture
+def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
+    """A certificate authority that httpx trusts."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    return authority
+
+
+def tls(certificate: trustme.LeafCert) -> ssl.SSLContext:
+    """A server's context with this certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    return context
+
+
+def test_a_good_certificate_is_taken(
+    service: str, calls: Path, spool: Path, authority: trustme.CA
+) -> None:
+    """So that the tests below refuse for the right reason (fault 8)."""
+    with Gate(service, tls=tls(authority.issue_cert("localhost")), host="localhost") as gate:
+        whole_call(gate.url, spool)
+    assert_whole(calls)
+
+
+@pytest.mark.parametrize("bad", ["expired", "wrong host", "self-signed"])
+def test_a_certificate_that_is_not_trusted_stops_the_call(
+    service: str,
+    calls: Path,
+    spool: Path,
+    authority: trustme.CA,
+    bad: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Said once, nothing is sent, everything is kept (fault 8)."""
+    long_ago = datetime.now(timezone.utc) - timedelta(days=1)
+    certificate = {
+        "expired": lambda: authority.issue_cert("localhost", not_after=long_ago),
+        "wrong host": lambda: authority.issue_cert("elsewhere.test"),
+        "self-signed": lambda: trustme.CA().issue_cert("localhost"),
+    }[bad]()
+    with Gate(service, tls=tls(certificate), host="localhost") as gate:
+        call = whole_call(gate.url, spool)
+        assert gate.arrived == []
+    assert complaints(caplog, "the TLS certificate is not trusted); this call is not sent") == 1
+    assert stats_of(call).retries == 0 and stats_of(call).spooled >= 3
+    assert not calls.exists()
+    assert list(spool.glob("*/journal"))
+
+
+# 9, 10: odd answers
+
+
+def test_an_expired_url_is_replaced_by_a_fresh_one(gate: Gate, calls: Path, spool: Path) -> None:
+    """One more URL is asked for, and the call is whole (fault 9)."""
+    gate.rules.append(("chunk", answer(http_answer(403, b"<Error>AccessDenied</Error>")), 1))
+    whole_call(gate.url, spool)
+    assert_whole(calls)
+    assert len(gate.asked("url")) == stats_of_chunks(calls) + 1
+
+
+def test_urls_that_are_always_expired_are_bounded(gate: Gate, calls: Path, spool: Path) -> None:
+    """Four for a chunk, then it is given up; call-ended goes all the same (fault 9)."""
+    gate.rules.append(("chunk", answer(http_answer(403)), 10_000))
+    call = whole_call(gate.url, spool)
+    chunks = stats_of(call).dropped["refused"]
+    assert chunks > 0 and len(gate.asked("url")) == 4 * chunks
+    assert call_file(calls)["ended"]["recording"]["status"] == "failed"
+
+
+def json_answer(value: object) -> bytes:
+    """A 200 with this as its JSON."""
+    return http_answer(200, json.dumps(value).encode(), "content-type: application/json")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        http_answer(200, b'{"uploadUrl": "http'),
+        http_answer(200),
+        http_answer(200, b"<html><body>Welcome to this hotel's WiFi</body></html>"),
+        json_answer([1, 2, 3]),
+        json_answer({"data": None}),
+        json_answer({"uploadUrl": "http://example.com/plain"}),
+        json_answer({"uploadUrl": "https://[::1"}),
+        json_answer({"uploadUrl": "file:///etc/passwd"}),
+        json_answer({"uploadUrl": 7}),
+        b"\x16\x03\x01 this is not HTTP\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: nonsense\r\n\r\n",
+        b"",
+    ],
+    ids=lambda data: data[-24:].decode("ascii", "replace").strip() or "nothing",
+)
+def test_a_nonsensical_answer_is_no_crash(
+    gate: Gate, calls: Path, spool: Path, data: bytes
+) -> None:
+    """The next answer may be better (fault 10)."""
+    gate.rules.append(("url", answer(data), 1))
+    call = whole_call(gate.url, spool)
+    assert call.guard.count == 0
+    assert_whole(calls)
+
+
+def test_an_endless_answer_is_not_read(gate: Gate, calls: Path, spool: Path) -> None:
+    """64 MiB of JSON: 64 KiB are looked at, the rest never leaves the sockets (fault 10)."""
+    sent = []
+
+    def flood(exchange: Exchange) -> None:
+        exchange.read_body()
+        exchange.connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 67108864\r\n\r\n")
+        for _ in range(1024):
+            exchange.connection.sendall(b"x" * 65_536)
+            sent.append(65_536)
+
+    gate.rules.append(("url", flood, 1))
+    whole_call(gate.url, spool)
+    assert_whole(calls)
+    assert sum(sent) < 32 * 1024 * 1024
+
+
+# 12: redirects
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+@pytest.mark.parametrize("what", ["call-started", "url", "chunk"])
+def test_a_redirect_carries_nothing_elsewhere(
+    gate: Gate, service: str, spool: Path, what: str, status: int
+) -> None:
+    """Neither body nor key nor so much as a connection arrives there (fault 12)."""
+    with Gate(service) as elsewhere:
+        location = f"location: {elsewhere.url}/v1/integrations/livekit-sdk"
+        gate.rules.append((what, answer(http_answer(status, b"", location)), 10_000))
+        call = whole_call(gate.url, spool)
+        assert elsewhere.connections == 0
+    assert stats_of(call).dropped["refused"] >= 1
+
+
+def test_presigned_urls_get_no_credentials(gate: Gate, calls: Path, spool: Path) -> None:
+    """Nor does the service's answer decide otherwise (fault 12)."""
+    whole_call(gate.url, spool)
+    uploads = gate.asked("chunk")
+    assert uploads and all(KEY not in str(one.headers) for one in uploads)
+    assert all({"authorization", "x-roark-api-key"}.isdisjoint(one.headers) for one in uploads)
+    events = gate.asked("call-started")
+    assert events[0].headers["x-roark-api-key"] == KEY
