@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -149,7 +148,7 @@ class _Segment:
         self._traits = traits
         self._queue = round(traits.drops_on_pause * self._rate)  # samples; RoomIO has one
         in_frames = self._queue and not traits.reports_progress
-        self._frame = round(ROOM_FRAME * self._rate) if in_frames else 1
+        self._frame = round(ROOM_FRAME * self._rate) if in_frames else 0
         self._make_resampler = make_resampler
         self._state = _State.WAITING
         self._first_at = first.at
@@ -195,16 +194,16 @@ class _Segment:
             self._on_paused(self.start)
 
     def push(self, frame: Frame) -> None:
-        if self._state is _State.PAUSED and self._skip is None:
-            self._hold(frame.at)
+        before = self._playable
         self._audio.push(frame)
-        self._extend(frame.at)
+        self._extend(frame.at, before)
 
     def flush(self, at: float) -> None:
+        before = self._playable
         self.flushed = True
         self._flushed_at = at
         self._audio.flush()
-        self._extend(at)
+        self._extend(at, before)
 
     def report(self, report: Report) -> None:
         if isinstance(report, Started):
@@ -275,19 +274,21 @@ class _Segment:
         if self._traits.reports_progress:
             self._await_report(at)
         if self._playable - self._frame_end(at) > self._queue:
-            self._hold(at)
+            self._hold(at, self._playable)
 
-    def _hold(self, at: float) -> None:
-        """The play head stops, and the sink throws away what it has queued."""
+    def _hold(self, at: float, captured: int) -> None:
+        """The play head stops, and the sink throws away what it has queued of `captured`."""
         head = self._plan.head(at)
-        if self._playable - head > self._queue:
+        if captured - head > self._queue:
             head = self._frame_end(at)
-        self._skip = max(0, min(self._playable - head, self._queue))
+        self._skip = max(0, min(captured - head, self._queue))
         self._skipped = self._skipped or self._skip > 0
         self._plan.truncate(head)
 
     def _frame_end(self, at: float) -> int:
-        return math.ceil(self._plan.head(at) / self._frame) * self._frame
+        """The sample up to which the sink plays on when it is paused."""
+        head = self._plan.head(at)
+        return (head // self._frame + 1) * self._frame if self._frame else head
 
     def _on_resumed(self, at: float) -> None:
         if self._state is not _State.PAUSED:
@@ -354,7 +355,7 @@ class _Segment:
     @property
     def _playable(self) -> int:
         """The sample up to which the audio can be played: RoomIO waits for a whole frame."""
-        if self.flushed:
+        if self.flushed or not self._frame:
             return self._audio.end
         return self._audio.end // self._frame * self._frame
 
@@ -364,13 +365,19 @@ class _Segment:
         if offset == 0:
             self.start = at = max(at, self._free_at)
         self._plays_from = offset
-        self._extend(at)
+        self._add(at)
 
-    def _extend(self, arrived: float) -> None:
-        """A new frame plays when it is there and what comes before it is over."""
+    def _extend(self, at: float, before: int) -> None:
+        """There is more to play than the `before` samples that there were."""
         if self._state is _State.PLAYING:
-            begin = max(self._plays_from, self._plan.next)
-            self._plan.add(max(arrived, self.start), begin, self._playable)
+            self._add(at)
+        elif self._state is _State.PAUSED and self._skip is None and self._playable > before:
+            self._hold(at, before)
+
+    def _add(self, at: float) -> None:
+        """What is new plays when it is there and what comes before it is over."""
+        begin = max(self._plays_from, self._plan.next)
+        self._plan.add(max(at, self.start), begin, self._playable)
 
     def _write(self, span: Span, mixer: StereoMixer, origin: float) -> None:
         if self._run is None or not span.joined:

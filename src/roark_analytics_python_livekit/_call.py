@@ -160,7 +160,7 @@ class CallShipment:
                 with self._guard("receiving"):
                     self._on_item(item)
             if self._end is None and not threading.main_thread().is_alive():
-                self._end = CallEnd(now, "process_exit")
+                self._end = CallEnd(self._clock(), "process_exit")
             if self._end is None:
                 with self._guard("recording"):
                     self._settle(now, delivery)
