@@ -144,7 +144,9 @@ class _Segment:
         self._written: _Span | None = None  # the last stretch that went to the mixer
         self._reported_to = 0  # samples of the segment that reports have placed
         self._run: Run | None = None
-        if not traits.reports_start and not traits.plays_elsewhere:
+        if traits.plays_elsewhere:
+            self._playing = True  # in an order that is known now, at a time that is known later
+        elif not traits.reports_start:
             self._play_from(0, at)
 
     @property
@@ -223,11 +225,11 @@ class _Segment:
         end = min(round((report.offset + report.duration) * self.rate), self._audio.end)
         self._held_at = None
         self._reported_to = end
-        was_playing = self._playing
+        later = self._planned_from(end)
         self._truncate(begin)
         self._add(self._report_time(begin, report.at), max(begin, self._next), end)
-        if was_playing:
-            self._add(self._plan_end(report.at), max(end, self._next), self._audio.end)
+        for span in later:
+            self._add(self._after_plan(span.at), span.offset, span.offset + span.count)
 
     def _on_paused(self, at: float) -> None:
         if self._playing:
@@ -248,6 +250,10 @@ class _Segment:
         played = min(round(report.position * self.rate), self._audio.end)
         if self._reported_to:
             self._truncate(self._reported_to)
+        elif self._traits.plays_elsewhere:
+            self._truncate(played)
+            self._add(self._plan_end(report.at), self._next, played)
+            self._shift_plan(report.at - self._plan_end(report.at))
         elif self.start is None:
             self._play_from(0, report.at - report.position)
             self._truncate(played)
@@ -259,6 +265,8 @@ class _Segment:
         self._close_plan(report.at)
 
     def _close_plan(self, at: float) -> None:
+        if self.start is None and self._plan:
+            self.start = self._plan[0].at
         self.finished = True
         self.flushed = True
         self._playing = False
@@ -278,6 +286,27 @@ class _Segment:
         """When the last planned or written sample is over."""
         last = self._plan[-1] if self._plan else self._written
         return default if last is None else last.at + last.count / self.rate
+
+    def _planned_from(self, offset: int) -> list[_Span]:
+        """The plan's spans from sample `offset` on."""
+        spans = []
+        for span in self._plan:
+            skipped = max(0, offset - span.offset)
+            if skipped < span.count:
+                at = span.at + skipped / self.rate
+                spans.append(_Span(at, span.offset + skipped, span.count - skipped))
+        return spans
+
+    def _after_plan(self, at: float) -> float:
+        """`at`, or the end of the plan where that is later or about the same."""
+        end = self._plan_end(at)
+        return at if at - end > SAME_TIME else end
+
+    def _shift_plan(self, seconds: float) -> None:
+        """The whole plan is later by that, as far as nothing of it is written yet."""
+        if self._written is None:
+            for span in self._plan:
+                span.at += seconds
 
     def _play_from(self, offset: int, at: float) -> None:
         """Everything captured from `offset` on plays from `at`."""
