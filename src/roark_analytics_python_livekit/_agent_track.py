@@ -140,6 +140,7 @@ class _Segment:
         self._audio = _Audio()
         self._plan: deque[_Span] = deque()
         self._playing = False
+        self._dropped = False  # a pause has thrown audio away
         self._held_at: float | None = None  # a report is due that says what was played after this
         self._written: _Span | None = None  # the last stretch that went to the mixer
         self._reported_to = 0  # samples of the segment that reports have placed
@@ -233,7 +234,8 @@ class _Segment:
 
     def _on_paused(self, at: float) -> None:
         if self._playing:
-            self._halt(at)
+            self._halt(self._effect_of_pause(at))
+            self._dropped = self._dropped or self._traits.drops_on_pause > 0
             if not self._traits.reports_progress:
                 self._held_at = None
 
@@ -257,6 +259,8 @@ class _Segment:
         elif self.start is None:
             self._play_from(0, report.at - report.position)
             self._truncate(played)
+        elif report.interrupted and self._dropped:
+            pass  # the position may count what was thrown away: the play head knows better
         elif report.interrupted:
             self._truncate(played)
             self._add(self._plan_end(report.at), self._next, played)
@@ -350,6 +354,16 @@ class _Segment:
         if self._plan:
             last = self._plan[-1]
             last.count = min(last.count, round((at - last.at) * self.rate))
+
+    def _effect_of_pause(self, at: float) -> float:
+        """When the play head really stops that is told to pause at `at`."""
+        step = round(self._traits.pause_step * self.rate)
+        for span in self._plan:
+            passed = round((at - span.at) * self.rate)
+            if step and 0 <= passed < span.count:
+                phase = round(self._traits.pause_phase * self.rate)
+                return at + (phase - span.offset - passed) % step / self.rate
+        return at
 
     def _report_time(self, begin: int, at: float) -> float:
         """When the first sample that a report can still place is played."""

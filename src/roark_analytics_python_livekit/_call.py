@@ -285,6 +285,8 @@ class CallShipment:
 
     def _say_how_it_went(self, delivery: Delivery) -> None:
         stats = delivery.stats
+        if self._store is not None and not self._pcm_bytes:
+            logger.info("roark: call %s: no recording: it had no audio", self._facts.call_id)
         missing = list(delivery.undelivered)
         if delivery.lost:
             missing.insert(-1 if missing else 0, f"{len(delivery.lost)} recording chunks")

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from livekit import agents as livekit_agents
 from livekit import rtc
-from livekit.agents import AgentSession
+from livekit.agents import AgentSession, utils
 from livekit.agents.voice import avatar, io
 
 from . import _events
@@ -41,6 +41,8 @@ from ._records import Record
 
 LOOK_EVERY = 0.1  # seconds between two looks at whether an input or output was replaced
 ROOM_QUEUE = 0.2  # seconds: RoomIO's audio source holds this much, and a pause throws it away
+ROOM_FRAME = 0.05  # seconds: RoomIO looks at whether it is paused before each frame of this length
+ROOM_FIRST_FRAMES = 0.01  # seconds, modulo that: where the first frames are shorter (20 and 40 ms)
 
 
 class Outbox(Protocol):
@@ -60,6 +62,7 @@ class Capabilities:
         output_options: `AudioOutput(label=, capabilities=)`: pause and resume (1.2).
         playback_started: Sinks say when they begin to play (1.3.11).
         playback_progressed: Sinks say what they have played (1.7).
+        progressive_frames: RoomIO's first frames are shorter (1.5).
         usage: `AgentSession.usage`; from there on `metrics_collected` of the session is
             deprecated, and messages carry the end-of-utterance delays themselves (1.5).
         tool_execution: `tool_execution_updated` tells when a tool really begins (1.6).
@@ -69,6 +72,7 @@ class Capabilities:
     output_options: bool
     playback_started: bool
     playback_progressed: bool
+    progressive_frames: bool
     usage: bool
     tool_execution: bool
 
@@ -82,6 +86,8 @@ def probe() -> Capabilities:
         output_options="capabilities" in inspect.signature(io.AudioOutput.__init__).parameters,
         playback_started=hasattr(io.AudioOutput, "on_playback_started"),
         playback_progressed=hasattr(io.AudioOutput, "on_playback_progressed"),
+        progressive_frames="progressive"
+        in inspect.signature(utils.audio.AudioByteStream.__init__).parameters,
         usage=hasattr(AgentSession, "usage"),
         tool_execution=hasattr(events, "ToolExecutionUpdatedEvent"),
     )
@@ -322,14 +328,13 @@ class Taps:
         self._outbox = outbox
         self._guard = guard
         self._can = can
-        self._tapped_any = False
 
     def ensure(self) -> None:
         """Installs what is missing; never before a sink that is in the middle of a speech."""
-        changed = self._tap_input()
-        changed = self._tap_output() or changed
-        if changed:
-            self._outbox.put_now(self._opened())
+        new_input = self._tap_input()
+        new_output = self._tap_output()
+        if new_input or new_output:
+            self._outbox.put_now(self._opened(new_input=new_input))
 
     def _tap_input(self) -> bool:
         source = self._session.input.audio
@@ -347,17 +352,19 @@ class Taps:
         self._session.output.audio = OutputTap(sink, self._outbox, self._guard, self._can)
         return True
 
-    def _opened(self) -> Opened:
+    def _opened(self, *, new_input: bool) -> Opened:
         sink = self._session.output.audio
         return Opened(
             at=time.monotonic(),
             hears_user=self._session.input.audio is not None,
             sink=None if sink is None else self._traits(sink),
             rate=None if sink is None else sink.sample_rate,
+            new_input=new_input,
         )
 
     def _traits(self, sink: io.AudioOutput) -> SinkTraits:
         parts = list(_sinks(sink))
+        is_room = getattr(parts[-1], "label", "") == "RoomIO"
         return SinkTraits(
             reports_start=self._can.playback_started,
             reports_progress=self._can.playback_progressed,
@@ -365,7 +372,9 @@ class Taps:
                 isinstance(part, (avatar.QueueAudioOutput, avatar.DataStreamAudioOutput))
                 for part in parts
             ),
-            drops_on_pause=ROOM_QUEUE if getattr(parts[-1], "label", "") == "RoomIO" else 0.0,
+            drops_on_pause=ROOM_QUEUE if is_room else 0.0,
+            pause_step=ROOM_FRAME if is_room else 0.0,
+            pause_phase=ROOM_FIRST_FRAMES if self._can.progressive_frames else 0.0,
         )
 
 

@@ -35,6 +35,7 @@ class UserTrack:
         self._run: _HeardRun | None = None
         self._ended: list[_HeardRun] = []
         self._heard_until = start
+        self._new_source = False
         self.heard_anything = False
 
     def push(self, frame: Frame) -> None:
@@ -49,7 +50,8 @@ class UserTrack:
         if self._run is not None and not self._run.continues_with(frame, len(samples)):
             self._end_run()
         if self._run is None:
-            self._run = _HeardRun(frame.at, frame.rate)
+            self._run = _HeardRun(frame.at, frame.rate, new_source=self._new_source)
+            self._new_source = False
         self._run.push(frame.at, samples)
 
     def first_start(self, now: float) -> float | None:
@@ -80,6 +82,11 @@ class UserTrack:
         """The sample up to which an open run has come out of its resampler."""
         return self._run.placed_end if self._run is not None else None
 
+    def replaced(self) -> None:
+        """The frames from here on come from another source."""
+        self._end_run()
+        self._new_source = True
+
     def end(self) -> None:
         """No more frames will come."""
         self._end_run()
@@ -97,8 +104,9 @@ class UserTrack:
 class _HeardRun:
     """Frames that came without a gap."""
 
-    def __init__(self, at: float, rate: int) -> None:
+    def __init__(self, at: float, rate: int, *, new_source: bool) -> None:
         self._first_arrival = at
+        self._new_source = new_source
         self._rate = rate
         self._pushed = 0  # samples
         self._anchor = float("inf")
@@ -150,7 +158,8 @@ class _HeardRun:
     def _position(self, mixer: StereoMixer, origin: float) -> int:
         position = round((self._anchor - origin) * mixer.rate)
         overlap = mixer.end(USER) - position
-        if 0 < overlap <= GAP * mixer.rate:  # jitter: go on where the run before it ended
+        if 0 < overlap <= GAP * mixer.rate and not self._new_source:
+            # jitter: go on where the run before it ended
             position += overlap
             self._anchor = origin + position / mixer.rate
         return position  # a longer overlap came too late: the mixer leaves out its beginning

@@ -141,9 +141,10 @@ class MemoryAudioSource:
         return max(self.heads[-1].end - time.monotonic(), 0.0)
 
     async def capture_frame(self, frame: rtc.AudioFrame) -> None:
-        while (excess := self.queued_duration + frame.duration - self._room) > 0:
-            await asyncio.sleep(excess)
+        # As the real one: it takes a frame at once, and returns when its queue is not too long.
         self.heads[-1].push(from_frame(frame), time.monotonic())
+        while (excess := self.queued_duration - self._room) > 0:
+            await asyncio.sleep(excess)
 
     def clear_queue(self) -> None:
         self.heads[-1].stop(time.monotonic())

@@ -84,8 +84,8 @@ def compare(sound: Samples, rate: int, runs: Sequence[Sounding], zero: float) ->
     assert len(wanted) == len(got), f"sounded {_text(wanted)}, recorded {_text(got)}"
     shifts = [shift(sound, rate, run, zero) for run in runs if len(run.samples) > 0.1 * run.rate]
     return Error(
-        start=max(abs(w[0] - g[0]) for w, g in zip(wanted, got, strict=True)),
-        end=max(abs(w[1] - g[1]) for w, g in zip(wanted, got, strict=True)),
+        start=max((abs(w[0] - g[0]) for w, g in zip(wanted, got, strict=True)), default=0.0),
+        end=max((abs(w[1] - g[1]) for w, g in zip(wanted, got, strict=True)), default=0.0),
         shift=max((abs(s) for s in shifts), default=0.0),
     )
 
