@@ -185,8 +185,8 @@ class _Drift:
 
     def correct(self, samples: Samples, rate: int) -> Samples:
         """`samples` with a few more or less, as far as the window tells, at most 0.1 %."""
-        if len(self._minima) < 2:
-            return samples
+        if not self._minima or self._minima[-1][0] - self._minima[0][0] < DRIFT_WINDOW:
+            return samples  # a busy machine is late for a second or two, a clock for ever
         target = min(start for _, start in self._minima) - self.shift
         self._following = abs(target) > (1 / rate if self._following else DRIFT_NOTICED)
         if not self._following:

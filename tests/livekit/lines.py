@@ -291,9 +291,7 @@ class RemoteAvatarOutput:
         self._cleared.clear()
 
         async def write(data: bytes) -> None:
-            head.push(
-                np.frombuffer(data, np.int16), max(time.monotonic() + self.LATENCY, head.end)
-            )
+            head.push(np.frombuffer(data, np.int16), max(time.monotonic() + self.LATENCY, head.end))
 
         async def aclose() -> None:
             self._finishing = asyncio.ensure_future(self._finish(head))
@@ -346,9 +344,7 @@ def memory_room(identity: str = "", open_stream: Any = None, rpc: Any = None) ->
     participant = SimpleNamespace(
         identity=identity,
         kind=rtc.ParticipantKind.PARTICIPANT_KIND_AGENT,
-        state=getattr(
-            getattr(rtc, "ParticipantState", None), "PARTICIPANT_STATE_ACTIVE", None
-        ),
+        state=getattr(getattr(rtc, "ParticipantState", None), "PARTICIPANT_STATE_ACTIVE", None),
     )
     return SimpleNamespace(
         on=lambda *_: None,

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from livekit import rtc
 
 pytest.importorskip("livekit.agents")
+
+from livekit import rtc
+from livekit.agents import CloseEvent
 
 from calls import Call, a_call
 from fakes import NoisyAgent, frames_of, spoken, until
@@ -20,7 +22,9 @@ from offline.audio_io import MemoryAudioOutput
 from offline.sound import from_frame, resample, to_frame
 from truth import HEARD, PLAYED, compare, origin
 
-GREETING = "welcome to the desk how can i help"
+CLOSES_FIRST = "reason" not in CloseEvent.model_fields
+"""livekit-agents 1.0 says that it closes before it does."""
+
 HELLO, QUESTION, LONG = "hello you there", "what time is it", "well " * 16 + "well"
 ANSWERS: dict[str, Any] = {HELLO: "yes i am here", QUESTION: "it is noon"}
 
@@ -127,6 +131,8 @@ async def test_a_session_that_closes_in_mid_speech_keeps_what_was_played(tmp_pat
     async def close_on(ear: Any, folder: Path) -> Call:
         async with a_call(folder, NoisyAgent(LONG), mouth=LineInput(), ear=ear) as call:
             await until(lambda: sounded(ear) > 0.7)
+            if CLOSES_FIRST:  # and lets its speech go on
+                call.session.interrupt()
         return call
 
     for call in await asyncio.gather(
