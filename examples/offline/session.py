@@ -36,4 +36,5 @@ def create_session(
             "interruption": {"mode": "vad", "min_duration": 0.4},
         },
         aec_warmup_duration=None,  # no echo here, so the caller may cut in from the start
+        session_close_transcript_timeout=0.5,  # for last words; by default 2 s, with the line dead
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
-
-import numpy as np
+from enum import Enum, auto
 
 from ._audio_items import (
     Cleared,
@@ -16,15 +16,17 @@ from ._audio_items import (
     Progressed,
     Report,
     Resumed,
-    Samples,
     SinkTraits,
     Started,
 )
 from ._mixer import AGENT, ResamplerFactory, Run, StereoMixer
+from ._play_plan import PlayPlan, SegmentAudio, Span
 
 SETTLING = 0.75  # seconds after which a simulated play head is believed without a report
 PATIENCE = 30.0  # seconds that audio is held back for a report that says where it belongs
-SAME_TIME = 0.04  # seconds between a report and what was already written that are left alone
+OVERDUE = 5.0  # seconds that a "finished" may be late when the next segment begins
+LEEWAY = 0.1  # seconds that a sink may play on once it was told to stop
+ROOM_FRAME = 0.05  # seconds; RoomIO cuts the audio into such frames, and pauses between two
 
 
 @dataclass(frozen=True)
@@ -52,28 +54,33 @@ class AgentTrack:
         self._make_resampler = make_resampler
         self._segments: deque[_Segment] = deque()
         self._played: list[Played] = []
+        self._paused = False
         self._early: Started | None = None  # said before the frame it is about was taken
 
     def push(self, frame: Frame) -> None:
         """Takes a frame that the sink has accepted."""
-        samples = frame.mono()
         if not self._segments or self._segments[-1].flushed:
             self._begin_segment(frame)
-        if frame.rate == self._segments[-1].rate:
-            self._segments[-1].push(frame.at, samples)
+        segment = self._segments[-1]
+        segment.push(frame)
+        if self._early is not None and segment is self._playing():
+            segment.report(self._early)
+        self._early = None
 
     def report(self, report: Report) -> None:
         """Takes what the sink, or a command to it, says of the segment being played."""
-        playing = next((s for s in self._segments if not s.finished), None)
+        if isinstance(report, (Paused, Resumed)):
+            self._paused = isinstance(report, Paused)
+        playing = self._playing()
         if isinstance(report, Flushed):
             if self._segments:
-                self._segments[-1].flushed = True
-        elif playing is not None:
+                self._segments[-1].flush(report.at)
+        elif playing is None:
+            self._early = report if isinstance(report, Started) else None
+        else:
             playing.report(report)
-            if isinstance(report, Finished):
-                self._note_played(playing)
-        elif isinstance(report, Started):
-            self._early = report
+            if playing.finished:
+                self._make_way(playing)
 
     def take_played(self) -> list[Played]:
         """The segments that ended since this was last asked, in the order they were played."""
@@ -82,87 +89,116 @@ class AgentTrack:
 
     def settled(self, now: float) -> float:
         """Up to when this channel can no longer change."""
-        return min((s.settled(now) for s in self._segments), default=now)
+        playing = self._playing()
+        return now if playing is None else playing.settled(now)
 
     def place(self, mixer: StereoMixer, origin: float, until: float) -> None:
         """Moves what was played before `until` into the mixer; `origin` is its sample 0's time."""
         for segment in self._segments:
-            segment.place(mixer, origin, until, self._make_resampler)
+            segment.place(mixer, origin, until)
         while self._segments and self._segments[0].is_done:
             self._segments.popleft().close()
 
     def limit(self) -> int | None:
         """The sample up to which an open run has come out of its resampler."""
-        return self._segments[0].placed_end if self._segments else None
+        return min((s.placed_end for s in self._segments if s.placed_end is not None), default=None)
 
     def end(self, now: float) -> None:
         """The call is over: what has not been played never will be."""
-        for segment in self._segments:
-            if not segment.finished:
-                segment.stop(now)
-                self._note_played(segment)
+        while (playing := self._playing()) is not None:
+            playing.stop(now)
+            self._make_way(playing)
+
+    def _playing(self) -> _Segment | None:
+        return next((segment for segment in self._segments if not segment.finished), None)
 
     def _begin_segment(self, frame: Frame) -> None:
-        segment = _Segment(frame.at, frame.rate, self.traits)
-        if self._early is not None and not self._segments_playing():
-            segment.report(self._early)
-        self._early = None
+        while (playing := self._playing()) is not None and playing.is_overdue(frame.at):
+            playing.stop(frame.at)
+            self._make_way(playing)
+        segment = _Segment(frame, self.traits, self._make_resampler)
+        before = self._segments[-1] if self._segments else segment
         self._segments.append(segment)
+        if playing is None:
+            segment.begin(before.stopped_at, paused=self._paused)
 
-    def _segments_playing(self) -> bool:
-        return any(not segment.finished for segment in self._segments)
+    def _make_way(self, finished: _Segment) -> None:
+        if finished.was_heard:
+            self._played.append(Played(finished.start, finished.stopped_at))
+        following = self._playing()
+        if following is not None:
+            following.begin(finished.stopped_at, paused=self._paused)
 
-    def _note_played(self, segment: _Segment) -> None:
-        if segment.start is not None:
-            self._played.append(Played(segment.start, segment.stopped_at))
 
-
-@dataclass
-class _Span:
-    """`count` samples of a segment from `offset` on that play from `at` without a break."""
-
-    at: float
-    offset: int
-    count: int
+class _State(Enum):
+    WAITING = auto()  # for the segment before it
+    PLAYING = auto()
+    PAUSED = auto()
+    CLEARED = auto()  # stopped for good; a report will say how far it came
+    FINISHED = auto()
 
 
 class _Segment:
     """One stretch of speech between the first frame and the sink's "finished"."""
 
-    def __init__(self, at: float, rate: int, traits: SinkTraits) -> None:
-        self.rate = rate
+    def __init__(self, first: Frame, traits: SinkTraits, make_resampler: ResamplerFactory) -> None:
         self.flushed = False
-        self.finished = False
-        self.start: float | None = None
-        self.stopped_at = at
+        self.start = first.at  # when its first sample is played
+        self.stopped_at = first.at
+        self._rate = first.rate
         self._traits = traits
-        self._began_at = at
-        self._audio = _Audio()
-        self._plan: deque[_Span] = deque()
-        self._playing = False
-        self._dropped = False  # a pause has thrown audio away
+        self._queue = round(traits.drops_on_pause * self._rate)  # samples; RoomIO has one
+        self._frame = round(ROOM_FRAME * self._rate) if self._queue else 1
+        self._make_resampler = make_resampler
+        self._state = _State.WAITING
+        self._first_at = first.at
+        self._audio = SegmentAudio(first.rate, make_resampler)
+        self._plan = PlayPlan(first.rate)
+        self._start_known = False  # and not only when the first frame had arrived
         self._held_at: float | None = None  # a report is due that says what was played after this
-        self._written: _Span | None = None  # the last stretch that went to the mixer
-        self._reported_to = 0  # samples of the segment that reports have placed
+        self._skip: int | None = None  # samples that a pause throws away; None: it plays on
+        self._skipped = False
         self._run: Run | None = None
-        if traits.plays_elsewhere:
-            self._playing = True  # in an order that is known now, at a time that is known later
-        elif not traits.reports_start:
-            self._play_from(0, at)
+
+    @property
+    def finished(self) -> bool:
+        return self._state is _State.FINISHED
 
     @property
     def is_done(self) -> bool:
-        return self.finished and not self._plan
+        return self.finished and not self._plan.spans
+
+    @property
+    def was_heard(self) -> bool:
+        return self._plan.next > 0
 
     @property
     def placed_end(self) -> int | None:
         return self._run.end if self._run is not None else None
 
-    def push(self, at: float, samples: Samples) -> None:
-        offset = self._audio.end
-        self._audio.append(samples)
-        if self._playing:
-            self._extend(at, offset, len(samples))
+    def is_overdue(self, now: float) -> bool:
+        """Whether its "finished" must have been lost."""
+        waits = self._state is _State.PAUSED or not self.flushed
+        return not waits and now - self._plan.end(self._first_at) > OVERDUE
+
+    def begin(self, at: float, *, paused: bool) -> None:
+        """The sink has nothing else to play from `at` on."""
+        self._state = _State.PLAYING
+        self._start_known = not (self._traits.reports_start or self._traits.plays_elsewhere)
+        self._play_from(0, max(at, self._first_at))
+        if paused:
+            self._on_paused(self.start)
+
+    def push(self, frame: Frame) -> None:
+        if self._state is _State.PAUSED and self._skip is None:
+            self._hold(self._plan.head(frame.at), self._playable)
+        self._audio.push(frame)
+        self._extend(frame.at)
+
+    def flush(self, at: float) -> None:
+        self.flushed = True
+        self._audio.flush()
+        self._extend(at)
 
     def report(self, report: Report) -> None:
         if isinstance(report, Started):
@@ -174,37 +210,27 @@ class _Segment:
         elif isinstance(report, Resumed):
             self._on_resumed(report.at)
         elif isinstance(report, Cleared):
-            self._halt(report.at)
+            self._on_cleared(report.at)
         elif isinstance(report, Finished):
             self._on_finished(report)
 
     def stop(self, now: float) -> None:
         """Ends the segment without a report."""
-        self._halt(now)
-        self._close_plan(now)
+        self._plan.halt(now)
+        self._finish(now)
 
     def settled(self, now: float) -> float:
-        if self.finished:
-            return now
-        if self.start is None:
-            return self._began_at if now - self._began_at < PATIENCE else now - PATIENCE
+        if not self._start_known:
+            return max(self.start, now - PATIENCE)
         if self._held_at is not None and now - self._held_at < PATIENCE:
             return min(self._held_at, now - SETTLING)
         return now - SETTLING
 
-    def place(
-        self, mixer: StereoMixer, origin: float, until: float, make_resampler: ResamplerFactory
-    ) -> None:
-        while self._plan and self._plan[0].at < until:
-            span = self._plan[0]
-            count = min(span.count, max(1, round((until - span.at) * self.rate)))
-            self._write(_Span(span.at, span.offset, count), mixer, origin, make_resampler)
-            if count == span.count:
-                self._plan.popleft()
-            else:
-                span.at += count / self.rate
-                span.offset += count
-                span.count -= count
+    def place(self, mixer: StereoMixer, origin: float, until: float) -> None:
+        while (span := self._plan.take(until)) is not None:
+            self._write(span, mixer, origin)
+        if self._plan.is_dry(until):
+            self.close()
 
     def close(self) -> None:
         if self._run is not None:
@@ -216,208 +242,110 @@ class _Segment:
     def _on_started(self, at: float) -> None:
         if self._traits.plays_elsewhere:
             return
-        if self.start is None:
-            self._play_from(0, at)
-        elif not self._playing:
+        if self._start_known:
             self._on_resumed(at)
+        else:
+            self._start_known = True
+            self._state, self._skipped = _State.PLAYING, False
+            self._play_from(0, at)
 
     def _on_progressed(self, report: Progressed) -> None:
-        begin = round(report.offset * self.rate)
-        end = min(round((report.offset + report.duration) * self.rate), self._audio.end)
+        begin = round(report.offset * self._rate)
+        end = min(round((report.offset + report.duration) * self._rate), self._audio.end)
+        if not self._start_known:
+            self._start_known = True
+            self.start = report.at
         self._held_at = None
-        self._reported_to = end
-        later = self._planned_from(end)
-        self._truncate(begin)
-        self._add(self._report_time(begin, report.at), max(begin, self._next), end)
-        for span in later:
-            self._add(self._after_plan(span.at), span.offset, span.offset + span.count)
+        self._plan.correct(begin, end, report.at)
 
     def _on_paused(self, at: float) -> None:
-        if self._playing:
-            self._halt(self._effect_of_pause(at))
-            self._dropped = self._dropped or self._traits.drops_on_pause > 0
-            if not self._traits.reports_progress:
-                self._held_at = None
-
-    def _on_resumed(self, at: float) -> None:
-        if self._playing or self.start is None:
+        if self._state is not _State.PLAYING:
             return
-        dropped = round(self._traits.drops_on_pause * self.rate)
-        begin = min(self._next + dropped, self._audio.end)
-        self._play_from(begin, at)
+        self._state = _State.PAUSED
+        self._skip = None
         if self._traits.reports_progress:
             self._held_at = at
+        head = math.ceil(self._plan.head(at) / self._frame) * self._frame
+        if self._playable - head > self._queue:
+            self._hold(head, self._playable)
+
+    def _hold(self, head: int, captured: int) -> None:
+        """The play head stops, and the sink throws away what it has queued."""
+        self._skip = max(0, min(captured - head, self._queue))
+        self._skipped = self._skipped or self._skip > 0
+        self._plan.truncate(head)
+
+    def _on_resumed(self, at: float) -> None:
+        if self._state is not _State.PAUSED:
+            return
+        self._state = _State.PLAYING
+        self._play_from(self._plan.next + (self._skip or 0), at)
+        if self._traits.reports_progress and self._skip:
+            self._held_at = at
+
+    def _on_cleared(self, at: float) -> None:
+        self._plan.halt(at)
+        self._state = _State.CLEARED
+        self._held_at = at
 
     def _on_finished(self, report: Finished) -> None:
-        played = min(round(report.position * self.rate), self._audio.end)
-        if self._reported_to:
-            self._truncate(self._reported_to)
-        elif self._traits.plays_elsewhere:
-            self._truncate(played)
-            self._add(self._plan_end(report.at), self._next, played)
-            self._shift_plan(report.at - self._plan_end(report.at))
-        elif self.start is None:
-            self._play_from(0, report.at - report.position)
-            self._truncate(played)
-        elif report.interrupted and self._dropped:
-            pass  # the position may count what was thrown away: the play head knows better
-        elif report.interrupted:
-            self._truncate(played)
-            self._add(self._plan_end(report.at), self._next, played)
+        end = self._position_of(report) if report.interrupted else self._audio.end
+        if self._plan.known:
+            self._plan.truncate(self._plan.known)
+        elif self._start_known and self._plan.next:
+            self._play_to(end)
         else:
-            self._add(self._plan_end(report.at), self._next, self._audio.end)
-        self._close_plan(report.at)
+            self._play_to(end)
+            self.start += self._plan.delay(report.at - self._plan.end(report.at))
+            self._plan.halt(report.at)
+        self._finish(report.at)
 
-    def _close_plan(self, at: float) -> None:
-        if self.start is None and self._plan:
-            self.start = self._plan[0].at
-        self.finished = True
+    def _position_of(self, report: Finished) -> int:
+        """The sample at which an interruption stopped the play head."""
+        said, simulated = round(report.position * self._rate), self._plan.next
+        if self._state is not _State.CLEARED or not self._start_known:
+            return said
+        # Some sinks count audio that a pause threw away, or silence between late frames.
+        if said > simulated + LEEWAY * self._rate or (self._skipped and said < simulated):
+            return simulated
+        return said
+
+    def _play_to(self, end: int) -> None:
+        """The plan gets as far as sample `end`."""
+        end = min(end, self._audio.end)
+        self._plan.truncate(end)
+        self._plan.add(self._plan.end(self._first_at), self._plan.next, end)
+
+    def _finish(self, at: float) -> None:
+        self._state = _State.FINISHED
         self.flushed = True
-        self._playing = False
         self._held_at = None
-        self.stopped_at = self._plan_end(at)
+        self.stopped_at = self._plan.end(at)
 
-    # The plan: what plays when, as far as it is not written
+    # The plan
 
     @property
-    def _next(self) -> int:
-        """The first sample that the plan has no place for."""
-        if self._plan:
-            return self._plan[-1].offset + self._plan[-1].count
-        return self._written.offset + self._written.count if self._written else 0
-
-    def _plan_end(self, default: float) -> float:
-        """When the last planned or written sample is over."""
-        last = self._plan[-1] if self._plan else self._written
-        return default if last is None else last.at + last.count / self.rate
-
-    def _planned_from(self, offset: int) -> list[_Span]:
-        """The plan's spans from sample `offset` on."""
-        spans = []
-        for span in self._plan:
-            skipped = max(0, offset - span.offset)
-            if skipped < span.count:
-                at = span.at + skipped / self.rate
-                spans.append(_Span(at, span.offset + skipped, span.count - skipped))
-        return spans
-
-    def _after_plan(self, at: float) -> float:
-        """`at`, or the end of the plan where that is later or about the same."""
-        end = self._plan_end(at)
-        return at if at - end > SAME_TIME else end
-
-    def _shift_plan(self, seconds: float) -> None:
-        """The whole plan is later by that, as far as nothing of it is written yet."""
-        if self._written is None:
-            for span in self._plan:
-                span.at += seconds
+    def _playable(self) -> int:
+        """The sample up to which the audio can be played: RoomIO waits for a whole frame."""
+        if self.flushed:
+            return self._audio.end
+        return self._audio.end // self._frame * self._frame
 
     def _play_from(self, offset: int, at: float) -> None:
         """Everything captured from `offset` on plays from `at`."""
-        self._playing = True
-        if self.start is None:
+        self._plan.truncate(offset)
+        if offset == 0:
             self.start = at
-        self._truncate(offset)
-        self._add(at, offset, self._audio.end)
+        self._plan.add(at, max(offset, self._plan.next), self._playable)
 
-    def _extend(self, arrived: float, offset: int, count: int) -> None:
+    def _extend(self, arrived: float) -> None:
         """A new frame plays when it is there and what comes before it is over."""
-        self._add(max(arrived, self._plan_end(arrived)), offset, offset + count)
+        if self._state is _State.PLAYING:
+            self._plan.add(arrived, self._plan.next, self._playable)
 
-    def _add(self, at: float, begin: int, end: int) -> None:
-        if end <= begin:
-            return
-        last = self._plan[-1] if self._plan else None
-        if (
-            last is not None
-            and last.offset + last.count == begin
-            and abs(last.at + last.count / self.rate - at) * self.rate < 1
-        ):
-            last.count += end - begin
-        else:
-            self._plan.append(_Span(at, begin, end - begin))
-
-    def _truncate(self, offset: int) -> None:
-        """Nothing from `offset` on is planned any more."""
-        while self._plan and self._plan[-1].offset >= offset:
-            self._plan.pop()
-        if self._plan:
-            last = self._plan[-1]
-            last.count = min(last.count, offset - last.offset)
-
-    def _halt(self, at: float) -> None:
-        """The play head stops at `at`; how far it came is said by a report."""
-        self._playing = False
-        self._held_at = at
-        while self._plan and self._plan[-1].at >= at:
-            self._plan.pop()
-        if self._plan:
-            last = self._plan[-1]
-            last.count = min(last.count, round((at - last.at) * self.rate))
-
-    def _effect_of_pause(self, at: float) -> float:
-        """When the play head really stops that is told to pause at `at`."""
-        step = round(self._traits.pause_step * self.rate)
-        for span in self._plan:
-            passed = round((at - span.at) * self.rate)
-            if step and 0 <= passed < span.count:
-                phase = round(self._traits.pause_phase * self.rate)
-                return at + (phase - span.offset - passed) % step / self.rate
-        return at
-
-    def _report_time(self, begin: int, at: float) -> float:
-        """When the first sample that a report can still place is played."""
-        offset = max(begin, self._next)
-        reported = at + (offset - begin) / self.rate
-        if self.start is None:
-            self.start = at
-        simulated = self._plan_end(reported)
-        same = offset > begin and abs(simulated - reported) <= SAME_TIME
-        return simulated if same else max(reported, simulated)
-
-    # Writing
-
-    def _write(
-        self, span: _Span, mixer: StereoMixer, origin: float, make_resampler: ResamplerFactory
-    ) -> None:
-        if self._run is None or not self._follows_written(span):
+    def _write(self, span: Span, mixer: StereoMixer, origin: float) -> None:
+        if self._run is None or not span.joined:
             self.close()
             position = max(round((span.at - origin) * mixer.rate), mixer.end(AGENT))
-            self._run = Run(mixer, AGENT, position, self.rate, make_resampler)
-        self._run.push(self._audio.take(span.offset, span.offset + span.count))
-        self._written = span
-
-    def _follows_written(self, span: _Span) -> bool:
-        before = self._written
-        return (
-            before is not None
-            and before.offset + before.count == span.offset
-            and abs(before.at + before.count / self.rate - span.at) < SAME_TIME / 4
-        )
-
-
-class _Audio:
-    """A segment's samples, forgotten once taken."""
-
-    def __init__(self) -> None:
-        self.end = 0
-        self._start = 0
-        self._parts: deque[Samples] = deque()
-
-    def append(self, samples: Samples) -> None:
-        self._parts.append(samples)
-        self.end += len(samples)
-
-    def take(self, begin: int, end: int) -> Samples:
-        """Samples [begin, end); everything before `end` is forgotten."""
-        taken: list[Samples] = []
-        while self._parts and self._start < end:
-            part = self._parts.popleft()
-            part_end = self._start + len(part)
-            taken.append(part[max(0, begin - self._start) : max(0, end - self._start)])
-            if part_end > end:
-                self._parts.appendleft(part[end - self._start :])
-                self._start = end
-            else:
-                self._start = part_end
-        return np.concatenate(taken) if taken else np.zeros(0, np.int16)
+            self._run = Run(mixer, AGENT, position, self._rate, self._make_resampler)
+        self._run.push(self._audio.take(span.offset, span.next))

@@ -54,18 +54,12 @@ class SinkTraits:
         plays_elsewhere: Frames are handed on at once and played by somebody else (an avatar):
             only the end of a segment tells when it was played.
         drops_on_pause: Seconds of audio that a pause throws away instead of playing them later.
-            Such a sink's own position counts them as played on some versions, so that after a
-            pause it is not believed.
-        pause_step: A pause takes effect at the next multiple of this many seconds of audio,
-        pause_phase: counted from here.
     """
 
     reports_start: bool = False
     reports_progress: bool = False
     plays_elsewhere: bool = False
     drops_on_pause: float = 0.0
-    pause_step: float = 0.0
-    pause_phase: float = 0.0
 
 
 @dataclass(frozen=True)

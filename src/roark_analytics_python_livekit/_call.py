@@ -166,9 +166,10 @@ class CallShipment:
             (self._capture.resume if switched.on else self._capture.pause)(switched.at)
 
     def _on_record(self, record: Record) -> None:
-        self._records.append(record)
         if record["type"] == "turn" and record["role"] == "assistant":
-            self._place_agent_turn(record)
+            with self._guard("placing a turn"):
+                self._place_agent_turn(record)
+        self._records.append(record)
 
     def _place_agent_turn(self, turn: TurnRecord) -> None:
         """What was played since the agent's turn before is this turn: livekit adds it then."""

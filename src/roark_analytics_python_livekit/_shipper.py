@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import contextlib
 import threading
@@ -86,8 +87,12 @@ class Shipper:
         return self._done.done()
 
     def start(self) -> None:
-        """Starts the thread; raises RuntimeError where the process can have no more."""
-        self._thread.start()
+        """Starts the thread, without waiting for it to run as `Thread.start` does.
+
+        Raises:
+            RuntimeError: The process can have no more threads.
+        """
+        _thread.start_new_thread(self._thread.start, ())
 
     async def wait(self, timeout: float) -> bool:
         """Waits on the caller's loop until the work is over, `timeout` seconds at most."""
@@ -132,5 +137,8 @@ class _LateThreads(ThreadPoolExecutor):
             except BaseException as error:
                 future.set_exception(error)
 
-        threading.Thread(target=run, daemon=True).start()
+        try:
+            threading.Thread(target=run, daemon=True).start()
+        except RuntimeError:  # Python 3.12.0 and 3.12.1 start none by then: this one may block
+            run()
         return future

@@ -11,7 +11,8 @@ from ._mixer import USER, ResamplerFactory, Run, StereoMixer
 
 GAP = 0.25  # seconds; a frame that is later than this begins a new run
 ANCHORING = 0.5  # seconds of a run within which its start may still move to an earlier time
-STALL = 1.0  # seconds that a silent source is waited for: its audio may come as a burst
+JITTER = 0.05  # seconds between two runs that are timing noise, and no silence
+STALL = 5.0  # seconds that a silent source is waited for: its audio may come as a burst
 UNPUBLISHED = 0.4  # seconds; RoomIO pushes one zero frame of 0.5 s when a track goes away
 DRIFT_WINDOW = 5.0  # seconds over which the earliest arrival tells the source's clock
 DRIFT_NOTICED = 0.002  # seconds; less than that is jitter, and the audio stays as it is
@@ -71,6 +72,8 @@ class UserTrack:
 
     def place(self, mixer: StereoMixer, origin: float, now: float) -> None:
         """Moves all whose place is certain into the mixer; `origin` is its sample 0's time."""
+        if self._run is not None and self._run.is_stalled(now):
+            self._end_run()
         for run in self._ended:
             self._place_run(run, mixer, origin)
             run.finish()
@@ -105,8 +108,9 @@ class _HeardRun:
     """Frames that came without a gap."""
 
     def __init__(self, at: float, rate: int, *, new_source: bool) -> None:
-        self._first_arrival = at
         self._new_source = new_source
+        self._first_arrival = at
+        self._last_arrival = at
         self._rate = rate
         self._pushed = 0  # samples
         self._anchor = float("inf")
@@ -129,12 +133,16 @@ class _HeardRun:
     def is_anchored(self, now: float) -> bool:
         return self._run is not None or now - self._first_arrival >= ANCHORING
 
+    def is_stalled(self, now: float) -> bool:
+        return now - self._last_arrival >= STALL
+
     def continues_with(self, frame: Frame, count: int) -> bool:
         started = frame.at - (self._pushed + count) / self._rate
         late = started - (self._anchor + self._drift.shift)
         return frame.rate == self._rate and late <= GAP
 
     def push(self, at: float, samples: Samples) -> None:
+        self._last_arrival = at
         self._pushed += len(samples)
         started = at - self._pushed / self._rate
         if self._run is None:
@@ -157,11 +165,12 @@ class _HeardRun:
 
     def _position(self, mixer: StereoMixer, origin: float) -> int:
         position = round((self._anchor - origin) * mixer.rate)
-        overlap = mixer.end(USER) - position
-        if 0 < overlap <= GAP * mixer.rate and not self._new_source:
-            # jitter: go on where the run before it ended
-            position += overlap
-            self._anchor = origin + position / mixer.rate
+        before = mixer.end(USER)
+        overlap = (before - position) / mixer.rate
+        near = before > 0 and -JITTER <= overlap <= GAP
+        if near and not self._new_source:  # go on where the run before it ended
+            self._anchor = origin + before / mixer.rate
+            return before
         return position  # a longer overlap came too late: the mixer leaves out its beginning
 
 
@@ -172,6 +181,7 @@ class _Drift:
         self.shift = 0.0  # seconds by which the run's audio was moved so far
         self._minima: deque[tuple[float, float]] = deque()  # (second, earliest start seen in it)
         self._following = False
+        self._allowed = 0.0  # samples that may be added or left out by now
 
     def observe(self, at: float, started: float) -> None:
         """Notes where a frame's arrival puts the run's start, against its anchor."""
@@ -190,22 +200,27 @@ class _Drift:
         target = min(start for _, start in self._minima) - self.shift
         self._following = abs(target) > (1 / rate if self._following else DRIFT_NOTICED)
         if not self._following:
+            self._allowed = 0.0
             return samples
-        most = DRIFT_STEP * len(samples) / rate
-        added = round(max(-most, min(most, target)) * rate)
-        self.shift += added / rate
-        return _resized(samples, added)
+        self._allowed += DRIFT_STEP * len(samples)
+        added = max(-int(self._allowed), min(int(self._allowed), round(target * rate)))
+        resized = _resized(samples, added)
+        changed = len(resized) - len(samples)
+        self._allowed -= abs(changed)
+        self.shift += changed / rate
+        return resized
 
 
 def _resized(samples: Samples, added: int) -> Samples:
-    """Adds or leaves out single samples, each where the waveform is smoothest around it."""
-    size = len(samples) // (abs(added) + 1)
+    """Adds or leaves out single samples, each where the waveform is flattest around it."""
+    size = (len(samples) - 2) // max(1, abs(added))
     if added == 0 or size < 8:
         return samples
     wide = samples.astype(np.int32)
-    rough = np.abs(wide[:-2] - 2 * wide[1:-1] + wide[2:])
+    steps = np.abs(np.diff(wide))
+    steep = steps[1:] + steps[:-1]
     places = [
-        1 + i * size + int(rough[i * size : (i + 1) * size].argmin()) for i in range(abs(added))
+        1 + i * size + int(np.argmin(steep[i * size : (i + 1) * size])) for i in range(abs(added))
     ]
     if added < 0:
         return np.delete(samples, places)

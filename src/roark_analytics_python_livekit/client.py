@@ -288,10 +288,12 @@ async def _response(
 
 
 async def _read_capped(response: httpx.Response) -> bytes:
+    if response.is_stream_consumed:  # httpx.MockTransport gives answers that are read already
+        return response.content[:MAX_ANSWER_BYTES]
     body = bytearray()
-    async for part in response.aiter_raw(MAX_ANSWER_BYTES):
+    async for part in response.aiter_raw():
         body += part
-        if len(body) > MAX_ANSWER_BYTES:
+        if len(body) >= MAX_ANSWER_BYTES:
             break
     return bytes(body[:MAX_ANSWER_BYTES])
 

@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+pytest.importorskip("livekit.agents")
+
 from livekit import rtc
 
 from offline.audio_io import SAMPLE_RATE, MemoryAudioInput, MemoryAudioOutput

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+pytest.importorskip("livekit.agents")
+
+
 from correlate import find, resampled, voice_end
 from offline.speech import SAMPLE_RATE, synthesize
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
+pytest.importorskip("livekit.agents")
+
 from livekit.agents import llm
 
 from offline import caller

@@ -7,6 +7,9 @@ import math
 import numpy as np
 import pytest
 
+pytest.importorskip("livekit.agents")
+
+
 from offline.play_head import PlayHead
 from offline.sound import Samples
 

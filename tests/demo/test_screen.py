@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+pytest.importorskip("livekit.agents")
+
 from rich.console import Console
 
 import demo

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
 
 import numpy as np
 from livekit import api, rtc
@@ -92,8 +93,11 @@ class Caller:
 
     async def _see(self, states: tuple[str, ...]) -> None:
         for state in states:
-            await self._until(lambda state=state: state in self._agent_states[self._states_seen :])
+            await self._until(partial(self._has_been, state))
             self._states_seen = self._agent_states.index(state, self._states_seen) + 1
+
+    def _has_been(self, state: str) -> bool:
+        return state in self._agent_states[self._states_seen :]
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():

@@ -48,7 +48,7 @@ def worker(server: LiveKitServer, roark: RoarkServer, tmp_path: Path) -> Iterato
         "ROARK_API_KEY": roark.api_key,
         "ROARK_SPOOL_DIR": str(tmp_path / "spool"),
     }
-    command = [sys.executable, AGENT, "start"]
+    command: list[str | Path] = [sys.executable, AGENT, "start"]
     process = LoggedProcess(command, tmp_path / "worker.log", environment)
     with running(process, grace=STOP_SECONDS):
         process.wait_until(

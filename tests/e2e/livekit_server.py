@@ -48,7 +48,7 @@ def livekit_server(binary: Path, directory: Path) -> Iterator[LiveKitServer]:
     }
     config_file = directory / "livekit-server.json"
     config_file.write_text(json.dumps(config))  # JSON is YAML, which is what the server reads
-    command = [binary, "--config", config_file]
+    command: list[str | Path] = [binary, "--config", config_file]
     process = LoggedProcess(command, directory / "livekit-server.log")
     with running(process, grace=STOP_SECONDS):
         process.wait_until(lambda: _answers(port), seconds=READY_SECONDS)

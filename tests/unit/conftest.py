@@ -1,0 +1,38 @@
+"""What the unit tests share: a local Roark in the process, and a client of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import hypothesis
+import pytest
+from roark_stand_in import BASE_URL, KEY, Roark
+
+from local_roark import Faults, create_app
+from roark_analytics_python_livekit import RoarkClient
+
+# The same examples each time, and no clock: a test either holds or does not, on any machine.
+hypothesis.settings.register_profile("unit", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("unit")
+
+
+@pytest.fixture
+def faults() -> Faults:
+    """How the service misbehaves: not at all, to begin with."""
+    return Faults()
+
+
+@pytest.fixture
+def roark(tmp_path: Path, faults: Faults) -> Roark:
+    """A service of the test's own."""
+    app = create_app(tmp_path / "calls", api_keys={KEY}, faults=faults)
+    return Roark(httpx.ASGITransport(app), tmp_path / "calls")
+
+
+@pytest.fixture
+async def client(roark: Roark) -> AsyncIterator[RoarkClient]:
+    """This library's client of that service."""
+    async with RoarkClient(KEY, base_url=BASE_URL, transport=roark) as client:
+        yield client

@@ -1,0 +1,504 @@
+"""`CallShipment`: what the agent's side hands over comes out as a call at Roark."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+import pytest
+from deliveries import until
+from roark_stand_in import Roark
+
+from local_roark import Faults
+from roark_analytics_python_livekit import RoarkClient, _delivery, _store
+from roark_analytics_python_livekit._audio_items import (
+    AgentFrame,
+    Finished,
+    Flushed,
+    Opened,
+    SinkTraits,
+    Started,
+    UserFrame,
+)
+from roark_analytics_python_livekit._call import CallShipment, MetadataAdded, RecordingSwitched
+from roark_analytics_python_livekit._guard import Guard
+from roark_analytics_python_livekit._mixer import Resampler
+from roark_analytics_python_livekit._payloads import CallEnd, CallFacts
+from roark_analytics_python_livekit._shipper import Mailbox
+from roark_analytics_python_livekit._store import ChunkStore, RecordingStore, WavStore
+from roark_analytics_python_livekit.audio import AudioCapture
+
+CALL = "RM_1"
+RATE = 8000
+FRAME = 0.05  # seconds
+
+
+def no_resampler(rate: int, wanted: int) -> Resampler:
+    """All audio in here has the recording's rate."""
+    raise AssertionError
+
+
+class Calling:
+    """One call, shipped on the test's own loop.
+
+    Args:
+        client: Where it goes.
+        make_store: None for a call that is not recorded.
+        metadata: What the agent's code said of it.
+    """
+
+    def __init__(
+        self,
+        client: RoarkClient,
+        *,
+        make_store: Callable[[], RecordingStore] | None = ChunkStore,
+        metadata: dict[str, Any] | None = None,
+        agent_id: str = "support",
+        budget: float = 30.0,
+    ) -> None:
+        self.start = time.monotonic() - 10.0
+        self.guard = Guard()
+        self.mailbox = Mailbox()
+        self.mailbox.bind()
+        facts = CallFacts(
+            call_id=CALL,
+            agent_id=agent_id,
+            agent_name=None,
+            agent_prompt=None,
+            is_test=True,
+            job={"jobId": "AJ_1"},
+            versions={"sdk": "0.2.0"},
+            started_at=datetime(2025, 11, 24, 8, 19, 3, tzinfo=timezone.utc),
+            started=self.start,
+        )
+        self.shipment = CallShipment(
+            facts,
+            metadata or {},
+            client,
+            make_store,
+            no_resampler,
+            budget=budget,
+            guard=self.guard,
+        )
+        self.task = asyncio.ensure_future(self.shipment.run(self.mailbox))
+
+    def open(self) -> None:
+        """Audio begins to pass."""
+        sink = SinkTraits(reports_start=True)
+        self.mailbox.put_now(Opened(self.start, hears_user=True, sink=sink, rate=RATE))
+
+    def hear(self, begin: float, end: float, level: int = 1000) -> None:
+        """The caller's audio between two moments of the call, in seconds."""
+        for at, pcm in frames(begin, end, level):
+            self.mailbox.put(UserFrame(self.start + at + FRAME, pcm, RATE))
+
+    def speak(self, begin: float, end: float, level: int = 2000) -> None:
+        """The agent's audio, played between two moments."""
+        self.mailbox.put(Started(self.start + begin))
+        for _, pcm in frames(begin, end, level):
+            self.mailbox.put(AgentFrame(self.start + begin, pcm, RATE))
+        self.mailbox.put(Flushed(self.start + begin))
+        self.mailbox.put(Finished(self.start + end, end - begin, interrupted=False))
+
+    def turn(self, role: str, text: str, at: float, **more: Any) -> None:
+        """Something was said."""
+        record = {"type": "turn", "role": role, "text": text, "at": self.start + at, **more}
+        self.mailbox.put_now(record)
+
+    async def end(self, reason: str = "participant_disconnected", at: float = 6.0) -> None:
+        """The call is over; waits until it is delivered."""
+        self.mailbox.put_now(CallEnd(self.start + at, reason))
+        await asyncio.wait_for(self.task, 30)
+
+
+def frames(begin: float, end: float, level: int) -> list[tuple[float, bytes]]:
+    """Noise of one level in frames, each with its time."""
+    samples = int(FRAME * RATE)
+    noise = np.random.default_rng(7)
+    return [
+        (begin + number * FRAME, (noise.choice([-1, 1], samples) * level).astype("<i2").tobytes())
+        for number in range(round((end - begin) / FRAME))
+    ]
+
+
+def ended(roark: Roark) -> dict[str, Any]:
+    """The call-ended event that arrived."""
+    event: dict[str, Any] = roark.call(CALL)["ended"]
+    return event
+
+
+def channels(roark: Roark) -> Any:
+    """The recording's samples, one column a side."""
+    return np.frombuffer(roark.recording(CALL)[44:], "<i2").reshape(-1, 2)
+
+
+def loud(channel: Any) -> tuple[float, float]:
+    """Where a channel is not silent, in seconds."""
+    spots = np.flatnonzero(channel)
+    return round(float(spots[0]) / RATE, 2), round(float(spots[-1] + 1) / RATE, 2)
+
+
+class TestACall:
+    """From its first item to its last."""
+
+    async def test_it_arrives_with_its_words_and_its_sound(
+        self, client: RoarkClient, roark: Roark
+    ) -> None:
+        """Left is the caller, right the agent, each where it was heard."""
+        calling = Calling(client, metadata={"plan": "gold"})
+        calling.open()
+        calling.hear(0.0, 1.0, level=1)
+        calling.speak(1.0, 2.0)
+        calling.hear(1.0, 3.0, level=0)
+        calling.hear(3.0, 4.0)
+        calling.hear(4.0, 6.0, level=1)
+        calling.turn("assistant", "How can I help?", 2.0, id="item_1")
+        calling.turn("user", "Hello", 4.2, start=calling.start + 3.2, end=calling.start + 3.8)
+        await calling.end()
+
+        call = roark.call(CALL)
+        assert call["started"]["metadata"] == {"plan": "gold"}
+        assert call["started"]["jobId"] == "AJ_1"
+        event = ended(roark)
+        assert [row["content"] for row in event["transcript"]] == ["How can I help?", "Hello"]
+        agent, user = event["transcript"]
+        assert (agent["audioOffsetMs"], agent["endAudioOffsetMs"]) == (1000, 2000)
+        assert (user["audioOffsetMs"], user["endAudioOffsetMs"]) == (3000, 4000)
+        assert event["agentSpokeFirst"] is True
+        sound = channels(roark)
+        assert loud(sound[:, 1]) == (1.0, 2.0)
+        assert loud(np.abs(sound[:, 0]) > 1) == (3.0, 4.0)
+
+    async def test_the_manifest_is_true(self, client: RoarkClient, roark: Roark) -> None:
+        """Length and hash are those of the PCM that arrived."""
+        calling = Calling(client)
+        calling.open()
+        calling.hear(0.0, 6.0)
+        await calling.end()
+        pcm = roark.recording(CALL)[44:]
+        assert ended(roark)["recording"] == {
+            "status": "complete",
+            "chunkCount": 1,
+            "byteCount": len(pcm),
+            "durationMs": 6000,
+            "sha256": hashlib.sha256(pcm).hexdigest(),
+            "gaps": [],
+            "pauses": [],
+        }
+        assert len(pcm) == 6 * RATE * 4
+
+    @pytest.mark.parametrize(("make_store", "kind"), [(ChunkStore, "pcm"), (WavStore, "wav")])
+    async def test_either_way_of_recording_gives_the_same(
+        self, client: RoarkClient, roark: Roark, make_store: Any, kind: str
+    ) -> None:
+        """In chunks during the call, or as one file after it."""
+        calling = Calling(client, make_store=make_store)
+        calling.open()
+        calling.hear(0.0, 6.0)
+        await calling.end()
+        assert roark.call(CALL)["recording"]["contentType"] == f"audio/{kind}"
+        assert len(channels(roark)) == 6 * RATE
+        assert ended(roark)["recording"]["status"] == "complete"
+
+    async def test_events_arrive_while_the_call_goes_on(
+        self, client: RoarkClient, roark: Roark
+    ) -> None:
+        """call-started at once, call-ended only at its end."""
+        calling = Calling(client)
+        await until(lambda: roark.accepted() == ["call-started"])
+        calling.turn("user", "hello", 1.0)
+        await calling.end("task_completed")
+        assert roark.accepted() == ["call-started", "call-ended"]
+        assert ended(roark)["callEndedReason"] == "task_completed"
+
+    async def test_the_first_end_counts(self, client: RoarkClient, roark: Roark) -> None:
+        """The session's close, then the job's shutdown."""
+        calling = Calling(client)
+        calling.mailbox.put_now(CallEnd(calling.start + 3, "participant_disconnected"))
+        await calling.end("job_shutdown")
+        assert ended(roark)["callEndedReason"] == "participant_disconnected"
+        assert ended(roark)["callEndedAt"] == "2025-11-24T08:19:06.000+00:00"
+
+    async def test_it_says_in_one_line_how_it_went(
+        self, client: RoarkClient, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """With no word of what was said."""
+        caplog.set_level(logging.DEBUG, "roark_analytics_python_livekit")
+        calling = Calling(client)
+        calling.turn("user", "canary", 1.0)
+        await calling.end()
+        lines = [r.getMessage() for r in caplog.records if r.name.startswith("roark")]
+        assert lines == ["roark: call RM_1 delivered: 2 events, 0 chunks (0 bytes), 0 retries"]
+
+    async def test_metadata_can_be_added_until_the_end(
+        self, client: RoarkClient, roark: Roark
+    ) -> None:
+        """Later values replace earlier ones."""
+        calling = Calling(client, metadata={"plan": "gold", "kept": 1})
+        await until(lambda: roark.accepted() == ["call-started"])
+        calling.mailbox.put_now(MetadataAdded({"plan": "silver", "order": "NW-4471"}))
+        await calling.end()
+        assert roark.call(CALL)["started"]["metadata"] == {"plan": "gold", "kept": 1}
+        assert ended(roark)["metadata"] == {"plan": "silver", "kept": 1, "order": "NW-4471"}
+
+    async def test_a_pause_is_silence_and_is_told(self, client: RoarkClient, roark: Roark) -> None:
+        """A card number is read out."""
+        calling = Calling(client)
+        calling.open()
+        calling.hear(0.0, 1.0)
+        calling.mailbox.put_now(RecordingSwitched(calling.start + 2.0, on=False))
+        calling.mailbox.put_now(RecordingSwitched(calling.start + 4.0, on=True))
+        calling.hear(1.0, 6.0)
+        await calling.end()
+        assert ended(roark)["recording"]["pauses"] == [{"startMs": 2000, "endMs": 4000}]
+        user = channels(roark)[:, 0]
+        assert not user[2 * RATE : 4 * RATE].any()
+        assert user[: 2 * RATE].all()
+        assert user[4 * RATE :].all()
+
+    async def test_the_processes_end_ends_the_call(
+        self, client: RoarkClient, roark: Roark, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nobody told it: the main thread is just gone."""
+        calling = Calling(client)
+        await until(lambda: roark.accepted() == ["call-started"])
+        gone = threading.Thread()
+        monkeypatch.setattr(threading, "main_thread", lambda: gone)
+        await asyncio.wait_for(calling.task, 30)
+        assert ended(roark)["callEndedReason"] == "process_exit"
+        assert ended(roark)["endedBy"] == "worker"
+
+
+class TestWithoutRecording:
+    """Calls without sound."""
+
+    async def test_a_call_that_is_not_recorded_says_so(
+        self, client: RoarkClient, roark: Roark
+    ) -> None:
+        """Audio that comes all the same is not kept; offsets count from the call's beginning."""
+        calling = Calling(client, make_store=None)
+        calling.open()
+        calling.hear(0.0, 2.0)
+        calling.turn("user", "hello", 1.5)
+        await calling.end()
+        event = ended(roark)
+        assert event["recording"]["status"] == "disabled"
+        assert event["recording"]["reason"] == "recording is off"
+        assert event["transcript"][0]["audioOffsetMs"] == 1500
+        assert "recordingSampleRate" not in event
+        assert roark.asked("url") == []
+
+    async def test_a_session_without_audio_has_no_recording(
+        self, client: RoarkClient, roark: Roark
+    ) -> None:
+        """A text-only console."""
+        calling = Calling(client)
+        calling.turn("user", "hello", 1.5)
+        await calling.end()
+        event = ended(roark)
+        assert event["recording"]["status"] == "disabled"
+        assert event["recording"]["reason"] == "the session had no audio"
+        assert "recordingSampleRate" not in event
+
+    async def test_a_store_that_cannot_be_opened_costs_the_recording_only(
+        self, client: RoarkClient, roark: Roark, internal_errors: list[Exception]
+    ) -> None:
+        """No room for a temporary file."""
+
+        def full() -> RecordingStore:
+            raise OSError("No space left on device")
+
+        calling = Calling(client, make_store=full)
+        calling.open()
+        calling.hear(0.0, 2.0)
+        await calling.end()
+        assert ended(roark)["recording"]["status"] == "disabled"
+        assert ended(roark)["delivery"]["dropped"] == {"internal_error": 1}
+        internal_errors.clear()
+
+
+class TestWhenItGoesWrong:
+    """Nothing in here costs more than itself."""
+
+    async def test_an_item_that_cannot_be_taken_is_counted(
+        self, client: RoarkClient, roark: Roark, internal_errors: list[Exception]
+    ) -> None:
+        """The others are."""
+        calling = Calling(client)
+        calling.mailbox.put_now(object())
+        calling.mailbox.put_now({"no": "type"})
+        calling.open()
+        calling.mailbox.put(UserFrame(calling.start, b"odd", RATE))
+        calling.hear(0.0, 6.0)
+        calling.turn("user", "hello", 1.0)
+        await calling.end()
+        event = ended(roark)
+        assert [row["content"] for row in event["transcript"]] == ["hello"]
+        assert len(channels(roark)) == 6 * RATE
+        assert event["delivery"]["dropped"]["internal_error"] == calling.guard.count == 3
+        internal_errors.clear()
+
+    async def test_an_agents_turn_is_kept_even_if_it_cannot_be_placed(
+        self,
+        client: RoarkClient,
+        roark: Roark,
+        internal_errors: list[Exception],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Its words matter more than its offsets."""
+
+        def broken(self: AudioCapture) -> None:
+            raise RuntimeError("internal")
+
+        monkeypatch.setattr(AudioCapture, "take_played", broken)
+        calling = Calling(client)
+        calling.open()
+        calling.hear(0.0, 6.0)
+        calling.turn("assistant", "How can I help?", 2.0)
+        await calling.end()
+        assert [row["content"] for row in ended(roark)["transcript"]] == ["How can I help?"]
+        internal_errors.clear()
+
+    async def test_records_that_make_no_rows_do_not_cost_call_ended(
+        self, client: RoarkClient, roark: Roark, internal_errors: list[Exception]
+    ) -> None:
+        """A plugin that counts in milliseconds: that moment is on no calendar."""
+        calling = Calling(client)
+        calling.turn("user", "hello", 1e15)
+        await calling.end()
+        assert roark.accepted() == ["call-started", "call-ended"]
+        event = ended(roark)
+        assert event["transcript"] == []
+        assert event["delivery"]["dropped"] == {"internal_error": 1}
+        internal_errors.clear()
+
+    async def test_hostile_metadata_becomes_plain(self, client: RoarkClient, roark: Roark) -> None:
+        """Whatever the agent's code knows of its call."""
+
+        class Hostile:
+            def __str__(self) -> str:
+                raise RuntimeError
+
+        cyclic: dict[str, Any] = {}
+        cyclic["self"] = cyclic
+        calling = Calling(
+            client,
+            metadata={"nan": float("nan"), "half": "a\ud800", "cyclic": cyclic, "bytes": b"123"},
+            agent_id="sup\ud800port",
+        )
+        calling.mailbox.put_now(MetadataAdded({"hostile": Hostile(), "huge": 10**5000}))
+        await calling.end()
+        assert roark.call(CALL)["started"]["agentId"] == "sup?port"
+        assert ended(roark)["metadata"] == {
+            "nan": "nan",
+            "half": "a?",
+            "cyclic": {"self": "..."},
+            "bytes": "<3 bytes>",
+            "hostile": "<Hostile>",
+            "huge": "<int>",
+        }
+
+    async def test_audio_that_had_no_room_is_counted(
+        self, client: RoarkClient, roark: Roark
+    ) -> None:
+        """A thread that got no time: its mailbox was full."""
+        calling = Calling(client)
+        calling.mailbox.dropped = 40
+        await calling.end()
+        assert ended(roark)["delivery"]["dropped"] == {"queue_full": 40}
+
+    async def test_a_lost_chunk_is_a_gap_that_is_told(
+        self,
+        client: RoarkClient,
+        roark: Roark,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """Which part is missing, and why; the others arrive."""
+        monkeypatch.setattr(_store, "CHUNK_BYTES", 2 * RATE * 4)
+        roark.broken.add("chunk 1")
+        monkeypatch.setattr(_delivery, "CHUNKS_SHARE", 0.01)
+        calling = Calling(client)
+        calling.open()
+        calling.hear(0.0, 6.0)
+        await calling.end()
+        manifest = ended(roark)["recording"]
+        assert manifest["status"] == "partial"
+        assert manifest["reason"] == "status 503"
+        assert manifest["gaps"] == [{"startMs": 2000, "endMs": 4000}]
+        assert manifest["chunkCount"] == 2
+        assert manifest["durationMs"] == 6000
+        assert "1 recording chunks" in caplog.text
+
+    async def test_a_recording_of_which_nothing_arrives_has_failed(
+        self, client: RoarkClient, roark: Roark, faults: Faults
+    ) -> None:
+        """The call itself has not."""
+        faults.add("uploads:status=413")
+        calling = Calling(client)
+        calling.open()
+        calling.hear(0.0, 6.0)
+        await calling.end()
+        manifest = ended(roark)["recording"]
+        assert (manifest["status"], manifest["reason"]) == ("failed", "status 413")
+        assert manifest["gaps"] == [{"startMs": 0, "endMs": 6000}]
+
+    async def test_a_wav_that_does_not_arrive_is_a_gap_of_its_length(
+        self, client: RoarkClient, roark: Roark, faults: Faults
+    ) -> None:
+        """Its header is not part of the recording."""
+        faults.add("uploads:status=413")
+        calling = Calling(client, make_store=WavStore)
+        calling.open()
+        calling.hear(0.0, 6.0)
+        await calling.end()
+        assert ended(roark)["recording"]["gaps"] == [{"startMs": 0, "endMs": 6000}]
+
+    async def test_what_is_not_delivered_is_said(
+        self, client: RoarkClient, faults: Faults, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """One warning, with the last failure and no secret."""
+        faults.add("events:status=422")
+        await Calling(client).end()
+        (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+        assert warning.getMessage() == (
+            "roark: call RM_1: not delivered: call-started, call-ended"
+            " (last failure: status 422; sent 0 events, 0 chunks)"
+        )
+
+    async def test_a_service_that_hangs_is_left_in_time(
+        self, client: RoarkClient, faults: Faults
+    ) -> None:
+        """The thread ends, and with it the process."""
+        faults.add("*:hang")
+        calling = Calling(client, budget=0.2)
+        calling.open()
+        calling.hear(0.0, 6.0)
+        await calling.end()
+        assert calling.shipment.delivery is not None
+        assert calling.shipment.delivery.undelivered == ["call-started", "call-ended"]
+
+    async def test_its_connections_are_closed(self, client: RoarkClient) -> None:
+        """This loop's, whether or not the client is shared."""
+        await Calling(client).end()
+        assert len(client._pools) == 0
+
+
+async def test_two_calls_do_not_meet(client: RoarkClient, roark: Roark) -> None:
+    """On one loop with one client, here."""
+    first, second = Calling(client), Calling(client)
+    second.shipment._facts = replace(second.shipment._facts, call_id="RM_2")
+    first.turn("user", "first", 1.0)
+    second.turn("user", "second", 1.0)
+    await first.end()
+    await second.end()
+    assert [row["content"] for row in roark.call("RM_1")["ended"]["transcript"]] == ["first"]
+    assert [row["content"] for row in roark.call("RM_2")["ended"]["transcript"]] == ["second"]

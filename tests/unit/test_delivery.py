@@ -1,0 +1,543 @@
+"""Delivery: order, concurrency, back-off and budget, on a service that works or on a fake."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+
+import pytest
+from deliveries import CALL, ENDED, STARTED, Shipping, until
+from roark_stand_in import Roark
+
+from local_roark import Faults
+from roark_analytics_python_livekit import RoarkClient, _delivery, _store
+from roark_analytics_python_livekit._delivery import IN_FLIGHT, TRIES_IN_A_ROW, idempotency_key
+from roark_analytics_python_livekit._retry import Outcome, RetryPolicy
+from roark_analytics_python_livekit._store import ChunkStore, WavStore
+from roark_analytics_python_livekit.client import PresignedUpload, RequestError
+
+SIZE = 1000  # bytes of a chunk in here
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """256 KiB are for production."""
+    monkeypatch.setattr(_store, "CHUNK_BYTES", SIZE)
+
+
+@pytest.fixture
+def quick_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks are given up early in the budget: call-ended has half a minute on a slow machine."""
+    monkeypatch.setattr(_delivery, "STARTED_SHARE", 0.002)
+    monkeypatch.setattr(_delivery, "CHUNKS_SHARE", 0.005)
+
+
+def pcm(chunks: float) -> bytes:
+    """So many chunks of samples, no two alike."""
+    count = int(chunks * SIZE) // 4
+    return b"".join(number.to_bytes(4, "little") for number in range(count))
+
+
+class FakeClient(RoarkClient):
+    """Requests that a test answers one by one.
+
+    Attributes:
+        events: The events that were posted, by name.
+        uploading: The indices of the chunks that are under way, in the order they began.
+        begun: The indices of all chunks that ever were.
+        most: How many were under way at the same time, at most.
+        failures: Errors for the requests to come; the first is raised first.
+    """
+
+    def __init__(self, *failures: Exception) -> None:
+        super().__init__("rk_live_replace_me", base_url="http://localhost")
+        self.events: list[str] = []
+        self.keys: list[str] = []
+        self.uploading: list[int] = []
+        self.begun: list[int] = []
+        self.most = 0
+        self.failures = list(failures)
+        self._answers: dict[int, asyncio.Future[None]] = {}
+
+    def answer(self, index: int) -> None:
+        """Lets an upload succeed."""
+        self._answers[index].set_result(None)
+
+    async def post_event(self, event: Any, *, idempotency_key: str) -> None:
+        self.events.append(event["event"])
+        self.keys.append(idempotency_key)
+        if self.failures:
+            raise self.failures.pop(0)
+
+    async def create_upload(
+        self, call_id: str, chunk_index: int, content_type: Any
+    ) -> PresignedUpload:
+        return PresignedUpload(str(chunk_index), content_type)
+
+    async def upload(
+        self, upload: PresignedUpload, body: bytes | AsyncIterator[bytes], *, size: int
+    ) -> None:
+        index = int(upload.url)
+        self.begun.append(index)
+        self.uploading.append(index)
+        self.most = max(self.most, len(self.uploading))
+        self._answers[index] = asyncio.get_running_loop().create_future()
+        try:
+            await self._answers[index]
+        finally:
+            self.uploading.remove(index)
+
+
+def unavailable(retry_after: float | None = None) -> RequestError:
+    """503."""
+    return RequestError(Outcome.RETRY, "status 503", status=503, retry_after=retry_after)
+
+
+class TestACallThatGoesWell:
+    """On a service that works."""
+
+    async def test_it_arrives_whole_and_in_order(self, client: RoarkClient, roark: Roark) -> None:
+        """call-started, the chunks, call-ended; the recording is what was recorded."""
+        shipping = Shipping(client)
+        shipping.record(pcm(5.5))
+        await shipping.finish()
+        accepted = roark.accepted()
+        assert accepted[0] == "call-started"
+        assert sorted(accepted[1:-1]) == [f"chunk {index}" for index in range(6)]
+        assert accepted[-1] == "call-ended"
+        assert roark.recording(CALL)[44:] == pcm(5.5)
+        assert roark.call(CALL)["recording"]["missing"] == []
+
+    async def test_it_is_counted(self, client: RoarkClient) -> None:
+        """Eight things to send, each sent once."""
+        shipping = Shipping(client)
+        shipping.record(pcm(5.5))
+        await shipping.finish()
+        stats = shipping.stats
+        assert (stats.events, stats.chunks, stats.bytes) == (2, 6, int(5.5 * SIZE))
+        assert (stats.attempts, stats.retries, stats.dropped) == (8, 0, {})
+        assert shipping.delivery.undelivered == []
+        assert shipping.delivery.last_failure is None
+
+    async def test_chunks_go_while_the_call_goes_on(
+        self, client: RoarkClient, roark: Roark
+    ) -> None:
+        """What is uploaded during the call need not be afterwards."""
+        shipping = Shipping(client)
+        for index in range(3):
+            shipping.record(pcm(1))
+            await until(partial(roark.has_accepted, f"chunk {index}"))
+        assert not shipping.ended_asked
+        await shipping.finish()
+        assert roark.accepted()[-1] == "call-ended"
+
+    async def test_a_wav_goes_when_the_call_is_over(
+        self, client: RoarkClient, roark: Roark
+    ) -> None:
+        """As one upload, between the two events."""
+        shipping = Shipping(client, store=WavStore())
+        shipping.record(pcm(3))
+        await until(lambda: roark.accepted() == ["call-started"])
+        await shipping.finish()
+        assert roark.accepted() == ["call-started", "chunk 0", "call-ended"]
+        assert roark.recording(CALL)[44:] == pcm(3)
+        shipping.store.close()
+
+    async def test_a_call_without_audio_is_two_events(
+        self, client: RoarkClient, roark: Roark
+    ) -> None:
+        """Nothing is asked for that is not needed."""
+        await Shipping(client).finish()
+        assert [seen.what for seen in roark.seen] == ["call-started", "call-ended"]
+
+    async def test_each_event_has_a_key_of_its_own(self, client: RoarkClient, roark: Roark) -> None:
+        """Two events under one key would be one."""
+        await Shipping(client).finish()
+        keys = [seen.key for seen in roark.seen]
+        assert None not in keys
+        assert len(set(keys)) == 2
+
+
+class TestOrder:
+    """What goes before what, and how much at once."""
+
+    async def test_chunks_begin_in_order_and_few_are_under_way(self) -> None:
+        """A new one begins when any of them is done."""
+        client = FakeClient()
+        shipping = Shipping(client)
+        shipping.record(pcm(7))
+        await until(lambda: len(client.uploading) == IN_FLIGHT)
+        client.answer(1)
+        await until(lambda: client.uploading == [0, 2, 3])
+        client.answer(0)
+        client.answer(3)
+        await until(lambda: client.uploading == [2, 4, 5])
+        client.answer(2)
+        client.answer(4)
+        client.answer(5)
+        await until(lambda: client.uploading == [6])
+        client.answer(6)
+        await shipping.finish()
+        assert client.begun == list(range(7))
+        assert client.most == IN_FLIGHT
+        assert client.events == ["call-started", "call-ended"]
+
+    async def test_chunks_wait_for_call_started(self) -> None:
+        """The service has to know the call."""
+        client = FakeClient(unavailable())
+        shipping = Shipping(client, policy=RetryPolicy(3600, 3600), jitter=1.0)
+        shipping.record(pcm(2))
+        await until(lambda: client.failures == [])
+        assert client.begun == []
+        finishing = asyncio.ensure_future(shipping.finish())
+        await until(lambda: client.uploading == [0, 1])
+        client.answer(0)
+        client.answer(1)
+        await finishing
+
+    async def test_call_ended_waits_for_the_chunks(self) -> None:
+        """The service writes the recording when it comes."""
+        client = FakeClient()
+        shipping = Shipping(client)
+        shipping.record(pcm(1))
+        await until(lambda: client.uploading == [0])
+        finishing = asyncio.ensure_future(shipping.finish())
+        await until(lambda: shipping.delivery._sealed.is_set())
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not shipping.ended_asked
+        client.answer(0)
+        await finishing
+        assert client.events == ["call-started", "call-ended"]
+
+    async def test_a_call_that_goes_on_is_not_ended(self) -> None:
+        """However long there is nothing to send."""
+        client = FakeClient()
+        shipping = Shipping(client)
+        await until(lambda: client.events == ["call-started"])
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert not shipping.ended_asked
+        await shipping.finish()
+
+
+class TestBackOff:
+    """Waiting between tries."""
+
+    async def test_the_waits_are_the_policys(self) -> None:
+        """Attempt by attempt, with what the service asked for, and no end while the call runs."""
+
+        class Noting(RetryPolicy):
+            def delay(self, attempt: int, **given: Any) -> float | None:
+                asked.append((attempt, given["jitter"], given["time_left"], given["retry_after"]))
+                return 0.0
+
+        asked: list[tuple[int, float, float, float | None]] = []
+        client = FakeClient(unavailable(), unavailable(7.0), unavailable())
+        shipping = Shipping(client, policy=Noting(), jitter=0.25)
+        await until(lambda: shipping.stats.events == 1)
+        ever = float("inf")
+        assert asked == [(0, 0.25, ever, None), (1, 0.25, ever, 7.0), (2, 0.25, ever, None)]
+        await shipping.finish()
+
+    async def test_the_end_of_the_call_cuts_a_wait_short(self) -> None:
+        """It would last an hour: the call is delivered within its budget instead."""
+        client = FakeClient(unavailable())
+        shipping = Shipping(client, policy=RetryPolicy(3600, 3600), jitter=1.0)
+        await until(lambda: client.failures == [])
+        await shipping.finish()
+        assert client.events == ["call-started", "call-started", "call-ended"]
+        assert shipping.stats.retries == 1
+
+    async def test_the_same_key_is_sent_again(self) -> None:
+        """However often it takes."""
+        client = FakeClient(*[unavailable() for _ in range(10)])
+        shipping = Shipping(client)
+        await until(lambda: shipping.stats.events == 1)
+        assert len(set(client.keys)) == 1
+        assert len(client.keys) == 11
+        await shipping.finish()
+
+    async def test_a_service_that_asks_for_more_time_than_there_is_is_left_alone(
+        self, client: RoarkClient, roark: Roark, faults: Faults
+    ) -> None:
+        """429 with a minute's Retry-After, six seconds before the end: one try, not hundreds."""
+        shipping = Shipping(client)
+        await until(lambda: roark.accepted() == ["call-started"])
+        faults.add("uploads:status=429,retry-after=60")
+        shipping.delivery.close(6.0)
+        shipping.record(pcm(2))
+        await shipping.finish()
+        assert len(roark.asked("chunk")) == 2
+        assert roark.accepted() == ["call-started", "call-ended"]
+        assert shipping.stats.dropped == {"time": 2}
+        assert shipping.lost == [0, 1]
+
+
+class TestBudget:
+    """Once the call is over."""
+
+    async def test_no_retry_begins_after_it(self) -> None:
+        """On the clock that was given: here the first try takes longer than the budget."""
+        now = 0.0
+
+        class Slow(FakeClient):
+            async def post_event(self, event: Any, *, idempotency_key: str) -> None:
+                nonlocal now
+                now += 10.0
+                await super().post_event(event, idempotency_key=idempotency_key)
+
+        client = Slow(unavailable(), unavailable())
+        shipping = Shipping(client, clock=lambda: now)
+        shipping.delivery.close(6.0)
+        await shipping.finish()
+        assert client.events.count("call-started") <= 1
+        assert client.events.count("call-ended") <= 1
+        assert shipping.stats.events == 0
+        assert set(shipping.stats.dropped) == {"time"}
+
+    async def test_closing_again_gives_no_more_time(self) -> None:
+        """The session's close and the job's shutdown both close."""
+        now = 0.0
+        shipping = Shipping(FakeClient(), clock=lambda: now)
+        shipping.delivery.close(6.0)
+        now = 4.0
+        shipping.delivery.close(6.0)
+        assert shipping.delivery._time_left() == 2.0
+        assert shipping.delivery._time_left(0.5) == 0.0
+        await shipping.finish()
+
+    async def test_while_the_call_runs_there_is_no_end(self) -> None:
+        """What can succeed is tried for as long as it takes."""
+        shipping = Shipping(FakeClient())
+        assert shipping.delivery._time_left() == float("inf")
+        await shipping.finish()
+
+    @pytest.mark.parametrize("hangs", ["events", "*"])
+    async def test_a_service_that_hangs_is_left_when_it_is_spent(
+        self, client: RoarkClient, roark: Roark, faults: Faults, hangs: str
+    ) -> None:
+        """Everything had its part of the budget, call-ended too."""
+        faults.add(f"{hangs}:hang")
+        shipping = Shipping(client)
+        shipping.record(pcm(2))
+        await until(lambda: faults.hits.total() > 0)
+        await shipping.finish(budget=0.3)
+        assert roark.accepted("call") == []
+        assert roark.seen[-1].what == "call-ended"
+        assert shipping.delivery.undelivered == ["call-started", "call-ended"]
+        assert shipping.stats.dropped["time"] >= 2
+
+    @pytest.mark.parametrize("hangs", ["chunk-upload-url", "uploads"])
+    async def test_chunks_that_hang_do_not_hold_back_call_ended(
+        self, client: RoarkClient, roark: Roark, faults: Faults, hangs: str, quick_shares: None
+    ) -> None:
+        """They are given up while there is time left for what matters most."""
+        faults.add(f"{hangs}:hang")
+        shipping = Shipping(client)
+        shipping.record(pcm(2))
+        await until(lambda: faults.hits.total() == 2)
+        await shipping.finish(budget=30.0)
+        assert roark.accepted() == ["call-started", "call-ended"]
+        assert shipping.lost == [0, 1]
+        assert shipping.stats.dropped == {"time": 2}
+
+    async def test_call_started_that_hangs_does_not_hold_back_the_chunks(
+        self, client: RoarkClient, roark: Roark, faults: Faults, quick_shares: None
+    ) -> None:
+        """The service takes a call whose beginning it never heard of."""
+        faults.add("events:hang,count=1")
+        shipping = Shipping(client)
+        shipping.record(pcm(1))
+        await until(lambda: faults.hits.total() == 1)
+        shipping.delivery.close(30.0)
+        await until(lambda: "chunk 0" in roark.accepted() or shipping.lost)
+        await shipping.finish()
+        assert roark.accepted()[-1] == "call-ended"
+        assert shipping.delivery.undelivered == ["call-started"]
+
+    async def test_a_budget_of_nothing_ends_at_once(
+        self, client: RoarkClient, faults: Faults
+    ) -> None:
+        """And is not an error."""
+        faults.add("*:hang")
+        shipping = Shipping(client)
+        shipping.record(pcm(1))
+        await shipping.finish(budget=0.0)
+        assert shipping.stats.events == 0
+        assert shipping.delivery.undelivered == ["call-started", "call-ended"]
+
+
+class TestChunksThatFail:
+    """One does not hold back the others."""
+
+    async def test_a_chunk_that_fails_for_ever_lets_the_others_pass(
+        self, client: RoarkClient, roark: Roark, quick_shares: None
+    ) -> None:
+        """During the call already; at its end it is known which one is missing."""
+        roark.broken.add("chunk 1")
+        shipping = Shipping(client)
+        shipping.record(pcm(6))
+        await until(lambda: shipping.stats.chunks == 5)
+        assert len(roark.asked("chunk 1")) >= 1
+        assert shipping.lost == []
+        await shipping.finish(budget=30.0)
+        assert shipping.lost == [1]
+        assert shipping.stats.dropped == {"time": 1}
+        assert roark.accepted()[-1] == "call-ended"
+        assert roark.call(CALL)["recording"]["missing"] == [1]
+        assert shipping.delivery.last_failure == "status 503"
+
+    async def test_as_many_as_are_under_way_at_once_do_not_either(
+        self, client: RoarkClient, roark: Roark
+    ) -> None:
+        """After a few tries in a row a chunk lines up behind the others."""
+        roark.broken |= {f"chunk {index}" for index in range(IN_FLIGHT)}
+        shipping = Shipping(client)
+        shipping.record(pcm(8))
+        await until(lambda: shipping.stats.chunks == 8 - IN_FLIGHT)
+        asked = [seen.what for seen in roark.asked("chunk")]
+        tries = Counter(asked[: asked.index("chunk 3")])
+        assert tries.most_common(1)[0][1] == TRIES_IN_A_ROW
+        roark.broken.clear()
+        await shipping.finish()
+        assert shipping.lost == []
+        assert roark.recording(CALL)[44:] == pcm(8)
+
+    async def test_what_had_no_room_is_counted_and_known(
+        self, client: RoarkClient, roark: Roark, faults: Faults
+    ) -> None:
+        """Memory is bounded: what comes on top is a gap that call-ended tells of."""
+        faults.add("events:status=503")
+        shipping = Shipping(client, store=ChunkStore(limit=2 * SIZE))
+        shipping.record(pcm(4))
+        faults.clear()
+        await shipping.finish()
+        assert roark.accepted("chunk") == ["chunk 0", "chunk 1"]
+        assert shipping.lost == [2, 3]
+        assert shipping.stats.dropped == {"full": 2}
+
+    async def test_an_outage_loses_nothing(
+        self, client: RoarkClient, roark: Roark, faults: Faults
+    ) -> None:
+        """In the middle of a call, longer than any chunk's tries in a row."""
+        shipping = Shipping(client)
+        shipping.record(pcm(2))
+        await until(lambda: shipping.stats.chunks == 2)
+        faults.add("*:drop")
+        for _ in range(6):
+            shipping.record(pcm(1))
+        await until(lambda: faults.hits.total() > 6 * TRIES_IN_A_ROW)
+        faults.clear()
+        for _ in range(2):
+            shipping.record(pcm(1))
+        await shipping.finish()
+        expected = pcm(2) + 8 * pcm(1)
+        assert roark.recording(CALL)[44:] == expected
+        assert sorted(roark.accepted("chunk")) == sorted(f"chunk {index}" for index in range(10))
+        assert shipping.lost == []
+        assert shipping.stats.dropped == {}
+        assert shipping.stats.retries > 0
+
+    async def test_a_short_outage_does_not_even_change_their_order(self) -> None:
+        """Within its tries in a row a chunk keeps its place."""
+        asked: list[int] = []
+        arrived: list[int] = []
+
+        class Recovering(FakeClient):
+            async def create_upload(
+                self, call_id: str, chunk_index: int, content_type: Any
+            ) -> PresignedUpload:
+                asked.append(chunk_index)
+                if len(asked) <= IN_FLIGHT * 2:
+                    raise unavailable()
+                return PresignedUpload(str(chunk_index), content_type)
+
+            async def upload(self, upload: PresignedUpload, body: Any, *, size: int) -> None:
+                arrived.append(int(upload.url))
+
+        shipping = Shipping(Recovering())
+        shipping.record(pcm(7))
+        await shipping.finish()
+        assert arrived == list(range(7))
+
+
+class TestItsOwnErrors:
+    """A request that cannot even be made."""
+
+    @pytest.mark.parametrize("method", ["create_upload", "upload"])
+    async def test_a_broken_chunk_does_not_cost_the_call(
+        self,
+        client: RoarkClient,
+        roark: Roark,
+        monkeypatch: pytest.MonkeyPatch,
+        internal_errors: list[Exception],
+        method: str,
+    ) -> None:
+        """It is lost, it is counted, and call-ended goes."""
+
+        async def broken(*args: Any, **kwargs: Any) -> None:
+            raise TypeError("internal")
+
+        monkeypatch.setattr(client, method, broken)
+        shipping = Shipping(client)
+        shipping.record(pcm(1))
+        await shipping.finish()
+        assert roark.accepted() == ["call-started", "call-ended"]
+        assert shipping.lost == [0]
+        assert shipping.guard.count == len(internal_errors) == 1
+        internal_errors.clear()
+
+    async def test_a_store_that_fails_does_not_cost_call_ended(
+        self, client: RoarkClient, roark: Roark, internal_errors: list[Exception]
+    ) -> None:
+        """Whatever stands between the recording and the service."""
+
+        class Failing(ChunkStore):
+            failures = 1
+
+            def take(self) -> _store.Chunk | None:
+                self.failures -= 1
+                if self.failures == 0:
+                    raise OSError("disk")
+                return super().take()
+
+        shipping = Shipping(client, store=Failing())
+        shipping.record(pcm(1))
+        await shipping.finish()
+        assert roark.accepted() == ["call-started", "call-ended"]
+        assert shipping.lost == [0]
+        internal_errors.clear()
+
+
+class TestIdempotencyKeys:
+    """The same for the same."""
+
+    def test_a_key_depends_on_the_content_alone(self) -> None:
+        """Another process makes the same one, whatever the order of the keys."""
+        key = idempotency_key(CALL, "call-started", STARTED)
+        turned = dict(reversed(STARTED.items()))
+        assert idempotency_key(CALL, "call-started", turned) == key
+        assert key == "fd3e39e2-9126-5f64-93c0-f8756601c4dd"
+
+    @pytest.mark.parametrize(
+        ("call", "name", "body"),
+        [
+            ("RM_2", "call-started", STARTED),
+            (CALL, "call-ended", STARTED),
+            (CALL, "call-started", {**STARTED, "isTest": True}),
+        ],
+    )
+    def test_another_event_has_another_key(self, call: str, name: str, body: Any) -> None:
+        """Two events under one key would be one."""
+        assert idempotency_key(call, name, body) != idempotency_key(CALL, "call-started", STARTED)
+
+    def test_the_events_of_these_tests_are_what_the_service_takes(self) -> None:
+        """A check of the fixtures."""
+        from wire import received
+
+        assert received(STARTED) == STARTED
+        assert received(ENDED) == ENDED

@@ -1,0 +1,255 @@
+"""Any Python value becomes plain JSON, and nothing raises on the way."""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from roark_analytics_python_livekit._json import (
+    MAX_ALL_TEXT,
+    MAX_DEPTH,
+    MAX_ITEMS,
+    MAX_TEXT,
+    clean_text,
+    json_safe,
+    json_text,
+)
+
+
+def on_the_wire(value: object) -> str:
+    """A value as JSON text that every receiver takes; raises where there is none."""
+    text = json.dumps(json_safe(value), ensure_ascii=False, allow_nan=False)
+    text.encode("utf-8")
+    return text
+
+
+class Hostile:
+    """Raises whatever is asked of it."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+class HostileText(str):
+    """Text that does not want to be read."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+    def __len__(self) -> int:
+        raise RuntimeError("no")
+
+
+class HostileDict(dict[str, Any]):
+    """A mapping that raises when it is read."""
+
+    def items(self) -> Any:
+        raise RuntimeError("no")
+
+
+class Endless(list[int]):
+    """A list that never ends."""
+
+    def __iter__(self) -> Iterator[int]:
+        while True:
+            yield 1
+
+
+class Changing(dict[str, int]):
+    """A mapping that grows while it is read."""
+
+    def items(self) -> Any:
+        for key in self:
+            yield key, 1
+            self[key + "x"] = 1
+
+
+class Plan(str, enum.Enum):
+    """A word with a name."""
+
+    GOLD = "gold"
+
+
+class Level(enum.IntEnum):
+    """A number with a name."""
+
+    HIGH = 3
+
+
+@dataclass
+class Order:
+    """A data class, as tools return them."""
+
+    number: str
+    items: list[str] = field(default_factory=list)
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (None, None),
+        (True, True),
+        (7, 7),
+        (1.5, 1.5),
+        ("text", "text"),
+        ([1, (2, 3)], [1, [2, 3]]),
+        ({"a": {"b": [None]}}, {"a": {"b": [None]}}),
+        (
+            {1: "int", None: "none", (1, 2): "tuple"},
+            {"1": "int", "None": "none", "(1, 2)": "tuple"},
+        ),
+        (frozenset([1]), [1]),
+        (MappingProxyType({"a": 1}), {"a": 1}),
+        (float("nan"), "nan"),
+        (float("inf"), "inf"),
+        (-float("inf"), "-inf"),
+        (b"secret", "<6 bytes>"),
+        (bytearray(3), "<3 bytes>"),
+        (memoryview(b"ab"), "<2 bytes>"),
+        (2**63 - 1, 2**63 - 1),
+        (2**63, "9223372036854775808"),
+        (10**5000, "<int>"),
+        ("\ud800", "?"),
+        ({"\udfff": "a\ud800b"}, {"?": "a?b"}),
+        ("😀", "😀"),
+        (Plan.GOLD, "gold"),
+        ({Plan.GOLD: Plan.GOLD}, {"gold": "gold"}),
+        (Level.HIGH, 3),
+        (Order("NW-4471"), "Order(number='NW-4471', items=[])"),
+        (Hostile(), "<Hostile>"),
+        ([Hostile(), 1], ["<Hostile>", 1]),
+        ({Hostile(): 1}, "<dict>"),
+        (HostileDict(a=1), "<HostileDict>"),
+        ({"kept": 1, "lost": HostileDict()}, {"kept": 1, "lost": "<HostileDict>"}),
+        (Changing(a=1), "<Changing>"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_value_becomes_plain_json(value: object, plain: object) -> None:
+    """The rules, one by one; what raises becomes its type's name, and only that part does."""
+    assert json_safe(value) == plain
+    on_the_wire(value)
+
+
+def test_the_type_of_a_number_is_kept_plain() -> None:
+    """An IntEnum is an int to Python and a name to some encoders."""
+    assert type(json_safe(Level.HIGH)) is int
+    assert type(json_safe(Plan.GOLD)) is str
+    assert json_safe(True) is True
+
+
+def test_hostile_text_is_read_as_it_is_stored() -> None:
+    """A subclass's methods are not asked."""
+    assert json_safe(HostileText("calm")) == "calm"
+    assert json_text(HostileText("calm")) == "calm"
+    assert json_safe({HostileText("key"): 1}) == {"key": 1}
+
+
+def test_a_cycle_ends_where_it_would_begin_again() -> None:
+    """The same value twice side by side is no cycle."""
+    cyclic: dict[str, Any] = {"twice": [[1]] * 2}
+    cyclic["self"] = cyclic
+    assert json_safe(cyclic) == {"twice": [[1], [1]], "self": "..."}
+    listed: list[Any] = []
+    listed.append({"in": listed})
+    assert json_safe(listed) == [{"in": "..."}]
+
+
+def test_depth_is_bounded() -> None:
+    """A nest of 5,000 lists would exhaust the stack of whoever reads it."""
+    nest: list[Any] = []
+    for _ in range(5000):
+        nest = [nest]
+    assert on_the_wire(nest).count("[") == MAX_DEPTH + 1
+
+
+@pytest.mark.parametrize("make", [lambda n: list(range(n)), lambda n: dict.fromkeys(range(n))])
+def test_size_is_bounded(make: Any) -> None:
+    """A million rows are cut at 10,000."""
+    assert MAX_ITEMS - 1 <= len(json_safe(make(1_000_000))) <= MAX_ITEMS
+
+
+def test_an_endless_value_ends() -> None:
+    """What is over the bound is not even looked at."""
+    assert len(json_safe(Endless())) <= MAX_ITEMS
+
+
+def test_long_text_is_cut_and_says_so() -> None:
+    """A tool that returns a whole page."""
+    assert clean_text("x" * (MAX_TEXT + 7)) == "x" * MAX_TEXT + "... [7 more characters]"
+    assert clean_text("x" * MAX_TEXT) == "x" * MAX_TEXT
+    assert clean_text("abcdef", 2) == "ab... [4 more characters]"
+
+
+def test_all_text_of_a_value_together_is_bounded() -> None:
+    """Each string alone may be within its bound: 10,000 of them would be 600 MB."""
+    text = on_the_wire({f"{n}": "x" * MAX_TEXT for n in range(MAX_ITEMS)})
+    assert len(text) < MAX_ALL_TEXT + MAX_ITEMS * 50
+
+
+def test_json_text_leaves_text_alone_and_encodes_the_rest() -> None:
+    """Tool arguments come as JSON text already."""
+    assert json_text('{"a": 1}') == '{"a": 1}'
+    assert json_text({"a": [1, "é"]}) == '{"a":[1,"é"]}'
+    assert json_text(None) == "null"
+    assert json_text(float("nan")) == '"nan"'
+    assert json_text("a\ud800") == "a?"
+
+
+makers: list[Callable[[], Any]] = [
+    Hostile,
+    object,
+    lambda: HostileText("x"),
+    lambda: HostileDict(a=1),
+    lambda: Changing(a=1),
+    lambda: Plan.GOLD,
+    lambda: Order("1"),
+]
+hostile = st.sampled_from(makers).map(lambda make: make())
+anything: st.SearchStrategy[Any] = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(exclude_categories=()))
+    | st.binary()
+    | st.complex_numbers()
+    | st.dates()
+    | hostile,
+    lambda inner: (
+        st.lists(inner)
+        | st.tuples(inner, inner)
+        | st.dictionaries(
+            st.text(st.characters(exclude_categories=())) | st.integers() | st.none(), inner
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@given(anything)
+@settings(max_examples=200)
+def test_every_value_can_be_sent(value: object) -> None:
+    """JSON without NaN, in UTF-8, whatever a tool or the agent's code hands over."""
+    on_the_wire(value)
+    json_text(value).encode("utf-8")
+
+
+@given(st.text(st.characters(exclude_categories=()), max_size=50), st.integers(1, 60))
+def test_clean_text_keeps_what_it_can(text: str, limit: int) -> None:
+    """As many characters as there were, up to the limit; only surrogates change."""
+    cleaned = clean_text(text, limit)
+    kept = min(len(text), limit)
+    assert len(cleaned[:kept]) == kept
+    assert all(new == old or new == "?" for new, old in zip(cleaned, text[:kept], strict=False))

@@ -1,0 +1,67 @@
+"""A real process that ends without a word: its last call arrives all the same."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from local_roark import Faults, create_app, serve_in_background
+
+# As a script that ends where an agent's job would have said goodbye. The service's host is a name,
+# not an address: it has to be looked up after the interpreter has begun to shut down.
+SCRIPT = """
+import sys
+import time
+from datetime import datetime, timezone
+
+from roark_analytics_python_livekit import RoarkClient
+from roark_analytics_python_livekit._call import CallShipment
+from roark_analytics_python_livekit._guard import Guard
+from roark_analytics_python_livekit._payloads import CallFacts
+from roark_analytics_python_livekit._shipper import Shipper
+
+url, budget = sys.argv[1], float(sys.argv[2])
+now = datetime.now(timezone.utc), time.monotonic()
+facts = CallFacts("RM_1", "support", None, None, True, {}, {"sdk": "0.2.0"}, *now)
+client = RoarkClient("rk_live_replace_me", base_url=url)
+shipment = CallShipment(facts, {}, client, None, None, budget=budget, guard=Guard())
+shipper = Shipper(shipment.run, name="roark-RM_1")
+shipper.start()
+while shipment.delivery is None:
+    time.sleep(0.01)
+turn = {"type": "turn", "role": "user", "text": "hello", "at": time.monotonic()}
+shipper.mailbox.put_now(turn)
+"""
+
+
+def run(url: str, budget: float) -> subprocess.CompletedProcess[str]:
+    """Runs the script to its end, and to that of its threads."""
+    command = [sys.executable, "-W", "error", "-c", SCRIPT, url, str(budget)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+
+
+@pytest.mark.faults
+@pytest.mark.enable_socket
+def test_the_call_of_a_process_that_just_ends_is_delivered(tmp_path: Path) -> None:
+    """Both events; the reason says that nobody ended it."""
+    with serve_in_background(create_app(tmp_path)) as url:
+        ended = run(url.replace("127.0.0.1", "localhost"), budget=30.0)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    call = json.loads((tmp_path / "RM_1" / "call.json").read_text("utf-8"))
+    assert call["started"] is not None
+    assert call["ended"]["callEndedReason"] == "process_exit"
+    assert [row["content"] for row in call["ended"]["transcript"]] == ["hello"]
+
+
+@pytest.mark.faults
+@pytest.mark.enable_socket
+def test_a_process_ends_even_if_the_service_never_answers(tmp_path: Path) -> None:
+    """Within the budget: the thread is no daemon, but it ends itself."""
+    with serve_in_background(create_app(tmp_path, faults=Faults.parse("*:hang"))) as url:
+        ended = run(url, budget=1.0)
+    assert ended.returncode == 0
+    assert ended.stderr.startswith("roark: call RM_1: not delivered: call-started, call-ended")
