@@ -265,9 +265,13 @@ class _Segment:
         self._skip = None
         if self._traits.reports_progress:
             self._held_at = at
-        head = math.ceil(self._plan.head(at) / self._frame) * self._frame
+        head = self._frame_end(at)
         if self._playable - head > self._queue:
             self._hold(head, self._playable)
+
+    def _frame_end(self, at: float) -> int:
+        first = round(self._traits.first_frames * self._rate)
+        return math.ceil((self._plan.head(at) - first) / self._frame) * self._frame + first
 
     def _hold(self, head: int, captured: int) -> None:
         """The play head stops, and the sink throws away what it has queued."""

@@ -54,12 +54,14 @@ class SinkTraits:
         plays_elsewhere: Frames are handed on at once and played by somebody else (an avatar):
             only the end of a segment tells when it was played.
         drops_on_pause: Seconds of audio that a pause throws away instead of playing them later.
+        first_frames: Seconds by which its first frames are together no multiple of the others.
     """
 
     reports_start: bool = False
     reports_progress: bool = False
     plays_elsewhere: bool = False
     drops_on_pause: float = 0.0
+    first_frames: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -286,8 +286,8 @@ class CallShipment:
 
     def _say_how_it_went(self, delivery: Delivery) -> None:
         stats = delivery.stats
-        if self._store is not None and not self._pcm_bytes:
-            logger.info("roark: call %s: no recording: it had no audio", self._facts.call_id)
+        recorded = self._pcm_bytes or self._store is None
+        silent = "" if recorded else "; no recording: the session had no audio"
         missing = list(delivery.undelivered)
         if delivery.lost:
             missing.insert(-1 if missing else 0, f"{len(delivery.lost)} recording chunks")
@@ -302,12 +302,13 @@ class CallShipment:
             )
         else:
             logger.info(
-                "roark: call %s delivered: %d events, %d chunks (%d bytes), %d retries",
+                "roark: call %s delivered: %d events, %d chunks (%d bytes), %d retries%s",
                 self._facts.call_id,
                 stats.events,
                 stats.chunks,
                 stats.bytes,
                 stats.retries,
+                silent,
             )
 
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from livekit import agents as livekit_agents
 from livekit import rtc
-from livekit.agents import AgentSession
+from livekit.agents import AgentSession, utils
 from livekit.agents.voice import avatar, io
 
 from . import _events
@@ -44,6 +44,7 @@ from ._wall_clock import WallClock
 LAST = 1.0  # seconds for the message of a speech that was cut off; a dead sink never gives it
 LOOK_EVERY = 0.1  # seconds between two looks at whether an input or output was replaced
 ROOM_QUEUE = 0.2  # seconds: RoomIO's audio source holds this much, and a pause throws it away
+ROOM_FIRST_FRAMES = 0.06  # seconds: where they are shorter than its 50 ms, they are 20 and 40 ms
 
 
 class Outbox(Protocol):
@@ -63,6 +64,7 @@ class Capabilities:
         output_options: `AudioOutput(label=, capabilities=)`: pause and resume (1.2).
         playback_started: Sinks say when they begin to play (1.3.11).
         playback_progressed: Sinks say what they have played (1.7).
+        progressive_frames: RoomIO's first frames are shorter (1.5).
         usage: `AgentSession.usage`; from there on `metrics_collected` of the session is
             deprecated, and messages carry the end-of-utterance delays themselves (1.5).
         tool_execution: `tool_execution_updated` tells when a tool really begins (1.6).
@@ -72,6 +74,7 @@ class Capabilities:
     output_options: bool
     playback_started: bool
     playback_progressed: bool
+    progressive_frames: bool
     usage: bool
     tool_execution: bool
 
@@ -85,6 +88,8 @@ def probe() -> Capabilities:
         output_options="capabilities" in inspect.signature(io.AudioOutput.__init__).parameters,
         playback_started=hasattr(io.AudioOutput, "on_playback_started"),
         playback_progressed=hasattr(io.AudioOutput, "on_playback_progressed"),
+        progressive_frames="progressive"
+        in inspect.signature(utils.audio.AudioByteStream.__init__).parameters,
         usage=hasattr(AgentSession, "usage"),
         tool_execution=hasattr(events, "ToolExecutionUpdatedEvent"),
     )
@@ -375,6 +380,7 @@ class Taps:
                 for part in parts
             ),
             drops_on_pause=ROOM_QUEUE if is_room else 0.0,
+            first_frames=ROOM_FIRST_FRAMES if self._can.progressive_frames else 0.0,
         )
 
 

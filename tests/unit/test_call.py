@@ -236,7 +236,10 @@ class TestACall:
         calling.turn("user", "canary", 1.0)
         await calling.end()
         lines = [r.getMessage() for r in caplog.records if r.name.startswith("roark")]
-        assert lines == ["roark: call RM_1 delivered: 2 events, 0 chunks (0 bytes), 0 retries"]
+        assert lines == [
+            "roark: call RM_1 delivered: 2 events, 0 chunks (0 bytes), 0 retries; "
+            "no recording: the session had no audio"
+        ]
 
     async def test_metadata_can_be_added_until_the_end(
         self, client: RoarkClient, roark: Roark
