@@ -26,6 +26,7 @@ SETTLING = 0.75  # seconds after which a simulated play head is believed without
 PATIENCE = 30.0  # seconds that audio is held back for a report that says where it belongs
 OVERDUE = 5.0  # seconds that a "finished" may be late when the next segment begins
 LEEWAY = 0.1  # seconds that a sink may play on once it was told to stop
+WAKING = 0.002  # seconds that RoomIO takes to go on with its next frame
 ROOM_FRAME = 0.05  # seconds; RoomIO cuts the audio into such frames, and pauses between two
 
 
@@ -270,8 +271,11 @@ class _Segment:
             self._hold(head, self._playable)
 
     def _frame_end(self, at: float) -> int:
+        if self._frame == 1:
+            return self._plan.head(at)
         first = round(self._traits.first_frames * self._rate)
-        return math.ceil((self._plan.head(at) - first) / self._frame) * self._frame + first
+        begun = self._plan.head(at - WAKING) - first
+        return math.ceil(begun / self._frame) * self._frame + first
 
     def _hold(self, head: int, captured: int) -> None:
         """The play head stops, and the sink throws away what it has queued."""

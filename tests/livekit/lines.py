@@ -20,7 +20,7 @@ from livekit import rtc
 from livekit.agents.voice import avatar, io
 from livekit.agents.voice.room_io import _output as room_output
 
-from offline.audio_io import Words
+from offline.audio_io import MemoryAudioOutput, Words
 from offline.play_head import PlayHead, Run
 from offline.sound import Samples, from_frame, resample
 
@@ -213,6 +213,14 @@ class _NoTrack:
     @staticmethod
     def create_audio_track(name: str, source: object) -> object:
         return object()
+
+
+class Ear(MemoryAudioOutput):
+    """The example's sink, asked as the others are."""
+
+    @property
+    def runs(self) -> list[Run]:
+        return [run for segment in self.segments for run in segment.head.runs]
 
 
 class AvatarOutput:

@@ -17,8 +17,7 @@ from livekit.agents import CloseEvent
 
 from calls import Call, a_call
 from fakes import NoisyAgent, frames_of, spoken, until
-from lines import RATE, LineInput, RoomOutput, sounded
-from offline.audio_io import MemoryAudioOutput
+from lines import RATE, Ear, LineInput, RoomOutput, sounded
 from offline.sound import from_frame, resample, to_frame
 from truth import HEARD, PLAYED, compare, origin
 
@@ -27,14 +26,6 @@ CLOSES_FIRST = "reason" not in CloseEvent.model_fields
 
 HELLO, QUESTION, LONG = "hello you there", "what time is it", "well " * 16 + "well"
 ANSWERS: dict[str, Any] = {HELLO: "yes i am here", QUESTION: "it is noon"}
-
-
-class Ear(MemoryAudioOutput):
-    """The example's sink, asked as the others are."""
-
-    @property
-    def runs(self) -> list[Any]:
-        return [run for segment in self.segments for run in segment.head.runs]
 
 
 class AgentAt(NoisyAgent):

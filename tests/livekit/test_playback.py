@@ -17,8 +17,7 @@ from livekit import rtc
 from calls import Call, a_call
 from correlate import find
 from fakes import NoisyAgent, frames_of, spoken, until
-from lines import AvatarOutput, LineInput, RemoteAvatarOutput, RoomOutput, sounded
-from offline.audio_io import MemoryAudioOutput
+from lines import AvatarOutput, Ear, LineInput, RemoteAvatarOutput, RoomOutput, sounded
 from truth import CAN_PAUSE, HEARD, PLAYED, TURN, compare, origin
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -41,14 +40,6 @@ class HaltingAgent(NoisyAgent):
             if whole == ANSWER and number in (5, 10):
                 await asyncio.sleep(0.9)
             yield frame
-
-
-class Ear(MemoryAudioOutput):
-    """The example's sink, asked as the others are."""
-
-    @property
-    def runs(self) -> list[Any]:
-        return [run for segment in self.segments for run in segment.head.runs]
 
 
 async def converse(folder: Path, ear: Any, agent: NoisyAgent) -> Call:

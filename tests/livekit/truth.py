@@ -95,7 +95,8 @@ def shift(sound: Samples, rate: int, run: Sounding, zero: float) -> float:
     """Seconds by which a run stands later than it sounded, where it begins or where it ends.
 
     Fails where it is not to be found. Only a little of it is looked for: following a clock's
-    drift leaves out a sample now and then, which correlation of noise does not survive for long.
+    drift leaves out a sample now and then, which correlation of noise does not survive for long;
+    and half a sample beside, noise correlates with itself by two thirds.
     """
     size = round(PIECE * run.rate)
     shifts = []
@@ -103,7 +104,7 @@ def shift(sound: Samples, rate: int, run: Sounding, zero: float) -> float:
         wanted = resampled(run.samples[first : first + size], run.rate, rate)
         expected = run.start - zero + first / run.rate
         place, score = find(wanted, rate, sound, rate, expected, search_s=0.5)
-        assert score > 0.7, f"not found at {expected:.3f} (score {score:.2f} at {place:.3f})"
+        assert score > 0.5, f"not found at {expected:.3f} (score {score:.2f} at {place:.3f})"
         shifts.append(place - expected)
     return max(shifts, key=abs)
 
