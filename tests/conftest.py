@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
+import roark_analytics_python_livekit
 from roark_analytics_python_livekit._guard import Guard
 
 
@@ -14,13 +18,21 @@ from roark_analytics_python_livekit._guard import Guard
 def blockbuster() -> Iterator[BlockBuster]:
     """Fails a test in which this package holds an event loop.
 
-    The store is left out: it is used on the shipping thread only, which is there to be blocked.
+    The spool is left out: it is used on the shipping thread only, which is there to be blocked.
     """
     with blockbuster_ctx(["roark_analytics_python_livekit", "local_roark"]) as detector:
         for function in detector.functions.values():
-            function.can_block_in("roark_analytics_python_livekit/_store.py", {"append", "_parts"})
-            function.can_block_in("roark_analytics_python_livekit/_call.py", {"_open_store"})
+            function.can_block_in(
+                "roark_analytics_python_livekit/_spool.py", _functions_of_the_spool()
+            )
         yield detector
+
+
+@functools.cache
+def _functions_of_the_spool() -> frozenset[str]:
+    package = Path(roark_analytics_python_livekit.__file__).parent
+    tree = ast.parse((package / "_spool.py").read_text())
+    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
 
 
 @pytest.fixture(autouse=True)
@@ -39,8 +51,11 @@ def internal_errors(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Exception]
         pytest.fail(f"internal errors: {errors!r}", pytrace=False)
 
 
-@pytest.fixture(autouse=True)
-def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A developer's own environment must not decide a test."""
-    for name in ("ROARK_API_KEY", "ROARK_BASE_URL", "ROARK_OBSERVABILITY_ENABLED"):
-        monkeypatch.delenv(name, raising=False)
+@pytest.fixture(autouse=True, scope="session")
+def no_settings_from_outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A developer's own environment must not decide a test, nor a test touch their spool."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("ROARK_API_KEY", "ROARK_BASE_URL", "ROARK_OBSERVABILITY_ENABLED"):
+            patch.delenv(name, raising=False)
+        patch.setenv("ROARK_SPOOL_DIR", str(tmp_path_factory.mktemp("spool")))
+        yield

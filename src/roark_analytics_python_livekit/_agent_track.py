@@ -118,10 +118,10 @@ class AgentTrack:
             playing.stop(frame.at)
             self._make_way(playing)
         segment = _Segment(frame, self.traits, self._make_resampler)
-        before = self._segments[-1] if self._segments else segment
+        free_at = self._segments[-1].stopped_at if self._segments else float("-inf")
         self._segments.append(segment)
         if playing is None:
-            segment.begin(before.stopped_at, paused=self._paused)
+            segment.begin(free_at, paused=self._paused)
 
     def _make_way(self, finished: _Segment) -> None:
         if finished.was_heard:
@@ -149,16 +149,20 @@ class _Segment:
         self._rate = first.rate
         self._traits = traits
         self._queue = round(traits.drops_on_pause * self._rate)  # samples; RoomIO has one
-        self._frame = round(ROOM_FRAME * self._rate) if self._queue else 1
+        in_frames = self._queue and not traits.reports_progress
+        self._frame = round(ROOM_FRAME * self._rate) if in_frames else 1
         self._make_resampler = make_resampler
         self._state = _State.WAITING
         self._first_at = first.at
+        self._free_at = first.at  # when the segment before it was over
+        self._flushed_at = first.at
         self._audio = SegmentAudio(first.rate, make_resampler)
         self._plan = PlayPlan(first.rate)
         self._start_known = False  # and not only when the first frame had arrived
         self._held_at: float | None = None  # a report is due that says what was played after this
         self._skip: int | None = None  # samples that a pause throws away; None: it plays on
         self._skipped = False
+        self._plays_from = 0  # the first sample that may play from now on
         self._run: Run | None = None
 
     @property
@@ -182,22 +186,24 @@ class _Segment:
         waits = self._state is _State.PAUSED or not self.flushed
         return not waits and now - self._plan.end(self._first_at) > OVERDUE
 
-    def begin(self, at: float, *, paused: bool) -> None:
-        """The sink has nothing else to play from `at` on."""
+    def begin(self, free_at: float, *, paused: bool) -> None:
+        """The sink has nothing else to play from `free_at` on."""
         self._state = _State.PLAYING
+        self._free_at = free_at
         self._start_known = not (self._traits.reports_start or self._traits.plays_elsewhere)
-        self._play_from(0, max(at, self._first_at))
+        self._play_from(0, self._first_at)
         if paused:
             self._on_paused(self.start)
 
     def push(self, frame: Frame) -> None:
         if self._state is _State.PAUSED and self._skip is None:
-            self._hold(self._plan.head(frame.at), self._playable)
+            self._hold(frame.at)
         self._audio.push(frame)
         self._extend(frame.at)
 
     def flush(self, at: float) -> None:
         self.flushed = True
+        self._flushed_at = at
         self._audio.flush()
         self._extend(at)
 
@@ -258,6 +264,9 @@ class _Segment:
             self.start = report.at
         self._held_at = None
         self._plan.correct(begin, end, report.at)
+        self._plays_from = end
+        if self._state is not _State.PLAYING:
+            self._plan.truncate(self._plan.known)
 
     def _on_paused(self, at: float) -> None:
         if self._state is not _State.PLAYING:
@@ -265,10 +274,18 @@ class _Segment:
         self._state = _State.PAUSED
         self._skip = None
         if self._traits.reports_progress:
-            self._held_at = at
-        head = self._frame_end(at)
+            self._await_report(at)
+        if self._playable - self._frame_end(at) > self._queue:
+            self._hold(at)
+
+    def _hold(self, at: float) -> None:
+        """The play head stops, and the sink throws away what it has queued."""
+        head = self._plan.head(at)
         if self._playable - head > self._queue:
-            self._hold(head, self._playable)
+            head = self._frame_end(at)
+        self._skip = max(0, min(self._playable - head, self._queue))
+        self._skipped = self._skipped or self._skip > 0
+        self._plan.truncate(head)
 
     def _frame_end(self, at: float) -> int:
         if self._frame == 1:
@@ -277,24 +294,21 @@ class _Segment:
         begun = self._plan.head(at - WAKING) - first
         return math.ceil(begun / self._frame) * self._frame + first
 
-    def _hold(self, head: int, captured: int) -> None:
-        """The play head stops, and the sink throws away what it has queued."""
-        self._skip = max(0, min(captured - head, self._queue))
-        self._skipped = self._skipped or self._skip > 0
-        self._plan.truncate(head)
-
     def _on_resumed(self, at: float) -> None:
         if self._state is not _State.PAUSED:
             return
         self._state = _State.PLAYING
         self._play_from(self._plan.next + (self._skip or 0), at)
-        if self._traits.reports_progress and self._skip:
-            self._held_at = at
+        if self._traits.reports_progress and self._queue:
+            self._await_report(at)
 
     def _on_cleared(self, at: float) -> None:
         self._plan.halt(at)
         self._state = _State.CLEARED
-        self._held_at = at
+        self._await_report(at)
+
+    def _await_report(self, since: float) -> None:
+        self._held_at = since if self._held_at is None else self._held_at
 
     def _on_finished(self, report: Finished) -> None:
         end = self._position_of(report) if report.interrupted else self._audio.end
@@ -303,9 +317,7 @@ class _Segment:
         elif self._start_known and self._plan.next:
             self._play_to(end)
         else:
-            self._play_to(end)
-            self.start += self._plan.delay(report.at - self._plan.end(report.at))
-            self._plan.halt(report.at)
+            self._play_until(end, report)
         self._finish(report.at)
 
     def _position_of(self, report: Finished) -> int:
@@ -314,9 +326,21 @@ class _Segment:
         if self._state is not _State.CLEARED or not self._start_known:
             return said
         # Some sinks count audio that a pause threw away, or silence between late frames.
-        if said > simulated + LEEWAY * self._rate or (self._skipped and said < simulated):
-            return simulated
-        return said
+        return simulated if self._skipped or said > simulated + LEEWAY * self._rate else said
+
+    def _play_until(self, end: int, report: Finished) -> None:
+        """The plan gets as far as sample `end`, and is moved to when that must have played."""
+        halted = self._plan.end(report.at)
+        self._play_to(end)
+        simulated = self._plan.end(report.at)
+        if report.interrupted and not self._traits.plays_elsewhere:
+            over = halted
+        else:
+            over = report.at
+            if end >= self._audio.end:  # the sink cannot say so before it is told of the end
+                simulated = max(simulated, self._flushed_at)
+        self.start += self._plan.delay(over - simulated)
+        self._plan.halt(report.at)
 
     def _play_to(self, end: int) -> None:
         """The plan gets as far as sample `end`."""
@@ -343,13 +367,15 @@ class _Segment:
         """Everything captured from `offset` on plays from `at`."""
         self._plan.truncate(offset)
         if offset == 0:
-            self.start = at
-        self._plan.add(at, max(offset, self._plan.next), self._playable)
+            self.start = at = max(at, self._free_at)
+        self._plays_from = offset
+        self._extend(at)
 
     def _extend(self, arrived: float) -> None:
         """A new frame plays when it is there and what comes before it is over."""
         if self._state is _State.PLAYING:
-            self._plan.add(arrived, self._plan.next, self._playable)
+            begin = max(self._plays_from, self._plan.next)
+            self._plan.add(max(arrived, self.start), begin, self._playable)
 
     def _write(self, span: Span, mixer: StereoMixer, origin: float) -> None:
         if self._run is None or not span.joined:

@@ -8,21 +8,25 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 from ._audio_items import AgentFrame, Opened, Report, UserFrame
+from ._config import RecordingMode
 from ._delivery import Delivery
-from ._guard import Guard, logger
+from ._guard import Guard
+from ._json import json_safe
+from ._log import logger
 from ._mixer import ResamplerFactory
-from ._payloads import CallEnd, CallFacts, RecordingFacts, call_ended, call_started
+from ._payloads import CallEnd, CallFacts
 from ._records import Record, TurnRecord
+from ._recovery import recover_all
 from ._shipper import Mailbox
-from ._store import CHANNELS, RecordingStore
-from ._types import Recording
+from ._spool import CallSpool, Spool, SpoolError
+from ._store import CallStore
+from ._story import CallStory, account_of, call_entry
 from .audio import AudioCapture
 from .client import RoarkClient
-
-BYTES_PER_FRAME = 2 * CHANNELS
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,8 @@ class CallShipment:
         facts: What is known of the call from its beginning.
         metadata: What the agent's code said of it.
         client: Where it goes.
-        make_store: Opens the place where its recording waits; None for a call without one.
+        recording: Whether and how its audio is uploaded.
+        spool_dir: Where it is kept until it is delivered; None is in memory.
         make_resampler: For audio that has not the recording's rate.
         budget: Seconds for the delivery once the call is over.
         guard: Counts what goes wrong in here.
@@ -59,9 +64,10 @@ class CallShipment:
         facts: CallFacts,
         metadata: Mapping[str, Any],
         client: RoarkClient,
-        make_store: Callable[[], RecordingStore] | None,
         make_resampler: ResamplerFactory,
         *,
+        recording: RecordingMode,
+        spool_dir: Path | None,
         budget: float,
         guard: Guard,
         clock: Callable[[], float] = time.monotonic,
@@ -70,48 +76,80 @@ class CallShipment:
         self._facts = facts
         self._metadata = dict(metadata)
         self._client = client
-        self._make_store = make_store
-        self._store: RecordingStore | None = None
+        self._recording = recording
+        self._spool_dir = spool_dir
         self._make_resampler = make_resampler
         self._budget = budget
         self._guard = guard
         self._clock = clock
-        self._records: list[Record] = []
+        self._story = CallStory()
+        self._store = CallStore()
         self._capture: AudioCapture | None = None
         self._digest = hashlib.sha256()
         self._pcm_bytes = 0
         self._end: CallEnd | None = None
-        self._dropped_items = 0
 
     async def run(self, mailbox: Mailbox) -> None:
         """Receives and delivers until both are done."""
-        self._open_store()
+        spool = self._open_spool()
+        self._store = CallStore(
+            self._begin_spooling(spool), whole=self._recording == "wav", tell=self._story.apply
+        )
+        self._begin_story()
         delivery = Delivery(
-            self._client,
-            self._facts.call_id,
-            self._store or _NoRecording(),
-            guard=self._guard,
-            clock=self._clock,
+            self._client, self._facts.call_id, self._store, guard=self._guard, clock=self._clock
         )
         self.delivery = delivery
         receiving = asyncio.ensure_future(self._receive(mailbox, delivery))
+        recovering = asyncio.ensure_future(self._recover(spool))
         try:
-            started = call_started(self._facts, self._metadata)
-            await delivery.run(cast(dict[str, Any], started), self._make_ended)
+            await delivery.run(self._story.started_event(), self._make_ended)
         except Exception as error:
             self._guard.note("delivery", error)
         finally:
-            receiving.cancel()
-            await asyncio.gather(receiving, return_exceptions=True)
+            for task in (receiving, recovering):
+                task.cancel()
+            await asyncio.gather(receiving, recovering, return_exceptions=True)
             await self._client.aclose()
-            if self._store is not None:
-                self._store.close()
+            with self._guard("closing the store"):
+                self._store.close(finished=delivery.is_complete)
             self._say_how_it_went(delivery)
 
-    def _open_store(self) -> None:
-        if self._make_store is not None:
-            with self._guard("opening the store"):
-                self._store = self._make_store()
+    # The spool
+
+    def _open_spool(self) -> Spool | None:
+        if self._spool_dir is None:
+            return None
+        try:
+            return Spool(self._spool_dir)
+        except SpoolError as error:
+            logger.warning("roark: no spool, this call is kept in memory only: %s", error)
+            return None
+
+    def _begin_spooling(self, spool: Spool | None) -> CallSpool | None:
+        if spool is None:
+            return None
+        try:
+            return spool.begin(self._facts.call_id)
+        except SpoolError as error:
+            logger.warning("roark: no spool, this call is kept in memory only: %s", error)
+            return None
+
+    async def _recover(self, spool: Spool | None) -> None:
+        """Delivers what dead processes left, for as long as this call goes on."""
+        if spool is not None:
+            with self._guard("recovery"):
+                await recover_all(spool, self._client, self._guard, clock=self._clock)
+
+    def _begin_story(self) -> None:
+        entry = call_entry(
+            self._facts,
+            self._metadata,
+            base_url=self._client.base_url,
+            account=account_of(self._client.api_key),
+            recording=self._recording,
+        )
+        self._store.note(cast(dict[str, Any], entry))
 
     # Receiving
 
@@ -127,9 +165,10 @@ class CallShipment:
                 with self._guard("recording"):
                     self._settle(now, delivery)
         delivery.close(self._budget)
-        self._dropped_items = mailbox.dropped
+        if mailbox.dropped:
+            delivery.stats.dropped["queue_full"] = mailbox.dropped
         with self._guard("recording"):
-            self._finish_recording(self._end.at)
+            self._finish(self._end)
         delivery.sealed()
 
     def _on_item(self, item: object) -> None:
@@ -147,14 +186,14 @@ class CallShipment:
         elif isinstance(item, RecordingSwitched):
             self._on_switched(item)
         elif isinstance(item, MetadataAdded):
-            self._metadata.update(item.values)
+            self._store.note({"type": "metadata", "values": json_safe(dict(item.values))})
         elif isinstance(item, CallEnd):
             self._end = self._end or item
         else:
             self._on_record(cast(Record, item))
 
     def _on_opened(self, opened: Opened) -> None:
-        if self._store is None:
+        if self._recording == "off":
             return
         if self._capture is None:
             self._capture = AudioCapture(opened, self._make_resampler)
@@ -164,12 +203,13 @@ class CallShipment:
     def _on_switched(self, switched: RecordingSwitched) -> None:
         if self._capture is not None:
             (self._capture.resume if switched.on else self._capture.pause)(switched.at)
+            self._store.note({"type": "switch", "at": switched.at, "on": switched.on})
 
     def _on_record(self, record: Record) -> None:
         if record["type"] == "turn" and record["role"] == "assistant":
             with self._guard("placing a turn"):
                 self._place_agent_turn(record)
-        self._records.append(record)
+        self._store.note(record)
 
     def _place_agent_turn(self, turn: TurnRecord) -> None:
         """What was played since the agent's turn before is this turn: livekit adds it then."""
@@ -181,108 +221,53 @@ class CallShipment:
 
     def _settle(self, now: float, delivery: Delivery) -> None:
         if self._capture is not None:
-            self._keep(self._capture.settle(now))
+            self._keep(self._capture, self._capture.settle(now))
             delivery.chunk_ready()
 
-    def _finish_recording(self, at: float) -> None:
-        if self._capture is not None and self._store is not None:
-            self._keep(self._capture.finish(at))
+    def _finish(self, end: CallEnd) -> None:
+        if self._capture is not None:
+            self._keep(self._capture, self._capture.finish(end.at))
             self._store.seal(self._capture.rate or 0)
+        entry: dict[str, Any] = {"type": "end", "at": end.at, "reason": end.reason}
+        entry["pcm_bytes"] = self._pcm_bytes
+        if end.error is not None:
+            entry["error"] = end.error
+        if self._pcm_bytes:
+            entry["sha256"] = self._digest.hexdigest()
+        self._store.note(entry)
 
-    def _keep(self, pcm: bytes) -> None:
-        if pcm and self._store is not None:
-            self._digest.update(pcm)
-            self._pcm_bytes += len(pcm)
-            self._store.append(pcm)
+    def _keep(self, capture: AudioCapture, pcm: bytes) -> None:
+        if not pcm:
+            return
+        if not self._pcm_bytes:
+            self._store.note({"type": "recording", "rate": capture.rate, "origin": capture.origin})
+        self._digest.update(pcm)
+        self._pcm_bytes += len(pcm)
+        self._store.append(pcm)
 
     # The end
 
     async def _make_ended(self) -> dict[str, Any]:
+        event: dict[str, Any] | None = None
         with self._guard("call-ended"):
-            return self._ended_with(self._records)
-        return self._ended_with([])  # better a call without its rows than none
+            event = self._ended_event()
+        if event is None:
+            event = self._ended_event(records=[])  # better a call without its rows than none
+        self._store.note({"type": "ended", "event": event})
+        return event
 
-    def _ended_with(self, records: list[Record]) -> dict[str, Any]:
-        end = self._end
-        assert end is not None
-        event = call_ended(
-            self._facts,
-            end,
-            records,
-            self._recording_facts(),
-            self._delivery_counts(),
-            self._metadata,
-        )
-        return cast(dict[str, Any], event)
-
-    def _recording_facts(self) -> RecordingFacts:
-        capture = self._capture
-        manifest = self._manifest()
-        if capture is None or not self._pcm_bytes:
-            offset = capture.offset_ms if capture is not None else self._offset_from_start
-            return RecordingFacts(manifest, offset_ms=offset)
-        return RecordingFacts(
-            manifest,
-            sample_rate=capture.rate,
-            offset_ms=capture.offset_ms,
-            voiced=capture.voiced,
-        )
-
-    def _offset_from_start(self, at: float) -> int:
-        """Without a recording, offsets count from the call's beginning."""
-        return max(0, round((at - self._facts.started) * 1000))
-
-    def _manifest(self) -> Recording:
+    def _ended_event(self, records: list[Record] | None = None) -> dict[str, Any]:
         delivery, capture = self.delivery, self._capture
         assert delivery is not None
-        rate = (capture.rate if capture is not None else None) or 1
-        manifest: Recording = {
-            "status": "complete",
-            "chunkCount": delivery.stats.chunks,
-            "byteCount": self._pcm_bytes,
-            "durationMs": capture.duration_ms if capture is not None else 0,
-            "gaps": [
-                {
-                    "startMs": _ms(lost.start, rate),
-                    "endMs": _ms(min(lost.start + lost.size, self._pcm_bytes), rate),
-                }
-                for lost in sorted(delivery.lost, key=lambda lost: lost.start)
-            ],
-            "pauses": [
-                {"startMs": start, "endMs": end}
-                for start, end in (capture.pauses if capture is not None else [])
-            ],
-        }
-        if self._pcm_bytes:
-            manifest["sha256"] = self._digest.hexdigest()
-        return self._with_status(manifest, delivery)
-
-    def _with_status(self, manifest: Recording, delivery: Delivery) -> Recording:
-        if self._store is None:
-            manifest["status"], manifest["reason"] = "disabled", "recording is off"
-        elif not self._pcm_bytes:
-            manifest["status"], manifest["reason"] = "disabled", "the session had no audio"
-        elif delivery.lost:
-            nothing = not delivery.stats.chunks
-            manifest["status"] = "failed" if nothing else "partial"
-            full = "no room" if self._store.dropped else None
-            manifest["reason"] = full or delivery.last_failure or "no answer"
-        return manifest
-
-    def _delivery_counts(self) -> Any:
-        delivery = self.delivery
-        assert delivery is not None
-        dropped = dict(delivery.stats.dropped)
-        if self._dropped_items:
-            dropped["queue_full"] = self._dropped_items
         if self._guard.count:
-            dropped["internal_error"] = self._guard.count
-        return {
-            "attempts": delivery.stats.attempts,
-            "retries": delivery.stats.retries,
-            "dropped": dropped,
-            "recovered": False,
-        }
+            delivery.stats.dropped["internal_error"] = self._guard.count
+        return self._story.ended_event(
+            delivery.stats,
+            delivery.lost,
+            "no room" if self._store.dropped else delivery.last_failure,
+            voiced=capture.voiced if capture is not None else None,
+            records=records,
+        )
 
     def _say_how_it_went(self, delivery: Delivery) -> None:
         stats = delivery.stats
@@ -293,12 +278,13 @@ class CallShipment:
             missing.insert(-1 if missing else 0, f"{len(delivery.lost)} recording chunks")
         if missing:
             logger.warning(
-                "roark: call %s: not delivered: %s (last failure: %s; sent %d events, %d chunks)",
+                "roark: call %s: not delivered: %s (last failure: %s; sent %d events, %d chunks)%s",
                 self._facts.call_id,
                 ", ".join(missing),
                 delivery.last_failure or "no answer",
                 stats.events,
                 stats.chunks,
+                "; kept in the spool for the next process" if stats.spooled else "",
             )
         else:
             logger.info(
@@ -310,25 +296,3 @@ class CallShipment:
                 stats.retries,
                 silent,
             )
-
-
-class _NoRecording:
-    """The store of a call that is not recorded."""
-
-    dropped = ()
-    waiting = 0
-
-    def append(self, pcm: bytes) -> None: ...
-
-    def seal(self, rate: int) -> None: ...
-
-    def take(self) -> None:
-        return None
-
-    def put_back(self, chunk: object) -> None: ...
-
-    def close(self) -> None: ...
-
-
-def _ms(byte: int, rate: int) -> int:
-    return round(byte / BYTES_PER_FRAME / rate * 1000)

@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Literal, cast, get_args
 from urllib.parse import urlsplit
 
+import platformdirs
+
 DEFAULT_BASE_URL = "https://api.roark.ai"
 DEFAULT_SHUTDOWN_TIMEOUT = 6.0  # seconds; livekit kills a job 10 s after asking it to stop
+
+_OFF = {"false", "0", "no", "off"}
 
 RecordingMode = Literal["chunks", "wav", "off"]
 
@@ -31,12 +37,22 @@ class Settings:
     is_test: bool
     recording: RecordingMode
     shutdown_timeout: float
+    spool_dir: Path | None
+
+
+class UseDefault(Enum):
+    """Stands for "not given", where None means something else."""
+
+    SPOOL_DIR = "spool_dir"
+
+
+SpoolDir = str | os.PathLike[str] | None | UseDefault
 
 
 def observability_enabled(environ: Mapping[str, str] = os.environ) -> bool:
     """Whether the kill switch `ROARK_OBSERVABILITY_ENABLED` lets anything be observed."""
     value = environ.get("ROARK_OBSERVABILITY_ENABLED", "").strip().lower()
-    return value not in {"false", "0", "no", "off"}
+    return value not in _OFF
 
 
 def resolve_settings(
@@ -50,6 +66,7 @@ def resolve_settings(
     capture_audio: bool,
     recording: str,
     shutdown_timeout: float,
+    spool_dir: SpoolDir = UseDefault.SPOOL_DIR,
     environ: Mapping[str, str] = os.environ,
 ) -> Settings:
     """Validates the arguments of `observe_session`, with the environment behind them.
@@ -66,7 +83,30 @@ def resolve_settings(
         is_test=bool(is_test),
         recording=_recording_mode(recording) if capture_audio else "off",
         shutdown_timeout=_positive("shutdown_timeout", shutdown_timeout),
+        spool_dir=resolve_spool_dir(spool_dir, environ),
     )
+
+
+def resolve_spool_dir(
+    spool_dir: SpoolDir = UseDefault.SPOOL_DIR, environ: Mapping[str, str] = os.environ
+) -> Path | None:
+    """Where calls are kept until they are delivered; None is in memory only.
+
+    The argument, else `ROARK_SPOOL_DIR` ("off" is None), else the user's state directory.
+    """
+    if spool_dir is UseDefault.SPOOL_DIR:
+        spool_dir = environ.get("ROARK_SPOOL_DIR", "").strip() or _default_spool_dir()
+        spool_dir = None if spool_dir in _OFF else spool_dir
+    if spool_dir is None:
+        return None
+    try:
+        return Path(spool_dir).expanduser()
+    except (TypeError, ValueError, RuntimeError):
+        raise SettingsError("spool_dir must be a path or None") from None
+
+
+def _default_spool_dir() -> str:
+    return platformdirs.user_state_dir("roark-livekit", appauthor=False)
 
 
 def clean_api_key(key: object) -> str:

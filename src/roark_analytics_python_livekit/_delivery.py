@@ -14,9 +14,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ._guard import Guard, logger
-from ._retry import Outcome, RetryPolicy
-from ._store import Chunk, RecordingStore
+from ._guard import Guard
+from ._log import logger
+from ._retry import Outcome, RetryPolicy, RetryQuota
+from ._store import CallStore, Chunk
 from .client import RequestError, RoarkClient
 
 IN_FLIGHT = 3  # chunks uploaded at the same time
@@ -27,7 +28,8 @@ MAX_FRESH_URLS = 4  # presigned URLs for one chunk that may turn out to be expir
 # rest belongs to call-ended, which matters most.
 STARTED_SHARE, CHUNKS_SHARE = 0.3, 0.7
 
-Result = Literal["ok", "later", "refused", "unauthorized", "time"]
+Stopped = Literal["unauthorized", "untrusted"]
+Result = Literal["ok", "later", "refused", "time"] | Stopped
 """Accepted, to be tried again, or why it was given up."""
 
 _KEYS = uuid.UUID("5f0c6f2c-6a0e-5d0b-9a64-0d5c3a9b7e11")
@@ -43,6 +45,7 @@ class DeliveryStats:
         events: call-started and call-ended, as far as they were accepted.
         chunks: Pieces of the recording that were accepted.
         bytes: Their length.
+        spooled: Events and chunks that wait in the spool to be delivered later.
         dropped: What was given up, by reason.
     """
 
@@ -51,6 +54,7 @@ class DeliveryStats:
     events: int = 0
     chunks: int = 0
     bytes: int = 0
+    spooled: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
 
 
@@ -68,22 +72,26 @@ class Delivery:
         policy: Delays between tries.
         clock: Monotonic seconds.
         jitter: Random numbers from [0, 1).
+        tries: Of each request at the most; None makes as many as the time allows.
     """
 
     def __init__(
         self,
         client: RoarkClient,
         call_id: str,
-        store: RecordingStore,
+        store: CallStore,
         *,
         guard: Guard,
         policy: RetryPolicy | None = None,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
+        tries: int | None = None,
     ) -> None:
         self.stats = DeliveryStats()
-        self.lost: list[Chunk] = []
-        self.undelivered: list[str] = []  # what was not delivered, in words for the log
+        self.lost: list[Chunk] = []  # chunks that Roark does not have
+        self.kept = 0  # how many of them wait in the spool
+        self.undelivered: list[str] = []  # events that Roark does not have
+        self.unsent: list[str] = []  # those of them that may still be accepted
         self._client = client
         self._call_id = call_id
         self._store = store
@@ -91,12 +99,14 @@ class Delivery:
         self._policy = policy or RetryPolicy()
         self._clock = clock
         self._jitter = jitter
+        self._tries = tries
+        self._quota = RetryQuota()
         self._chunk_ready = asyncio.Event()
         self._closing = asyncio.Event()
         self._sealed = asyncio.Event()
         self._closed_at = 0.0
         self._budget = 0.0
-        self._unauthorized = False
+        self._stopped: Stopped | None = None
         self._last_failure: str | None = None
 
     @property
@@ -120,20 +130,29 @@ class Delivery:
         self._chunk_ready.set()
 
     async def run(
-        self, started: Mapping[str, Any], make_ended: Callable[[], Awaitable[Mapping[str, Any]]]
+        self,
+        started: Mapping[str, Any] | None,
+        make_ended: Callable[[], Awaitable[Mapping[str, Any] | None]],
     ) -> None:
         """Delivers the call; returns when all is delivered or given up.
 
         Args:
-            started: The call-started event.
-            make_ended: Gives the call-ended event, once the chunks are settled.
+            started: The call-started event; None if Roark has it.
+            make_ended: Gives the call-ended event, once the chunks are settled; None if Roark
+                has it.
         """
-        await self._phase(self._send_event(started), STARTED_SHARE)
+        if started is not None:
+            await self._phase(self._send_event(started), STARTED_SHARE)
         await self._phase(self._send_chunks(), CHUNKS_SHARE)
         self._give_up_waiting_chunks()
         await self._closing.wait()
-        ended = await make_ended()
-        await self._phase(self._send_event(ended), 1.0)
+        if (ended := await make_ended()) is not None:
+            await self._phase(self._send_event(ended), 1.0)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether there is nothing that could still be delivered later."""
+        return not self.unsent and not self.kept
 
     # Deadlines
 
@@ -179,13 +198,20 @@ class Delivery:
 
         result: Result = "time"
         try:
-            result = await self._try(post)
+            result = await self._try(post, tries=self._tries)
         finally:
-            if result == "ok":
-                self.stats.events += 1
-                self.undelivered.remove(name)
-            else:
-                self.stats.dropped[result] += 1
+            self._settle_event(name, result)
+
+    def _settle_event(self, name: str, result: Result) -> None:
+        if result == "ok":
+            self.stats.events += 1
+            self.undelivered.remove(name)
+            self._store.note({"type": "sent", "event": name})
+        elif self._store.spooled and result != "refused":
+            self.unsent.append(name)
+            self.stats.spooled += 1
+        else:
+            self.stats.dropped["time" if result == "later" else result] += 1
 
     # Chunks
 
@@ -222,16 +248,17 @@ class Delivery:
         try:
             result = await self._try(lambda: self._upload(chunk), tries=TRIES_IN_A_ROW)
         finally:
-            self._settle(chunk, result)
+            self._settle_chunk(chunk, result)
 
-    def _settle(self, chunk: Chunk, result: Result) -> None:
-        if result == "ok":
+    def _settle_chunk(self, chunk: Chunk, result: Result) -> None:
+        if result == "later" and self._tries is None:
+            self._store.put_back(chunk)
+        elif result == "ok":
             self.stats.chunks += 1
             self.stats.bytes += chunk.size
-        elif result == "later":
-            self._store.put_back(chunk)
+            self._store.settle(chunk, result, keep=False)
         else:
-            self._lose(chunk, result)
+            self._lose(chunk, "time" if result == "later" else result)
 
     async def _upload(self, chunk: Chunk) -> None:
         """One try: a fresh URL, then the bytes."""
@@ -255,8 +282,15 @@ class Delivery:
             self._lose(chunk, "full")
 
     def _lose(self, chunk: Chunk, reason: str) -> None:
+        """A chunk is not delivered: kept in the spool if it may be later, else given up."""
         self.lost.append(chunk)
-        self.stats.dropped[reason] += 1
+        keep = self._store.spooled and reason not in ("refused", "full")
+        self._store.settle(chunk, reason, keep=keep)
+        if keep:
+            self.kept += 1
+            self.stats.spooled += 1
+        else:
+            self.stats.dropped[reason] += 1
 
     # Tries
 
@@ -265,7 +299,9 @@ class Delivery:
     ) -> Result:
         """Makes a request until it succeeds, cannot succeed, or had its `tries`."""
         attempt = 0
-        while not self._unauthorized:
+        while True:
+            if self._stopped is not None:
+                return self._stopped
             self.stats.attempts += 1
             self.stats.retries += attempt > 0
             try:
@@ -273,9 +309,9 @@ class Delivery:
                 return "ok"
             except RequestError as error:
                 self._last_failure = error.reason
-                if error.outcome is Outcome.UNAUTHORIZED:
-                    self._stop_unauthorized(error)
-                    break
+                if error.outcome in (Outcome.UNAUTHORIZED, Outcome.UNTRUSTED):
+                    self._stop(error)
+                    continue
                 if error.outcome is not Outcome.RETRY:
                     return "refused"
                 delay = self._policy.delay(
@@ -283,6 +319,7 @@ class Delivery:
                     jitter=self._jitter(),
                     time_left=self._time_left(),
                     retry_after=error.retry_after,
+                    quota=self._quota.take(self._clock()),
                 )
             except Exception as error:
                 self._guard.note("a request", error)
@@ -293,13 +330,16 @@ class Delivery:
             await self._pause(delay)
             if tries is not None and attempt >= tries:
                 return "later"
-        return "unauthorized"
 
-    def _stop_unauthorized(self, error: RequestError) -> None:
-        if not self._unauthorized:
-            self._unauthorized = True
+    def _stop(self, error: RequestError) -> None:
+        """Nothing more of this call is sent: the next request would fare no better."""
+        if self._stopped is None:
+            unauthorized = error.outcome is Outcome.UNAUTHORIZED
+            self._stopped = "unauthorized" if unauthorized else "untrusted"
             logger.warning(
-                "roark: the API key was refused (%s); this call is not sent", error.reason
+                "roark: %s (%s); this call is not sent",
+                "the API key was refused" if unauthorized else "the service cannot be trusted",
+                error.reason,
             )
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-logger = logging.getLogger("roark_analytics_python_livekit")
+from ._log import logger
 
 
 class Guard:

@@ -36,7 +36,8 @@ from ._audio_items import (
     Started,
     UserFrame,
 )
-from ._guard import Guard, logger
+from ._guard import Guard
+from ._log import logger
 from ._payloads import CallEnd
 from ._records import Record
 from ._wall_clock import WallClock

@@ -40,6 +40,7 @@ _ENDED_BY = {
     "task_completed": "agent",
     "job_shutdown": "worker",
     "process_exit": "worker",
+    "process_died": "worker",
     "error": "error",
 }
 _TURN_KEYS = {

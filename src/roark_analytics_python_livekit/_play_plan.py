@@ -10,7 +10,7 @@ import numpy as np
 from ._audio_items import Frame, Samples
 from ._mixer import Resampler, ResamplerFactory
 
-GAP = 0.01  # seconds; a shorter gap between two frames is timing noise, not silence
+GAP = 0.005  # seconds; a shorter gap between two frames is timing noise, not silence
 SAME_TIME = 0.04  # seconds between a report and what was already taken that are left alone
 
 
@@ -103,7 +103,7 @@ class PlayPlan:
             reported = self.end(reported)
         self.add(reported, offset, end)
         for span in later:
-            self.add(max(span.at, at), span.offset, span.next)
+            self.add(max(span.at, at), self.next, span.next)
 
     def take(self, until: float) -> Span | None:
         """The next samples that play before `until`, or None."""
@@ -119,7 +119,7 @@ class PlayPlan:
 
     def is_dry(self, until: float) -> bool:
         """Whether there is silence between the samples that were taken and `until`."""
-        return self._taken is not None and not self._follows(self._taken, until, GAP)
+        return self._taken is not None and until - self._end_of(self._taken) >= GAP
 
     @property
     def _last(self) -> Span | None:

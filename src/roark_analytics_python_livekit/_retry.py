@@ -17,7 +17,8 @@ class Outcome(Enum):
     OK = "ok"
     RETRY = "retry"  # the same request may succeed later
     REFUSED = "refused"  # this request never will
-    UNAUTHORIZED = "unauthorized"  # no request of this call ever will
+    UNAUTHORIZED = "unauthorized"  # no request with this key will
+    UNTRUSTED = "untrusted"  # whoever answers is not who he should be: nothing is sent there
     EXPIRED = "expired"  # a presigned URL is used up: a fresh one may do
 
 
@@ -29,7 +30,13 @@ class RetryPolicy:
     cap: float = 15.0
 
     def delay(
-        self, attempt: int, *, jitter: float, time_left: float, retry_after: float | None = None
+        self,
+        attempt: int,
+        *,
+        jitter: float,
+        time_left: float,
+        retry_after: float | None = None,
+        quota: float = 0.0,
     ) -> float | None:
         """Seconds to wait after failed attempt number `attempt` (from 0), or None to stop.
 
@@ -38,12 +45,43 @@ class RetryPolicy:
             jitter: A random number from [0, 1).
             time_left: Seconds until the deadline; a retry that would begin after it is not made.
             retry_after: What the service asked for, in seconds: a minimum, clamped to 60.
+            quota: Seconds that the retry quota asks for, a minimum too.
         """
         ceiling = min(self.cap, self.base * 2.0 ** min(attempt, 16))
         wait = jitter * ceiling
         if retry_after is not None:
             wait += min(retry_after, MAX_RETRY_AFTER)
+        wait = max(wait, quota)
         return wait if wait < time_left else None
+
+
+class RetryQuota:
+    """A bucket of retries for one call: a burst at once, then so many a second.
+
+    Retries of all requests share it, so that a service in trouble is not hit by three uploads'
+    worth of repetitions; an empty bucket makes a retry wait, it does not forbid it.
+
+    Args:
+        burst: Retries that may come at once.
+        rate: Retries a second after that.
+    """
+
+    def __init__(self, burst: int = 20, rate: float = 1.0) -> None:
+        self._burst = burst
+        self._rate = rate
+        self._tokens = float(burst)
+        self._at = 0.0
+
+    def take(self, now: float) -> float:
+        """Takes a retry out; returns the seconds to wait until it may be made.
+
+        Args:
+            now: Monotonic seconds.
+        """
+        self._tokens = min(self._burst, self._tokens + max(0.0, now - self._at) * self._rate)
+        self._at = max(self._at, now)
+        self._tokens -= 1
+        return max(0.0, -self._tokens / self._rate)
 
 
 def roark_outcome(status: int) -> Outcome:

@@ -109,7 +109,7 @@ class Shipper:
 
     def _run(self) -> None:
         try:
-            with contextlib.suppress(Exception):  # `main` guards itself; the thread just ends
+            with contextlib.suppress(BaseException):  # `main` guards itself; the thread just ends
                 asyncio.run(self._with_mailbox())
         finally:
             self._done.set_result(None)

@@ -1,19 +1,25 @@
-"""What a call has to deliver, until it is delivered: the seam between recording and shipping."""
+"""What a call has to deliver until it is delivered: on disk, or in bounded memory.
+
+The seam between recording and shipping. With a `CallSpool` everything is on disk first and gone
+once it is delivered; without one, or when the disk refuses, chunks wait in memory.
+"""
 
 from __future__ import annotations
 
-import tempfile
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import IO, Protocol
+from typing import Any
 
+from ._log import logger
+from ._spool import CallSpool
 from ._types import ContentType
 from ._wav import wav_header
 
 CHUNK_BYTES = 256 * 1024  # what the service expects a chunk to be about as large as
 MAX_MEMORY = 64 * 1024 * 1024  # bytes of PCM that wait in memory: 11 minutes at 24 kHz
 CHANNELS = 2
+FRAME_BYTES = 2 * CHANNELS
 
 Body = bytes | AsyncIterator[bytes]
 
@@ -36,153 +42,207 @@ class Chunk:
     content_type: ContentType
     open: Callable[[], Body]
 
-
-class RecordingStore(Protocol):
-    """Takes PCM as it comes and gives it out in pieces to deliver."""
-
     @property
-    def dropped(self) -> Sequence[Chunk]:
-        """Chunks for which there was no room; their bytes are gone."""
-        ...
-
-    @property
-    def waiting(self) -> int:
-        """How many chunks are neither taken nor settled."""
-        ...
-
-    def append(self, pcm: bytes) -> None:
-        """Adds the recording's next samples."""
-        ...
-
-    def seal(self, rate: int) -> None:
-        """Says that the recording is over."""
-        ...
-
-    def take(self) -> Chunk | None:
-        """The next chunk to deliver, if one is complete."""
-        ...
-
-    def put_back(self, chunk: Chunk) -> None:
-        """Returns a chunk that could not be delivered for now, behind all others."""
-        ...
-
-    def close(self) -> None:
-        """Forgets everything."""
-        ...
+    def end(self) -> int:
+        """Where its PCM ends, in bytes of the recording's PCM."""
+        return self.start + self.size
 
 
-class ChunkStore:
-    """Chunks of PCM in bounded memory, each gone once it is taken and not put back.
+class CallStore:
+    """One call's journal, and the PCM of its recording in pieces to deliver.
 
     Args:
-        limit: Bytes that may wait; a chunk on top of that is dropped, its index kept free.
+        spool: The call's place on disk; None keeps everything in memory.
+        whole: Deliver one WAV when the recording is over, instead of PCM chunks meanwhile.
+        limit: Bytes of PCM that may wait in memory; a chunk on top of that becomes silence.
+
+        tell: Told of each entry, once the journal has it.
+
+    Attributes:
+        dropped: Chunks for which there was no room; their bytes are gone, and silence of the
+            same length is delivered in their place.
+        refusals: Writes that the disk refused.
     """
 
-    def __init__(self, limit: int = MAX_MEMORY) -> None:
+    def __init__(
+        self,
+        spool: CallSpool | None = None,
+        *,
+        whole: bool = False,
+        limit: int = MAX_MEMORY,
+        tell: Callable[[Mapping[str, Any]], None] = lambda entry: None,
+    ) -> None:
         self.dropped: list[Chunk] = []
+        self._spool = spool
+        self._whole = whole
         self._limit = limit
+        self._tell = tell
         self._filling = bytearray()
         self._position = 0
         self._next_index = 0
         self._chunks: deque[Chunk] = deque()
+        self._bodies: dict[int, bytes] = {}  # chunks that are in memory only
+        self._on_disk = True  # the chunk that is being filled
+        self._unwritten: deque[Mapping[str, Any]] = deque()
+        self.refusals = 0  # writes that the disk refused
 
     @property
     def waiting(self) -> int:
-        return len(self._chunks)
+        """How many chunks are ready to be taken."""
+        return 0 if self._whole else len(self._chunks)
+
+    @property
+    def spooled(self) -> bool:
+        """Whether what is not delivered now is kept for later."""
+        return self._spool is not None
+
+    def note(self, entry: Mapping[str, Any]) -> None:
+        """Adds an entry to the journal; what the disk refuses now is written with a later one."""
+        if self._spool is not None:
+            self._unwritten.append(entry)
+            try:
+                self._write_entries(self._spool)
+            except OSError as error:
+                self._say_refused(error)
+        self._tell(entry)
+
+    def _write_entries(self, spool: CallSpool) -> None:
+        while self._unwritten:
+            spool.note(self._unwritten[0])
+            self._unwritten.popleft()
 
     def append(self, pcm: bytes) -> None:
-        self._filling += pcm
-        while len(self._filling) >= CHUNK_BYTES:
-            self._cut(CHUNK_BYTES)
+        """Adds the recording's next samples."""
+        while pcm:
+            part = pcm[: CHUNK_BYTES - len(self._filling)]
+            pcm = pcm[len(part) :]
+            self._filling += part
+            self._write(part)
+            if len(self._filling) == CHUNK_BYTES:
+                self._cut()
+
+    def restore(self, delivered: Iterable[int]) -> int:
+        """Takes over what a dead process left on disk.
+
+        Args:
+            delivered: Indices of chunks that need not be delivered any more.
+
+        Returns:
+            The length of the recording, in bytes.
+        """
+        assert self._spool is not None
+        settled, found = set(delivered), self._spool.chunks()
+        for index in found:
+            if index in settled:
+                self._spool.drop_chunk(index)
+                continue
+            size = len(self._spool.chunk(index))
+            size -= size % FRAME_BYTES
+            self._add(index, size if index == found[-1] else CHUNK_BYTES)
+        self._position = max((chunk.end for chunk in self._chunks), default=0)
+        return self._position
 
     def seal(self, rate: int) -> None:
+        """Says that the recording is over."""
         if self._filling:
-            self._cut(len(self._filling))
+            self._cut()
+        if self._whole and self._position:
+            self._join(rate)
 
     def take(self) -> Chunk | None:
-        return self._chunks.popleft() if self._chunks else None
+        """The next chunk to deliver, if one is complete."""
+        return self._chunks.popleft() if self.waiting else None
 
     def put_back(self, chunk: Chunk) -> None:
+        """Returns a chunk that could not be delivered for now, behind all others."""
         self._chunks.append(chunk)
 
-    def close(self) -> None:
+    def settle(self, chunk: Chunk, result: str, *, keep: bool) -> None:
+        """Notes what became of a chunk, and forgets its bytes unless they are kept for later."""
+        if keep:
+            return
+        entry = {"type": "chunk", "index": chunk.index, "start": chunk.start, "size": chunk.size}
+        self.note({**entry, "result": result})
+        self._bodies.pop(chunk.index, None)
+        if self._spool is not None:
+            indices = self._spool.chunks() if chunk.content_type == "audio/wav" else [chunk.index]
+            for index in indices:
+                self._spool.drop_chunk(index)
+
+    def close(self, *, finished: bool = True) -> None:
+        """Ends the work on the call: removed from disk if it is finished, else left for later."""
+        if self._spool is not None:
+            if finished:
+                self._spool.remove()
+            else:
+                self._spool.release()
+            self._spool = None
         self._chunks.clear()
+        self._bodies.clear()
         self._filling.clear()
 
-    def _cut(self, size: int) -> None:
-        body = bytes(self._filling[:size])
-        del self._filling[:size]
-        index, start = self._next_index, self._position
+    def _write(self, part: bytes) -> None:
+        """Puts a part on disk; from the first refusal on the chunk waits in memory as a whole."""
+        if self._spool is None or not self._on_disk:
+            self._on_disk = False
+            return
+        try:
+            self._spool.append(self._next_index, part)
+        except OSError as error:
+            self._on_disk = False
+            self._say_refused(error)
+
+    def _say_refused(self, error: OSError) -> None:
+        self.refusals += 1
+        if self.refusals == 1:
+            logger.warning(
+                "roark: the spool cannot be written (%s); going on in memory",
+                error.strerror or type(error).__name__,
+            )
+
+    def _cut(self) -> None:
+        """The chunk that is being filled is complete."""
+        size = len(self._filling)
+        if not self._on_disk:
+            self._keep_in_memory(bytes(self._filling))
+        self._add(self._next_index, size)
+        self._filling.clear()
         self._next_index += 1
         self._position += size
-        if (len(self._chunks) + 1) * CHUNK_BYTES > self._limit:
-            self.dropped.append(Chunk(index, start, size, "audio/pcm", bytes))
+        self._on_disk = self._spool is not None
+
+    def _keep_in_memory(self, body: bytes) -> None:
+        if sum(map(len, self._bodies.values())) + len(body) <= self._limit:
+            self._bodies[self._next_index] = body
         else:
-            self._chunks.append(Chunk(index, start, size, "audio/pcm", lambda: body))
-
-
-class WavStore:
-    """The whole recording in a nameless temporary file, delivered as one WAV when it is over.
-
-    It ends at the first write that fails: nothing after it would stand where it belongs.
-    """
-
-    def __init__(self, open_file: Callable[[], IO[bytes]] = tempfile.TemporaryFile) -> None:
-        self.dropped: list[Chunk] = []
-        self._file = open_file()
-        self._size = 0
-        self._refused = 0
-        self._chunk: Chunk | None = None
-
-    @property
-    def waiting(self) -> int:
-        return 0 if self._chunk is None else 1
-
-    def append(self, pcm: bytes) -> None:
-        if not self._refused and self._write(pcm):
-            self._size += len(pcm)
-        else:
-            self._refused += len(pcm)
-
-    def seal(self, rate: int) -> None:
-        if self._size:
-            header = wav_header(rate, CHANNELS, self._size)
-            self._chunk = Chunk(
-                0, 0, len(header) + self._size, "audio/wav", lambda: self._read(header)
+            self.dropped.append(
+                Chunk(self._next_index, self._position, len(body), "audio/pcm", bytes)
             )
-        if self._refused:
-            self.dropped.append(Chunk(1, self._size, self._refused, "audio/wav", bytes))
 
-    def take(self) -> Chunk | None:
-        chunk, self._chunk = self._chunk, None
-        return chunk
+    def _add(self, index: int, size: int) -> None:
+        if size:
+            start = index * CHUNK_BYTES
+            self._chunks.append(
+                Chunk(index, start, size, "audio/pcm", lambda: self._body(index, size))
+            )
 
-    def put_back(self, chunk: Chunk) -> None:
-        self._chunk = chunk
+    def _body(self, index: int, size: int) -> bytes:
+        """A chunk's PCM; what is missing of it is silence, so that all else keeps its place."""
+        body = self._bodies.get(index, b"")
+        if not body and self._spool is not None:
+            body = self._spool.chunk(index)
+        return body[:size].ljust(size, b"\0")
 
-    def close(self) -> None:
-        self._file.close()
+    def _join(self, rate: int) -> None:
+        """Makes one WAV of all chunks."""
+        total = self._position
+        header = wav_header(rate, CHANNELS, total)
 
-    def _write(self, pcm: bytes) -> bool:
-        try:
-            self._file.write(pcm)
-            self._file.flush()
-        except OSError:
-            return False
-        return True
+        async def read() -> AsyncIterator[bytes]:
+            yield header
+            for start in range(0, total, CHUNK_BYTES):
+                yield self._body(start // CHUNK_BYTES, min(CHUNK_BYTES, total - start))
 
-    async def _read(self, header: bytes) -> AsyncIterator[bytes]:
-        yield header
-        for part in self._parts():
-            yield part
-
-    def _parts(self) -> Iterator[bytes]:
-        left, position = self._size, 0
-        while left > 0:
-            self._file.seek(position)
-            part = self._file.read(min(CHUNK_BYTES, left))
-            if not part:
-                return
-            position += len(part)
-            left -= len(part)
-            yield part
+        self._chunks.clear()
+        self._chunks.append(Chunk(0, 0, len(header) + total, "audio/wav", read))
+        self._whole = False

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from ._agent_track import AgentTrack, Played
-from ._audio_items import Frame, Opened, Report, SinkTraits
+from ._audio_items import Frame, Opened, Report, Samples, SinkTraits
 from ._mixer import ResamplerFactory, StereoMixer
 from ._user_track import UserTrack
 
 __all__ = ["AudioCapture", "Played", "StereoMixer"]
+
+Levels = npt.NDArray[np.uint8]
+Loud = npt.NDArray[np.bool_]
 
 DEFAULT_RATE = 24_000  # Hz, where the agent's output does not say: livekit's own default
 FIRST_AUDIO = 5.0  # seconds that the recording's beginning waits for the user's first frame
@@ -108,6 +112,11 @@ class AudioCapture:
         return max(0, round((at - self._origin) * 1000))
 
     @property
+    def origin(self) -> float:
+        """When the recording's first sample was, in monotonic seconds."""
+        return self._origin
+
+    @property
     def duration_ms(self) -> int:
         """The length of the PCM that was given out."""
         if self._mixer is None:
@@ -164,17 +173,21 @@ class AudioCapture:
 class Loudness:
     """The user channel's level every 10 ms, kept for the whole call (100 bytes a second)."""
 
-    STEP = 0.01  # seconds
+    STEP = 0.01  # seconds, or the nearest that is a whole number of samples
     PAUSE = 0.2  # seconds of quiet that a word boundary may have
     REACH = 0.6  # seconds around a voice detector's verdict that are looked at
+    ABOVE_NOISE = 6.0  # dB; 10 ms of steady noise vary by less
+    BELOW_VOICE = 40.0  # dB; what is fainter than this is not heard as speech, however quiet it is
 
     def __init__(self) -> None:
-        self._levels = bytearray()
+        self._levels = bytearray()  # dB above one unit of s16le
+        self._step = self.STEP
         self._rest = np.zeros(0, np.int16)
 
-    def add(self, samples: np.ndarray[tuple[int], np.dtype[np.int16]], rate: int) -> None:
+    def add(self, samples: Samples, rate: int) -> None:
         """Appends the channel's next samples."""
         size = round(self.STEP * rate)
+        self._step = size / rate
         samples = np.concatenate([self._rest, samples])
         count = len(samples) // size
         blocks = samples[: count * size].reshape(count, size).astype(np.float32)
@@ -189,23 +202,29 @@ class Loudness:
             start: Seconds from the recording's first sample.
             end: Likewise.
         """
-        levels = np.frombuffer(bytes(self._levels), np.uint8)
-        low = max(0, int((start - self.REACH) / self.STEP))
-        high = min(len(levels), int((end + self.REACH) / self.STEP) + 1)
-        window = levels[low:high]
-        if len(window) == 0:
+        low = max(0, int((start - self.REACH) / self._step))
+        high = max(low, int((end + self.REACH) / self._step) + 1)
+        window = np.frombuffer(self._levels[low:high], np.uint8)
+        first, last = int(start / self._step) - low, int(end / self._step) - low
+        inside = slice(max(0, first), max(1, last))
+        if len(window[inside]) == 0:
             return start, end
-        loud = window > max(float(np.percentile(window, 98)) - 30.0, 20.0)
-        inside = slice(max(0, int(start / self.STEP) - low), max(1, int(end / self.STEP) - low))
+        loud = self._loud(window, float(np.percentile(window[inside], 95)))
         if not loud[inside].any():
             return start, end
-        first, last = _grow(loud, inside.start, inside.stop - 1, round(self.PAUSE / self.STEP))
-        return (low + first) * self.STEP, (low + last + 1) * self.STEP
+        first, last = _grow(loud, inside.start, inside.stop - 1, round(self.PAUSE / self._step))
+        return (low + first) * self._step, (low + last + 1) * self._step
+
+    def _loud(self, levels: Levels, voice: float) -> Loud:
+        noise = float(np.percentile(levels, 5))
+        loud: Loud = levels > max(noise + self.ABOVE_NOISE, voice - self.BELOW_VOICE)
+        beside = np.zeros_like(loud)  # a single step is a click
+        beside[1:] |= loud[:-1]
+        beside[:-1] |= loud[1:]
+        return loud & beside
 
 
-def _grow(
-    loud: np.ndarray[tuple[int], np.dtype[np.bool_]], first: int, last: int, bridge: int
-) -> tuple[int, int]:
+def _grow(loud: Loud, first: int, last: int, bridge: int) -> tuple[int, int]:
     """The loud stretch that holds [first, last], over quiet parts of at most `bridge` steps."""
     spots = np.flatnonzero(loud)
     inside = spots[(spots >= first) & (spots <= last)]

@@ -10,6 +10,8 @@ import asyncio
 import contextvars
 import json
 import logging
+import os
+import ssl
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -78,6 +80,7 @@ class _Pools:
 
     roark: httpx.AsyncClient
     uploads: httpx.AsyncClient
+    process: int  # whose connections these are: a forked child makes its own
 
     async def aclose(self) -> None:
         await self.roark.aclose()
@@ -211,13 +214,13 @@ class RoarkClient:
         """The pools of the running event loop."""
         loop = asyncio.get_running_loop()
         pools = self._pools.get(loop)
-        if pools is None:
+        if pools is None or pools.process != os.getpid():
             pools = self._pools[loop] = self._make_pools()
         return pools
 
     def _make_pools(self) -> _Pools:
         auth = {"x-roark-api-key": self.api_key, "authorization": f"Bearer {self.api_key}"}
-        return _Pools(roark=self._make_pool(auth), uploads=self._make_pool({}))
+        return _Pools(roark=self._make_pool(auth), uploads=self._make_pool({}), process=os.getpid())
 
     def _make_pool(self, headers: Mapping[str, str]) -> httpx.AsyncClient:
         return httpx.AsyncClient(
@@ -245,18 +248,24 @@ async def _bounded(request: Callable[[], Awaitable[T]]) -> T:
     except (httpx.UnsupportedProtocol, httpx.InvalidURL):
         raise RequestError(Outcome.REFUSED, "unusable URL") from None
     except httpx.HTTPError as error:
-        raise RequestError(Outcome.RETRY, _reason(error)) from None
+        untrusted = isinstance(error, httpx.ConnectError) and _is_certificate_error(error)
+        if untrusted:
+            raise RequestError(Outcome.UNTRUSTED, "the TLS certificate is not trusted") from None
+        raise RequestError(Outcome.RETRY, type(error).__name__) from None
     except OSError as error:  # an upload's file, or the certificates, cannot be read
         raise RequestError(Outcome.RETRY, type(error).__name__) from None
     finally:
         _in_own_request.reset(token)
 
 
-def _reason(error: httpx.HTTPError) -> str:
-    text = str(error).lower()
-    if "certificate" in text or "ssl" in text:
-        return f"TLS failure ({type(error).__name__})"
-    return type(error).__name__
+def _is_certificate_error(error: BaseException) -> bool:
+    """Whether a certificate was refused, somewhere down the chain of causes."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ssl.SSLCertVerificationError):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
 
 
 async def _send(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -16,13 +16,15 @@ from ._config import (
     RecordingMode,
     Settings,
     SettingsError,
+    SpoolDir,
+    UseDefault,
     observability_enabled,
     resolve_settings,
 )
-from ._guard import Guard, logger
+from ._guard import Guard
+from ._log import logger
 from ._payloads import CallFacts
 from ._shipper import Shipper
-from ._store import ChunkStore, RecordingStore, WavStore
 from ._version import __version__
 from .client import RoarkClient
 
@@ -52,6 +54,7 @@ class CallStats:
         bytes_sent: Their length in bytes.
         attempts: Requests made, uploads included.
         retries: How many of them were repetitions.
+        spooled: Events and chunks that wait on disk for the next process.
         dropped: What was given up, by reason.
         undelivered: Events that Roark has not accepted (yet).
         done: Whether the delivery is over.
@@ -62,6 +65,7 @@ class CallStats:
     bytes_sent: int = 0
     attempts: int = 0
     retries: int = 0
+    spooled: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)
     undelivered: tuple[str, ...] = ()
     done: bool = True
@@ -125,6 +129,7 @@ class CallHandle:
             bytes_sent=delivery.stats.bytes,
             attempts=delivery.stats.attempts,
             retries=delivery.stats.retries,
+            spooled=delivery.stats.spooled,
             dropped=dict(delivery.stats.dropped),
             undelivered=tuple(delivery.undelivered),
             done=self._parts.shipper.done,
@@ -160,6 +165,7 @@ async def observe_session(
     base_url: str | None = None,
     recording: RecordingMode = "chunks",
     shutdown_timeout: float = DEFAULT_SHUTDOWN_TIMEOUT,
+    spool_dir: SpoolDir = UseDefault.SPOOL_DIR,
     client: RoarkClient | None = None,
     **metadata: Any,
 ) -> CallHandle:
@@ -183,6 +189,9 @@ async def observe_session(
             WAV at its end, "off" none. Left is the caller, right the agent.
         shutdown_timeout: Seconds that the delivery may take once the call is over. A LiveKit job
             is killed 10 s after it was asked to stop.
+        spool_dir: Where calls are kept until they are delivered, so that a killed process loses
+            next to nothing: the next one on this disk delivers the rest. By default
+            `ROARK_SPOOL_DIR`, else the user's state directory; None keeps them in memory.
         client: A client to use instead of one made from `api_key` and `base_url`.
         **metadata: Anything worth knowing about the call; JSON values, others as their `str()`.
 
@@ -213,6 +222,7 @@ async def observe_session(
                 capture_audio=capture_audio,
                 recording=recording,
                 shutdown_timeout=shutdown_timeout,
+                spool_dir=spool_dir,
             )
         except SettingsError as error:
             logger.warning("roark: nothing is observed: %s", error)
@@ -247,8 +257,9 @@ def _observe(
         facts,
         metadata,
         client or RoarkClient(settings.api_key, base_url=settings.base_url),
-        _make_store(settings.recording),
         _livekit.RtcResampler,
+        recording=settings.recording,
+        spool_dir=settings.spool_dir,
         budget=settings.shutdown_timeout,
         guard=guard,
     )
@@ -284,9 +295,3 @@ def _facts(ctx: Any, settings: Settings, call_id: str) -> CallFacts:
         started_at=datetime.now(timezone.utc),
         started=time.monotonic(),
     )
-
-
-def _make_store(recording: RecordingMode) -> Callable[[], RecordingStore] | None:
-    if recording == "off":
-        return None
-    return WavStore if recording == "wav" else ChunkStore

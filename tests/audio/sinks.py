@@ -139,14 +139,14 @@ class RoomSink:
         self._start_first = start_first
         self._now = 0.0
         self._enabled = True
-        self._dry_at = -math.inf  # when the source runs out
+        self._dry_at = 0.0  # when the source runs out
         self._begin_segment()
 
     def _begin_segment(self) -> None:
         self._partial: Part = (0, 0)  # short of a frame
         self._buffer: deque[Part] = deque()
         self._held: Part | None = None  # by the forwarding task, until it may go on
-        self._free_at = -math.inf  # when the forwarding task takes the next frame
+        self._free_at = 0.0  # when the forwarding task takes the next frame
         self._pushed = self._in_source = self._discarded = 0  # samples
         self._started = self._flushed = False
         self._early_end = False

@@ -49,7 +49,7 @@ class Difference:
     """How a recording differs from what sounded, in seconds.
 
     Attributes:
-        misplaced: The most that a sample is away from its moment.
+        misplaced: Audio that was recorded further from its moment than is tolerated.
         missing: Audio that sounded and was not recorded.
         extra: Audio that was recorded and never sounded.
     """
@@ -58,14 +58,21 @@ class Difference:
     missing: float
     extra: float
 
+    @property
+    def total(self) -> float:
+        """All that is wrong."""
+        return self.misplaced + self.missing + self.extra
 
-def difference(recorded: Times, sounded: Times, rate: int) -> Difference:
+
+def difference(recorded: Times, sounded: Times, rate: int, tolerance: float) -> Difference:
     """Compares when each sample stands in a recording with when it sounded."""
-    both = ~np.isnan(recorded) & ~np.isnan(sounded)
+    was_recorded, did_sound = ~np.isnan(recorded), ~np.isnan(sounded)
+    both = was_recorded & did_sound
+    off = np.abs(recorded[both] - sounded[both]) > tolerance
     return Difference(
-        misplaced=float(np.abs(recorded[both] - sounded[both]).max(initial=0.0)),
-        missing=float((np.isnan(recorded) & ~np.isnan(sounded)).sum()) / rate,
-        extra=float((~np.isnan(recorded) & np.isnan(sounded)).sum()) / rate,
+        misplaced=float(off.sum()) / rate,
+        missing=float((did_sound & ~was_recorded).sum()) / rate,
+        extra=float((was_recorded & ~did_sound).sum()) / rate,
     )
 
 

@@ -93,11 +93,11 @@ class Stage:
         """The agent's channel, as far as it was given out."""
         return stereo(bytes(self.pcm))[:, 1]
 
-    def difference(self) -> Difference:
+    def difference(self, tolerance: float) -> Difference:
         """The agent's channel against what sounded."""
         sounded = self.sink.sounded
         recorded = when_recorded(self.agent(), self.rate, sounded.count)
-        return difference(recorded, sounded.times(), self.rate)
+        return difference(recorded, sounded.times(), self.rate, tolerance)
 
     def _actions(self, speech: Speech) -> list[tuple[float, Action]]:
         sink, cut = self.sink, speech.interrupted

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import wave
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -178,7 +177,7 @@ async def a_call(
         return await observe_session(
             job,  # type: ignore[arg-type]  # a stand-in
             session,
-            **{"agent_id": "agent", "client": client, **options},
+            **{"agent_id": "agent", "client": client, "spool_dir": spool_of(folder), **options},
         )
 
     call = Call(session, mouth, ear, job, folder, script, CallHandle())
@@ -201,6 +200,6 @@ async def a_call(
         await job.shut_down()
 
 
-def now() -> float:
-    """The clock of everything here."""
-    return time.monotonic()
+def spool_of(folder: Path) -> Path:
+    """A spool for this call alone: nobody else's leavings are recovered in it."""
+    return folder.with_name(f"{folder.name}-spool")

@@ -10,7 +10,7 @@ from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit._delivery import Delivery
 from roark_analytics_python_livekit._guard import Guard
 from roark_analytics_python_livekit._retry import RetryPolicy
-from roark_analytics_python_livekit._store import ChunkStore, RecordingStore
+from roark_analytics_python_livekit._store import CallStore
 
 CALL = "RM_1"
 RATE = 24_000
@@ -52,9 +52,9 @@ class Shipping:
         policy: RetryPolicy | None = None,
         jitter: float = 0.0,
         clock: Callable[[], float] | None = None,
-        store: RecordingStore | None = None,
+        store: CallStore | None = None,
     ) -> None:
-        self.store = store or ChunkStore()
+        self.store = store or CallStore()
         self.guard = Guard()
         self.ended_asked = False
         options: dict[str, Any] = {} if clock is None else {"clock": clock}

@@ -7,9 +7,9 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,11 +29,11 @@ from roark_analytics_python_livekit._audio_items import (
     UserFrame,
 )
 from roark_analytics_python_livekit._call import CallShipment, MetadataAdded, RecordingSwitched
+from roark_analytics_python_livekit._config import RecordingMode
 from roark_analytics_python_livekit._guard import Guard
 from roark_analytics_python_livekit._mixer import Resampler
 from roark_analytics_python_livekit._payloads import CallEnd, CallFacts
 from roark_analytics_python_livekit._shipper import Mailbox
-from roark_analytics_python_livekit._store import ChunkStore, RecordingStore, WavStore
 from roark_analytics_python_livekit.audio import AudioCapture
 
 CALL = "RM_1"
@@ -51,7 +51,7 @@ class Calling:
 
     Args:
         client: Where it goes.
-        make_store: None for a call that is not recorded.
+        recording: Whether and how it is recorded.
         metadata: What the agent's code said of it.
     """
 
@@ -59,7 +59,8 @@ class Calling:
         self,
         client: RoarkClient,
         *,
-        make_store: Callable[[], RecordingStore] | None = ChunkStore,
+        recording: RecordingMode = "chunks",
+        spool_dir: Path | None = None,
         metadata: dict[str, Any] | None = None,
         agent_id: str = "support",
         budget: float = 30.0,
@@ -83,8 +84,9 @@ class Calling:
             facts,
             metadata or {},
             client,
-            make_store,
             no_resampler,
+            recording=recording,
+            spool_dir=spool_dir,
             budget=budget,
             guard=self.guard,
         )
@@ -195,12 +197,12 @@ class TestACall:
         }
         assert len(pcm) == 6 * RATE * 4
 
-    @pytest.mark.parametrize(("make_store", "kind"), [(ChunkStore, "pcm"), (WavStore, "wav")])
+    @pytest.mark.parametrize(("recording", "kind"), [("chunks", "pcm"), ("wav", "wav")])
     async def test_either_way_of_recording_gives_the_same(
-        self, client: RoarkClient, roark: Roark, make_store: Any, kind: str
+        self, client: RoarkClient, roark: Roark, recording: RecordingMode, kind: str
     ) -> None:
         """In chunks during the call, or as one file after it."""
-        calling = Calling(client, make_store=make_store)
+        calling = Calling(client, recording=recording)
         calling.open()
         calling.hear(0.0, 6.0)
         await calling.end()
@@ -287,7 +289,7 @@ class TestWithoutRecording:
         self, client: RoarkClient, roark: Roark
     ) -> None:
         """Audio that comes all the same is not kept; offsets count from the call's beginning."""
-        calling = Calling(client, make_store=None)
+        calling = Calling(client, recording="off")
         calling.open()
         calling.hear(0.0, 2.0)
         calling.turn("user", "hello", 1.5)
@@ -311,21 +313,25 @@ class TestWithoutRecording:
         assert event["recording"]["reason"] == "the session had no audio"
         assert "recordingSampleRate" not in event
 
-    async def test_a_store_that_cannot_be_opened_costs_the_recording_only(
-        self, client: RoarkClient, roark: Roark, internal_errors: list[Exception]
+    async def test_a_spool_that_cannot_be_opened_costs_nothing_but_a_warning(
+        self,
+        client: RoarkClient,
+        roark: Roark,
+        tmp_path: Path,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
-        """No room for a temporary file."""
-
-        def full() -> RecordingStore:
-            raise OSError("No space left on device")
-
-        calling = Calling(client, make_store=full)
+        """The call is kept in memory, and arrives."""
+        file = tmp_path / "file"
+        file.touch()
+        calling = Calling(client, spool_dir=file / "spool")
         calling.open()
         calling.hear(0.0, 2.0)
         await calling.end()
-        assert ended(roark)["recording"]["status"] == "disabled"
-        assert ended(roark)["delivery"]["dropped"] == {"internal_error": 1}
-        internal_errors.clear()
+        assert ended(roark)["recording"]["status"] == "complete"
+        (line,) = [
+            record.getMessage() for record in caplog.records if record.levelname == "WARNING"
+        ]
+        assert "kept in memory only" in line
 
 
 class TestWhenItGoesWrong:
@@ -459,7 +465,7 @@ class TestWhenItGoesWrong:
     ) -> None:
         """Its header is not part of the recording."""
         faults.add("uploads:status=413")
-        calling = Calling(client, make_store=WavStore)
+        calling = Calling(client, recording="wav")
         calling.open()
         calling.hear(0.0, 6.0)
         await calling.end()

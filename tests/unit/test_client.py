@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -327,6 +328,13 @@ class TestAnswers:
         assert body.closed
 
 
+def bad_certificate() -> httpx.ConnectError:
+    """As httpx raises it for a certificate that is expired, self-signed or another host's."""
+    error = httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate has expired")
+    error.__cause__ = ssl.SSLCertVerificationError("certificate has expired")
+    return error
+
+
 class TestErrors:
     """Every failure becomes a `RequestError` that says whether another try may help."""
 
@@ -372,11 +380,7 @@ class TestErrors:
             (httpx.UnsupportedProtocol("x"), Outcome.REFUSED, "unusable URL"),
             (httpx.InvalidURL("x"), Outcome.REFUSED, "unusable URL"),
             (OSError("disk"), Outcome.RETRY, "OSError"),
-            (
-                httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate has expired"),
-                Outcome.RETRY,
-                "TLS failure (ConnectError)",
-            ),
+            (bad_certificate(), Outcome.UNTRUSTED, "the TLS certificate is not trusted"),
         ],
         ids=repr,
     )

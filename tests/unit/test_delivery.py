@@ -16,7 +16,7 @@ from local_roark import Faults
 from roark_analytics_python_livekit import RoarkClient, _delivery, _store
 from roark_analytics_python_livekit._delivery import IN_FLIGHT, TRIES_IN_A_ROW, idempotency_key
 from roark_analytics_python_livekit._retry import Outcome, RetryPolicy
-from roark_analytics_python_livekit._store import ChunkStore, WavStore
+from roark_analytics_python_livekit._store import CallStore
 from roark_analytics_python_livekit.client import PresignedUpload, RequestError
 
 SIZE = 1000  # bytes of a chunk in here
@@ -138,7 +138,7 @@ class TestACallThatGoesWell:
         self, client: RoarkClient, roark: Roark
     ) -> None:
         """As one upload, between the two events."""
-        shipping = Shipping(client, store=WavStore())
+        shipping = Shipping(client, store=CallStore(whole=True))
         shipping.record(pcm(3))
         await until(lambda: roark.accepted() == ["call-started"])
         await shipping.finish()
@@ -410,13 +410,13 @@ class TestChunksThatFail:
     async def test_what_had_no_room_is_counted_and_known(
         self, client: RoarkClient, roark: Roark, faults: Faults
     ) -> None:
-        """Memory is bounded: what comes on top is a gap that call-ended tells of."""
+        """Memory is bounded: what comes on top is silence, and a gap that call-ended tells of."""
         faults.add("events:status=503")
-        shipping = Shipping(client, store=ChunkStore(limit=2 * SIZE))
+        shipping = Shipping(client, store=CallStore(limit=2 * SIZE))
         shipping.record(pcm(4))
         faults.clear()
         await shipping.finish()
-        assert roark.accepted("chunk") == ["chunk 0", "chunk 1"]
+        assert roark.recording(CALL)[44:] == pcm(4)[: 2 * SIZE] + bytes(2 * SIZE)
         assert shipping.lost == [2, 3]
         assert shipping.stats.dropped == {"full": 2}
 
@@ -496,7 +496,7 @@ class TestItsOwnErrors:
     ) -> None:
         """Whatever stands between the recording and the service."""
 
-        class Failing(ChunkStore):
+        class Failing(CallStore):
             failures = 1
 
             def take(self) -> _store.Chunk | None:

@@ -151,20 +151,21 @@ class TestShipper:
         assert await shipper.wait(10)
 
     @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
-    async def test_so_does_work_that_is_torn_down(self, error: type[BaseException]) -> None:
+    async def test_so_does_work_that_is_torn_down(
+        self, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Whatever ends the thread."""
+        threads: list[threading.Thread] = []
 
         async def torn(mailbox: Mailbox) -> None:
+            threads.append(threading.current_thread())
             raise error
 
-        hook = threading.excepthook
-        threading.excepthook = lambda args: None
-        try:
-            shipper = Shipper(torn, name="roark")
-            shipper.start()
-            assert await shipper.wait(10)
-        finally:
-            threading.excepthook = hook
+        monkeypatch.setattr(threading, "excepthook", lambda args: None)
+        shipper = Shipper(torn, name="roark")
+        shipper.start()
+        assert await shipper.wait(10)
+        await gone(threads[0])
 
     async def test_a_wait_is_over_at_its_time_and_the_work_goes_on(self) -> None:
         """What is not delivered by then may still be."""

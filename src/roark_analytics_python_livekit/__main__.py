@@ -1,0 +1,208 @@
+"""`python -m roark_analytics_python_livekit recover | doctor`: the spool, by hand or from cron.
+
+recover  delivers the calls that dead processes left in the spool
+doctor   checks the key, the service and the spool, and says what to do
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from ._config import (
+    DEFAULT_BASE_URL,
+    SettingsError,
+    UseDefault,
+    clean_api_key,
+    clean_base_url,
+    observability_enabled,
+    resolve_spool_dir,
+)
+from ._guard import Guard
+from ._recovery import Recovered, recover_all
+from ._retry import Outcome
+from ._spool import Spool, SpooledCall, SpoolError
+from ._version import __version__
+from .client import RequestError, RoarkClient
+
+OK, TROUBLE = 0, 1
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line; returns its exit status: 0 if all is well."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    return command(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m roark_analytics_python_livekit",
+        description="The key is taken from ROARK_API_KEY only: arguments show in process lists.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True)
+    for name, command, text in (
+        ("recover", recover, "deliver the calls that dead processes left in the spool"),
+        ("doctor", doctor, "check the key, the service and the spool"),
+    ):
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.add_argument("--spool-dir", help="default: ROARK_SPOOL_DIR, else the user's own")
+        sub.add_argument("--base-url", help=f"default: ROARK_BASE_URL, else {DEFAULT_BASE_URL}")
+        sub.set_defaults(command=command)
+    return parser
+
+
+def recover(options: argparse.Namespace) -> int:
+    """Delivers what is in the spool, and says what became of each call."""
+    try:
+        client, spool = _client(options), _spool(options)
+    except (SettingsError, SpoolError) as error:
+        print(error, file=sys.stderr)
+        return TROUBLE
+    if spool is None:
+        print("the spool is off (ROARK_SPOOL_DIR): there is nothing to recover")
+        return OK
+    found: list[Recovered] = []
+
+    def tell(recovered: Recovered) -> None:
+        found.append(recovered)
+        print(_line(recovered), flush=True)
+
+    guard = Guard()
+    asyncio.run(_recover(spool, client, guard, tell))
+    left = sum(not call.claimed for call in spool.calls())
+    print(f"{sum(one.result == 'delivered' for one in found)} delivered, {left} left")
+    kept = any(one.result == "kept" for one in found)
+    return TROUBLE if kept or guard.count else OK
+
+
+async def _recover(
+    spool: Spool, client: RoarkClient, guard: Guard, tell: Callable[[Recovered], None]
+) -> None:
+    try:
+        await recover_all(spool, client, guard, on_call=tell)
+    finally:
+        await client.aclose()
+
+
+def _line(one: Recovered) -> str:
+    if one.result == "empty":
+        return "a call without a readable journal: removed"
+    if one.result == "foreign":
+        return f"{one.call_id}: left alone, it belongs to another key or service"
+    chunks = f"{one.chunks} chunks sent"
+    if one.result == "kept":
+        return f"{one.call_id}: kept ({one.reason or 'no answer'}; {chunks})"
+    return f"{one.call_id}: delivered ({chunks})"
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """Prints one line for each thing that is checked."""
+    checks = _Checks()
+    checks.note("version", True, __version__)
+    checks.note(
+        "switch",
+        observability_enabled(),
+        "on" if observability_enabled() else "off: ROARK_OBSERVABILITY_ENABLED says so",
+    )
+    _check_service(options, checks)
+    _check_spool(options, checks)
+    return OK if checks.all_well else TROUBLE
+
+
+class _Checks:
+    def __init__(self) -> None:
+        self.all_well = True
+
+    def note(self, what: str, well: bool, text: str) -> None:
+        self.all_well = self.all_well and well
+        print(f"{'ok  ' if well else 'FAIL'}  {what:<10} {text}")
+
+
+def _check_service(options: argparse.Namespace, checks: _Checks) -> None:
+    try:
+        key = clean_api_key(os.environ.get("ROARK_API_KEY"))
+        checks.note("key", True, f"{len(key)} characters")
+    except SettingsError as error:
+        key = "rk_live_replace_me"
+        checks.note("key", False, str(error))
+    try:
+        client = RoarkClient(key, base_url=_base_url(options))
+    except SettingsError as error:
+        checks.note("base URL", False, str(error))
+        return
+    checks.note("base URL", True, client.base_url)
+    checks.note("service", *asyncio.run(_ask(client)))
+
+
+async def _ask(client: RoarkClient) -> tuple[bool, str]:
+    """Asks for an upload URL that nobody will use: the cheapest request that needs the key."""
+    try:
+        await client.create_upload("doctor", 0, "audio/pcm")
+    except RequestError as error:
+        if error.outcome is Outcome.UNAUTHORIZED:
+            return False, f"answers, and refuses the key ({error.reason}): is it this project's?"
+        if error.outcome is Outcome.UNTRUSTED:
+            return False, f"{error.reason}: is there a proxy in between?"
+        if error.status is None:
+            return False, f"does not answer ({error.reason}): is the way out of here open?"
+        return error.outcome is Outcome.REFUSED, f"answers ({error.reason})"
+    finally:
+        await client.aclose()
+    return True, "answers, and takes the key"
+
+
+def _check_spool(options: argparse.Namespace, checks: _Checks) -> None:
+    try:
+        spool = _spool(options)
+    except (SettingsError, SpoolError) as error:
+        checks.note("spool", False, f"{error}: calls are kept in memory only")
+        return
+    if spool is None:
+        checks.note("spool", True, "off: a killed process loses what is not delivered")
+        return
+    mode = stat.S_IMODE(spool.root.stat().st_mode)
+    checks.note("spool", True, f"{spool.root} (mode {mode:04o}, quota {_size(spool.quota)})")
+    calls = spool.calls()
+    waiting = [call for call in calls if not call.claimed]
+    checks.note("calls", True, f"{len(calls) - len(waiting)} in work")
+    advice = "; run `recover`" if waiting else ""
+    checks.note("left", not waiting, f"{_left(waiting)}{advice}")
+
+
+def _left(waiting: list[SpooledCall]) -> str:
+    if not waiting:
+        return "nothing waits to be delivered"
+    size = _size(sum(call.size for call in waiting))
+    oldest = max(call.age for call in waiting) / 3600
+    return f"{len(waiting)} calls wait ({size}, the oldest {oldest:.1f} h)"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1024**2:.1f} MiB"
+
+
+def _client(options: argparse.Namespace) -> RoarkClient:
+    key = clean_api_key(os.environ.get("ROARK_API_KEY"))
+    return RoarkClient(key, base_url=_base_url(options))
+
+
+def _base_url(options: argparse.Namespace) -> str:
+    return clean_base_url(options.base_url or os.environ.get("ROARK_BASE_URL") or DEFAULT_BASE_URL)
+
+
+def _spool(options: argparse.Namespace) -> Spool | None:
+    given = options.spool_dir
+    path: Path | None = resolve_spool_dir(UseDefault.SPOOL_DIR if given is None else given)
+    return None if path is None else Spool(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""Delivers the calls that dead processes left in the spool, as far as this key can."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ._delivery import Delivery
+from ._guard import Guard
+from ._log import logger
+from ._spool import CallSpool, Spool
+from ._store import CallStore, Chunk
+from ._story import CallStory, account_of
+from .client import RoarkClient
+
+TRIES = 4  # of each request; a service that is down then is tried again by the next process
+BUDGET = 24 * 3600.0  # seconds for one call: a day, for uplinks that are slow but work
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """What became of one call.
+
+    Attributes:
+        call_id: Its `livekitCallId`; None where the journal is not readable.
+        result: "delivered", "kept" (for a later try), "foreign" (another key's or service's) or
+            "empty" (nothing in it could be used; removed).
+        chunks: Pieces of the recording that were delivered now.
+        reason: Why it is kept, in a few words.
+    """
+
+    call_id: str | None
+    result: str
+    chunks: int = 0
+    reason: str | None = None
+
+
+async def recover_all(
+    spool: Spool,
+    client: RoarkClient,
+    guard: Guard,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    on_call: Callable[[Recovered], None] = lambda recovered: None,
+) -> None:
+    """Claims and delivers abandoned calls, one after the other, oldest first.
+
+    Stops at the first that the service does not take: the next would fare no better. Cancelled in
+    the middle, the call in work is left as it is for the next process.
+
+    Args:
+        spool: Where they are.
+        client: Where they go; calls of another key or service are left alone.
+        guard: Counts what goes wrong in here.
+        clock: Monotonic seconds.
+        on_call: Told of each call.
+    """
+    for reason in spool.evict():
+        logger.warning("roark: a call was removed from the spool, undelivered (%s)", reason)
+    for call in spool.abandoned():
+        outcome: Recovered | None = None
+        with guard("recovery"):
+            outcome = await _recover(call, client, guard, clock)
+        if outcome is None:
+            continue
+        on_call(outcome)
+        if outcome.result == "delivered":
+            logger.info("roark: call %s recovered from the spool", outcome.call_id)
+        if outcome.result == "kept":
+            return
+
+
+async def _recover(
+    call: CallSpool, client: RoarkClient, guard: Guard, clock: Callable[[], float]
+) -> Recovered:
+    store = CallStore(call)
+    finished = False
+    try:
+        story = read_story(call)
+        if story is None or story.facts is None or story.call is None:
+            finished = True
+            return Recovered(None, "empty")
+        call_id = story.facts.call_id
+        ours = client.base_url, account_of(client.api_key)
+        if (story.call["base_url"], story.call["account"]) != ours:
+            return Recovered(call_id, "foreign")
+        whole = story.call["recording"] == "wav"
+        store = CallStore(call, whole=whole, tell=story.apply)
+        delivery = await _deliver(story, store, client, guard, clock)
+        finished = delivery.is_complete
+        result = "delivered" if finished else "kept"
+        return Recovered(call_id, result, delivery.stats.chunks, delivery.last_failure)
+    finally:
+        store.close(finished=finished)
+
+
+def read_story(call: CallSpool) -> CallStory | None:
+    """The story that a journal tells; None if it does not even say which call it is."""
+    story = CallStory(recovered=True)
+    for entry in call.records():
+        try:
+            story.apply(entry)
+        except (KeyError, TypeError, ValueError):
+            continue  # a record of another version, or a corrupt one: the others still count
+    return story if story.facts is not None else None
+
+
+async def _deliver(
+    story: CallStory,
+    store: CallStore,
+    client: RoarkClient,
+    guard: Guard,
+    clock: Callable[[], float],
+) -> Delivery:
+    assert story.facts is not None
+    _restore_recording(story, store)
+    delivery = Delivery(client, story.facts.call_id, store, guard=guard, clock=clock, tries=TRIES)
+    delivery.close(BUDGET)
+    delivery.sealed()
+
+    async def make_ended() -> dict[str, Any] | None:
+        return _ended_event(story, store, delivery)
+
+    started = None if "call-started" in story.sent else story.started_event()
+    await delivery.run(started, make_ended)
+    return delivery
+
+
+def _restore_recording(story: CallStory, store: CallStore) -> None:
+    delivered = [index for index, chunk in story.chunks.items()]
+    on_disk = store.restore(delivered)
+    known = max((chunk["start"] + chunk["size"] for chunk in story.chunks.values()), default=0)
+    if story.end is None:
+        story.pcm_bytes = max(on_disk, known)
+    if story.rate is not None:
+        store.seal(story.rate)
+
+
+def _ended_event(story: CallStory, store: CallStore, delivery: Delivery) -> dict[str, Any] | None:
+    """call-ended, as it is now; as it was built before, where nothing came on top."""
+    progress = delivery.stats.chunks or delivery.lost
+    if story.ended is not None and not progress:
+        return None if "call-ended" in story.sent else story.ended
+    for index, chunk in story.chunks.items():
+        if chunk["result"] != "ok":
+            delivery.lost.append(_gone(index, chunk))
+    event = story.ended_event(delivery.stats, delivery.lost, delivery.last_failure)
+    store.note({"type": "ended", "event": event})
+    return event
+
+
+def _gone(index: int, chunk: dict[str, Any]) -> Chunk:
+    return Chunk(index, chunk["start"], chunk["size"], "audio/pcm", bytes)

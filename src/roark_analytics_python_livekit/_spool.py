@@ -1,0 +1,418 @@
+"""The crash-safe store of calls on disk: append, list, claim, quota. It never holds the API key.
+
+    <spool>/                    0700, owned by this user, no link
+        <call>/                 one call: a name made of its id, and a random part
+            lock                locked by the process that works on the call; freed when it dies
+            journal             what happened and what was delivered, one record after the other
+            000007.pcm          a chunk of the recording, as it is being written or waits
+
+Every record of a file stands behind its length and its checksum. What a kill leaves half-written at
+the end is cut when the file is read; a record with flipped bits ends what is believed of its file.
+Writes go to the kernel at once (a killed process loses nothing of them) and are not synced: a
+machine that loses its power may lose the last seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import shutil
+import stat
+import struct
+import time
+import uuid
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+DEFAULT_QUOTA = 1024**3  # bytes of all calls together: three hours of audio at 24 kHz
+DEFAULT_MAX_AGE = 7 * 24 * 3600.0  # seconds; an older call is of no use to anybody
+_MEASURE_EVERY = 8 * 1024 * 1024  # bytes that a call writes between two looks at the quota
+_HEADER = struct.Struct("<II")  # length of the payload, its CRC-32
+_MAX_RECORD = 64 * 1024 * 1024
+_JOURNAL, _LOCK = "journal", "lock"
+_CHUNK_NAME = re.compile(r"^(\d{6,})\.pcm$")
+
+
+class SpoolError(Exception):
+    """The spool cannot be used; the text says why and is fit for a log."""
+
+
+@dataclass(frozen=True)
+class SpooledCall:
+    """What is known of a call in the spool without claiming it.
+
+    Attributes:
+        path: Its directory.
+        size: Bytes of its files.
+        age: Seconds since something was last written to it.
+        claimed: Whether a living process works on it.
+    """
+
+    path: Path
+    size: int
+    age: float
+    claimed: bool
+
+
+class Spool:
+    """A directory of calls.
+
+    Args:
+        root: The directory; made if it is not there.
+        quota: Bytes that all calls may take together.
+        max_age: Seconds after which a call that nobody works on is removed.
+        clock: The wall clock, in seconds: ages outlive processes.
+
+    Raises:
+        SpoolError: The directory cannot be made, is a link, or belongs to somebody else.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        quota: int = DEFAULT_QUOTA,
+        max_age: float = DEFAULT_MAX_AGE,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.root = root
+        self.quota = quota
+        self._max_age = max_age
+        self._clock = clock
+        _secure_directory(root)
+
+    def begin(self, call_id: str) -> CallSpool:
+        """Makes a place for a new call, claimed by this process.
+
+        Raises:
+            SpoolError: It cannot be made.
+        """
+        safe = re.sub(r"[^A-Za-z0-9_-]", "_", call_id)[:60]
+        path = self.root / f"{safe}.{uuid.uuid4().hex[:12]}"
+        try:
+            path.mkdir(mode=0o700)
+            claimed = CallSpool.claim(path, self._room)
+        except OSError as error:
+            raise SpoolError(_why(error)) from None
+        if claimed is None:
+            raise SpoolError("a new call's directory is claimed already")
+        return claimed
+
+    def _room(self) -> int:
+        """Bytes that may still be written, after what is too old or too much has gone."""
+        self.evict(_MEASURE_EVERY)
+        return self.quota - sum(call.size for call in self.calls())
+
+    def abandoned(self) -> Iterator[CallSpool]:
+        """Claims the calls that dead processes left, one after the other, oldest first."""
+        for path in self._paths():
+            call = None
+            if _has_journal(path):  # one without is just being made, or never came to anything
+                with contextlib.suppress(OSError):
+                    call = CallSpool.claim(path)
+            if call is not None:
+                yield call
+
+    def calls(self) -> list[SpooledCall]:
+        """All calls, oldest first."""
+        found = []
+        for path in self._paths():
+            with contextlib.suppress(OSError):
+                size, newest = _measure(path)
+                age = max(0.0, self._clock() - newest)
+                found.append(SpooledCall(path, size, age, _is_claimed(path)))
+        return found
+
+    def evict(self, room: int = 0) -> list[str]:
+        """Removes unclaimed calls that are too old, then the oldest until `room` bytes are free.
+
+        Returns:
+            Why each removed call had to go: "age" or "quota".
+        """
+        calls = self.calls()
+        total = sum(call.size for call in calls)
+        reasons = []
+        for call in calls:
+            reason = "age" if call.age > self._max_age else None
+            if reason is None and total + room > self.quota:
+                reason = "quota"
+            if reason is not None and self._remove(call.path):
+                total -= call.size
+                reasons.append(reason)
+        return reasons
+
+    def _remove(self, path: Path) -> bool:
+        with contextlib.suppress(OSError):
+            if (claimed := CallSpool.claim(path)) is not None:
+                claimed.remove()
+                return True
+        return False
+
+    def _paths(self) -> list[Path]:
+        """The calls' directories in the order of their last change; links are not looked at."""
+        with contextlib.suppress(OSError):
+            entries = [entry for entry in os.scandir(self.root) if _is_own_directory(entry)]
+            entries.sort(key=lambda entry: entry.stat(follow_symlinks=False).st_mtime)
+            return [Path(entry.path) for entry in entries]
+        return []
+
+
+class CallSpool:
+    """One call's files, claimed by this process. Made by `Spool.begin` and `Spool.abandoned`.
+
+    Attributes:
+        path: The call's directory.
+        torn: Bytes that were cut off or passed over because they were torn or corrupt.
+    """
+
+    def __init__(self, path: Path, lock: int, room: Callable[[], int] | None = None) -> None:
+        self.path = path
+        self.torn = 0
+        self._lock = lock
+        self._room = room
+        self._allowed = 0  # bytes that may be written before the quota is looked at again
+        self._journal: int | None = None
+        self._chunk: tuple[int, int] | None = None  # (index, descriptor) of the one being written
+
+    @classmethod
+    def claim(cls, path: Path, room: Callable[[], int] | None = None) -> CallSpool | None:
+        """Takes a call, unless a living process has it.
+
+        Args:
+            path: The call's directory.
+            room: Tells how many bytes may still be written; None is without limit.
+
+        Raises:
+            OSError: The directory or its lock cannot be opened.
+        """
+        lock = _open(path / _LOCK, os.O_RDWR | os.O_CREAT)
+        if not _try_lock(lock) or not path.exists():
+            os.close(lock)
+            return None
+        return cls(path, lock, room)
+
+    # The journal
+
+    def note(self, record: Mapping[str, Any]) -> None:
+        """Appends a record to the journal.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        if self._journal is None:
+            self._journal = self._open_appending(_JOURNAL)
+        payload = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        _append(self._journal, payload.encode("utf-8", "replace"))
+
+    def records(self) -> list[dict[str, Any]]:
+        """The journal, as far as it can be believed."""
+        found = []
+        for payload in self._read(_JOURNAL):
+            try:
+                record = json.loads(payload)
+            except ValueError:
+                continue
+            if isinstance(record, dict):
+                found.append(record)
+        return found
+
+    # The recording
+
+    def append(self, index: int, pcm: bytes) -> None:
+        """Appends PCM to the chunk with this index.
+
+        Raises:
+            OSError: It cannot be written, or the quota is used up.
+        """
+        self._check_quota(len(pcm))
+        if self._chunk is None or self._chunk[0] != index:
+            self._close_chunk()
+            self._chunk = (index, self._open_appending(_chunk_name(index)))
+        _append(self._chunk[1], pcm)
+
+    def _check_quota(self, size: int) -> None:
+        if self._room is None:
+            return
+        if self._allowed < size:
+            self._allowed = min(self._room(), _MEASURE_EVERY)
+        if self._allowed < size:
+            raise OSError(errno.EDQUOT, "the spool's quota is used up")
+        self._allowed -= size
+
+    def chunk(self, index: int) -> bytes:
+        """A chunk's PCM, as far as it can be believed."""
+        return b"".join(self._read(_chunk_name(index)))
+
+    def chunks(self) -> list[int]:
+        """The indices of the chunks that are here, in order."""
+        names = (_CHUNK_NAME.match(name) for name in os.listdir(self.path))
+        return sorted(int(match[1]) for match in names if match)
+
+    def drop_chunk(self, index: int) -> None:
+        """Removes a chunk."""
+        if self._chunk is not None and self._chunk[0] == index:
+            self._close_chunk()
+        (self.path / _chunk_name(index)).unlink(missing_ok=True)
+
+    # The end
+
+    def release(self) -> None:
+        """Gives the call up without removing it: whoever comes next may claim it."""
+        self._close_files()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def remove(self) -> None:
+        """Removes everything of the call. Killed in the middle, an empty call is left."""
+        self._close_files()
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.release()
+
+    def _close_files(self) -> None:
+        self._close_chunk()
+        if self._journal is not None:
+            os.close(self._journal)
+            self._journal = None
+
+    def _close_chunk(self) -> None:
+        if self._chunk is not None:
+            os.close(self._chunk[1])
+            self._chunk = None
+
+    def _open_appending(self, name: str) -> int:
+        """Opens a file to append to it, its torn end cut off before."""
+        path = self.path / name
+        file = _open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        good = sum(_HEADER.size + len(payload) for payload in self._read(name))
+        os.ftruncate(file, good)
+        return file
+
+    def _read(self, name: str) -> Iterator[bytes]:
+        """The payloads of a file, up to the first that is torn or corrupt."""
+        try:
+            data = _read_all(self.path / name)
+        except OSError:
+            return
+        position = 0
+        while position + _HEADER.size <= len(data):
+            length, checksum = _HEADER.unpack_from(data, position)
+            payload = data[position + _HEADER.size : position + _HEADER.size + length]
+            if length > _MAX_RECORD or len(payload) < length or zlib.crc32(payload) != checksum:
+                break
+            yield payload
+            position += _HEADER.size + length
+        self.torn += len(data) - position
+
+
+def _chunk_name(index: int) -> str:
+    return f"{index:06d}.pcm"
+
+
+def _append(file: int, payload: bytes) -> None:
+    """One write a record: a kill leaves the whole record, or a tail that is recognised as torn."""
+    record = _HEADER.pack(len(payload), zlib.crc32(payload)) + payload
+    end = os.lseek(file, 0, os.SEEK_END)
+    try:
+        written = os.write(file, record)
+        if written < len(record):
+            raise OSError(errno.ENOSPC, "short write")
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.ftruncate(file, end)  # a torn record in the middle would hide all that follow
+        raise
+
+
+def _read_all(path: Path) -> bytes:
+    with open(_open(path, os.O_RDONLY), "rb") as file:
+        return file.read()
+
+
+def _open(path: Path, flags: int) -> int:
+    """Opens a file of ours: no link is followed, nobody else may read it."""
+    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    return os.open(path, flags, 0o600)
+
+
+def _secure_directory(root: Path) -> None:
+    """Makes the directory, or checks and tightens the one that is there."""
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            root.mkdir(mode=0o700)
+        found = root.lstat()
+        if stat.S_ISLNK(found.st_mode):
+            raise SpoolError("the spool directory is a link")
+        if not stat.S_ISDIR(found.st_mode):
+            raise SpoolError("the spool directory is not a directory")
+        if hasattr(os, "geteuid") and found.st_uid != os.geteuid():
+            raise SpoolError("the spool directory belongs to another user")
+        if stat.S_IMODE(found.st_mode) != 0o700:
+            root.chmod(0o700)
+        if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
+            raise SpoolError("the spool directory cannot be written")
+    except OSError as error:
+        raise SpoolError(_why(error)) from None
+
+
+def _why(error: OSError) -> str:
+    return f"the spool directory cannot be used ({error.strerror or type(error).__name__})"
+
+
+def _is_own_directory(entry: os.DirEntry[str]) -> bool:
+    if not entry.is_dir(follow_symlinks=False):
+        return False
+    return not hasattr(os, "geteuid") or entry.stat(follow_symlinks=False).st_uid == os.geteuid()
+
+
+def _measure(path: Path) -> tuple[int, float]:
+    """(bytes, time of the last change) of a call's files."""
+    size, newest = 0, path.stat().st_mtime
+    for entry in os.scandir(path):
+        found = entry.stat(follow_symlinks=False)
+        size += found.st_size
+        newest = max(newest, found.st_mtime)
+    return size, newest
+
+
+def _has_journal(path: Path) -> bool:
+    return (path / _JOURNAL).exists()
+
+
+def _is_claimed(path: Path) -> bool:
+    if not _has_journal(path):
+        return True
+    call = CallSpool.claim(path)
+    if call is None:
+        return True
+    call.release()
+    return False
+
+
+def _try_lock(file: int) -> bool:
+    """Locks an open file until it is closed or its process dies; False if somebody has it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return _try_lock_windows(file)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _try_lock_windows(file: int) -> bool:
+    import msvcrt
+
+    try:
+        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]  # Windows only
+    except OSError:
+        return False
+    return True
