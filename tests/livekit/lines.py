@@ -229,6 +229,7 @@ class AvatarOutput:
     Attributes:
         sink: What the session gets.
         heads: What the avatar played, a head a segment.
+        late: Seconds that its reports came late, at worst; a busy machine's doing.
     """
 
     LATENCY = 0.3  # seconds until an avatar's mouth opens
@@ -236,6 +237,7 @@ class AvatarOutput:
     def __init__(self) -> None:
         self.sink = avatar.QueueAudioOutput(sample_rate=RATE)
         self.heads: list[PlayHead] = []
+        self.late = 0.0
         self._cleared = asyncio.Event()
         self.sink.on("clear_buffer", self._cleared.set)
 
@@ -264,6 +266,7 @@ class AvatarOutput:
             pass
         else:
             head.stop(time.monotonic())
+        self.late = max(self.late, time.monotonic() - head.end)
         told = self.sink.notify_playback_finished(
             head.position(math.inf), head.stopped_at is not None
         )
@@ -284,6 +287,7 @@ class RemoteAvatarOutput:
 
     def __init__(self) -> None:
         self.heads: list[PlayHead] = []
+        self.late = 0.0
         self._room = memory_room(self.IDENTITY, self._open_stream, self._rpc)
         self.sink = avatar.DataStreamAudioOutput(
             self._room, destination_identity=self.IDENTITY, sample_rate=RATE
@@ -318,6 +322,7 @@ class RemoteAvatarOutput:
             pass
         else:
             head.stop(time.monotonic())
+        self.late = max(self.late, time.monotonic() - head.end)
         payload = {
             "playback_position": head.position(math.inf),
             "interrupted": head.stopped_at is not None,

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterable, AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 pytest.importorskip("livekit.agents")
 
 from livekit import rtc
 from livekit.agents import CloseEvent
+from livekit.agents.voice import io
 
 from calls import Call, a_call
 from fakes import NoisyAgent, frames_of, spoken, until
@@ -23,6 +26,9 @@ from truth import HEARD, PLAYED, compare, origin
 
 CLOSES_FIRST = "reason" not in CloseEvent.model_fields
 """livekit-agents 1.0 says that it closes before it does."""
+REPLACES_TAIL = hasattr(io.AgentOutput, "replace_audio_tail")
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 HELLO, QUESTION, LONG = "hello you there", "what time is it", "well " * 16 + "well"
 ANSWERS: dict[str, Any] = {HELLO: "yes i am here", QUESTION: "it is noon"}
@@ -43,37 +49,44 @@ class AgentAt(NoisyAgent):
             yield to_frame(from_frame(frame), self._rate)
 
 
-def assert_true(call: Call, ears: list[Any], mouths: list[Any]) -> None:
-    """The recording is what these lines heard and played, and nothing else."""
-    rate, sound = call.recording()
-    zero = origin(call)
-    played = compare(sound[:, 1], rate, [run for ear in ears for run in ear.runs], zero)
-    assert max(played.start, played.end, played.shift) < PLAYED, played
-    heard = compare(sound[:, 0], rate, [word for mouth in mouths for word in mouth.words], zero)
-    assert max(heard.start, heard.end, heard.shift) < HEARD, heard
+@dataclass(frozen=True)
+class Held:
+    """A call, and the lines that it went through."""
+
+    call: Call
+    ears: list[Any]
+    mouths: list[Any]
+
+    def check(self) -> None:
+        """The recording is what these lines heard and played, and nothing else."""
+        rate, sound = self.call.recording()
+        zero = origin(self.call)
+        runs = [run for ear in self.ears for run in ear.runs]
+        played = compare(sound[:, 1], rate, runs, zero)
+        assert max(played.start, played.end, played.shift) < PLAYED, played
+        words = [word for mouth in self.mouths for word in mouth.words]
+        heard = compare(sound[:, 0], rate, words, zero)
+        assert max(heard.start, heard.end, heard.shift) < HEARD, heard
 
 
-async def test_audio_that_appears_later_is_recorded_from_there(tmp_path: Path) -> None:
-    """A text chat that becomes a call."""
+async def begin_as_text(folder: Path) -> Held:
+    """A chat that becomes a call."""
     mouth, ear = LineInput(), Ear()
     async with a_call(
-        tmp_path, NoisyAgent(), ANSWERS, with_audio=False, mouth=mouth, ear=ear
+        folder, NoisyAgent(), ANSWERS, with_audio=False, mouth=mouth, ear=ear
     ) as call:
         await call.session.generate_reply(user_input=HELLO)
         call.session.input.audio, call.session.output.audio = mouth, ear
         await until(lambda: call.session.input.audio is not mouth)  # it was noticed
         await call.say(QUESTION)
         await call.answered(1)
-    assert_true(call, [ear], [mouth])
-    assert "yes i am here" in [row["content"] for row in call.ended["transcript"]]
+    return Held(call, [ear], [mouth])
 
 
-async def test_an_output_and_an_input_replaced_in_mid_call_are_recorded_too(
-    tmp_path: Path,
-) -> None:
-    """Old ones up to there, new ones from there on."""
+async def replace_both(folder: Path) -> Held:
+    """Another input and another output between two turns."""
     old, new = (LineInput(), Ear()), (LineInput(), RoomOutput())
-    async with a_call(tmp_path, NoisyAgent(), ANSWERS, mouth=old[0], ear=old[1]) as call:
+    async with a_call(folder, NoisyAgent(), ANSWERS, mouth=old[0], ear=old[1]) as call:
         await call.say(HELLO)
         await call.answered(1)
         await new[1].start()
@@ -82,59 +95,96 @@ async def test_an_output_and_an_input_replaced_in_mid_call_are_recorded_too(
         call.mouth, call.ear = new
         await call.say(QUESTION)
         await call.listening(2)
-    assert_true(call, [old[1], new[1]], [old[0], new[0]])
+    return Held(call, [old[1], new[1]], [old[0], new[0]])
 
 
-async def test_a_replaced_tail_is_heard_by_the_tap_before_it(tmp_path: Path) -> None:
-    """`replace_audio_tail`, where livekit-agents has it (1.6.1)."""
+async def replace_tail(folder: Path) -> Held:
+    """What stands last in the chain of outputs, where livekit-agents can do that."""
     old, new = Ear(), Ear()
-    async with a_call(tmp_path, NoisyAgent(), ANSWERS, mouth=LineInput(), ear=old) as call:
-        if not hasattr(call.session.output, "replace_audio_tail"):
-            pytest.skip("this livekit-agents cannot do it")
+    async with a_call(folder, NoisyAgent(), ANSWERS, mouth=LineInput(), ear=old) as call:
         await call.say(HELLO)
         await call.answered(1)
-        call.session.output.replace_audio_tail(new)
-        call.ear = new
-        await call.say(QUESTION)
-        await call.listening(2)
-    assert_true(call, [old, new], [call.mouth])
+        if REPLACES_TAIL:
+            call.session.output.replace_audio_tail(new)
+            call.ear = new
+            await call.say(QUESTION)
+            await call.listening(2)
+    return Held(call, [old, new], [call.mouth])
 
 
-async def test_a_sink_without_a_rate_is_recorded_at_any_rate_of_the_voice(tmp_path: Path) -> None:
-    """16 and 22.05 kHz as the TTS speaks them, brought to that of the recording."""
-
-    async def speak(rate: int) -> Call:
-        ear = Ear(rate=None)
-        async with a_call(
-            tmp_path / str(rate), AgentAt(rate), ANSWERS, mouth=LineInput(), ear=ear
-        ) as call:
-            await call.say(HELLO)
-            await call.answered(1)
-        return call
-
-    for call in await asyncio.gather(speak(16_000), speak(22_050)):
-        assert_true(call, [call.ear], [call.mouth])
+async def speak_at(rate: int, folder: Path) -> Held:
+    """A sink that takes any rate, and a voice that has one."""
+    ear = Ear(rate=None)
+    async with a_call(folder, AgentAt(rate), ANSWERS, mouth=LineInput(), ear=ear) as call:
+        await call.say(HELLO)
+        await call.answered(1)
+    return Held(call, [ear], [call.mouth])
 
 
-async def test_a_session_that_closes_in_mid_speech_keeps_what_was_played(tmp_path: Path) -> None:
+async def close_on(ear: Any, folder: Path) -> Held:
+    """The session closes while the agent speaks."""
+    async with a_call(folder, NoisyAgent(LONG), mouth=LineInput(), ear=ear) as call:
+        await until(lambda: sounded(ear) > 0.7)
+        if CLOSES_FIRST:  # and lets its speech go on
+            call.session.interrupt()
+    return Held(call, [ear], [])
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def held(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Held]:
+    """All calls of this module, at once."""
+    folder = tmp_path_factory.mktemp("calls")
+    making = {
+        "text first": begin_as_text(folder / "text"),
+        "replaced": replace_both(folder / "both"),
+        "tail": replace_tail(folder / "tail"),
+        "16 kHz": speak_at(16_000, folder / "16"),
+        "22.05 kHz": speak_at(22_050, folder / "22"),
+        "closed on memory": close_on(Ear(), folder / "memory"),
+        "closed on room": close_on(RoomOutput(), folder / "room"),
+    }
+    return dict(zip(making, await asyncio.gather(*making.values()), strict=True))
+
+
+async def test_audio_that_appears_later_is_recorded_from_there(held: dict[str, Held]) -> None:
+    """And what was written before it is in the transcript."""
+    held["text first"].check()
+    rows = held["text first"].call.ended["transcript"]
+    assert "yes i am here" in [row["content"] for row in rows]
+
+
+async def test_an_output_and_an_input_replaced_in_mid_call_are_recorded_too(
+    held: dict[str, Held],
+) -> None:
+    """Old ones up to there, new ones from there on."""
+    held["replaced"].check()
+
+
+@pytest.mark.skipif(not REPLACES_TAIL, reason="livekit-agents before 1.6.1 cannot do it")
+async def test_a_replaced_tail_is_heard_by_the_tap_before_it(held: dict[str, Held]) -> None:
+    """`replace_audio_tail` keeps the tap in the chain."""
+    held["tail"].check()
+
+
+@pytest.mark.parametrize("rate", ["16 kHz", "22.05 kHz"])
+async def test_a_sink_without_a_rate_is_recorded_at_any_rate_of_the_voice(
+    held: dict[str, Held], rate: str
+) -> None:
+    """As the TTS speaks it, brought to the rate of the recording."""
+    held[rate].check()
+
+
+@pytest.mark.parametrize("sink", ["memory", "room"])
+async def test_a_session_that_closes_in_mid_speech_keeps_what_was_played(
+    held: dict[str, Held], sink: str
+) -> None:
     """The last reply is in the transcript, interrupted, and its sound ends where it stopped."""
-
-    async def close_on(ear: Any, folder: Path) -> Call:
-        async with a_call(folder, NoisyAgent(LONG), mouth=LineInput(), ear=ear) as call:
-            await until(lambda: sounded(ear) > 0.7)
-            if CLOSES_FIRST:  # and lets its speech go on
-                call.session.interrupt()
-        return call
-
-    for call in await asyncio.gather(
-        close_on(Ear(), tmp_path / "memory"), close_on(RoomOutput(), tmp_path / "room")
-    ):
-        (row,) = call.ended["transcript"]
-        assert row["interrupted"] and LONG.startswith(row["content"])
-        assert_true(call, [call.ear], [])
-        rate, sound = call.recording()
-        (run,) = call.ear.runs
-        assert abs(row["endAudioOffsetMs"] / 1000 - (run.end - origin(call))) < 0.05
+    closed = held[f"closed on {sink}"]
+    closed.check()
+    (row,) = closed.call.ended["transcript"]
+    (run,) = closed.ears[0].runs
+    assert row["interrupted"] and LONG.startswith(row["content"])
+    assert abs(row["endAudioOffsetMs"] / 1000 - (run.end - origin(closed.call))) < 0.05
 
 
 async def test_a_session_without_audio_says_once_that_there_is_no_recording(

@@ -17,6 +17,7 @@ from fakes import Samples
 
 LOUD = 300  # of 32767: under it is what a resampler leaves around a sound
 PIECE = 0.03  # seconds of noise that are enough to tell where it is
+BLIP = 0.002  # seconds; less is nothing: a sink that is resumed in order to be stopped
 QUIET = 0.02  # seconds of quiet that part two stretches
 
 REPORTS_START = hasattr(io.AudioOutput, "on_playback_started")
@@ -61,7 +62,8 @@ def stretches(sound: Samples, rate: int) -> list[tuple[float, float]]:
     breaks = np.flatnonzero(np.diff(loud) > QUIET * rate)
     starts = [loud[0], *loud[breaks + 1]]
     ends = [*loud[breaks], loud[-1]]
-    return [(int(a) / rate, (int(b) + 1) / rate) for a, b in zip(starts, ends, strict=True)]
+    spans = zip(starts, ends, strict=True)
+    return [(int(a) / rate, (int(b) + 1) / rate) for a, b in spans if b - a >= BLIP * rate]
 
 
 def audible(runs: Sequence[Sounding], zero: float) -> list[tuple[float, float]]:
@@ -70,7 +72,7 @@ def audible(runs: Sequence[Sounding], zero: float) -> list[tuple[float, float]]:
     for run in sorted(runs, key=lambda run: run.start):
         start = run.start - zero
         end = start + len(run.samples) / run.rate
-        if len(run.samples) < 0.002 * run.rate:
+        if len(run.samples) < BLIP * run.rate:
             continue
         if found and start - found[-1][1] <= QUIET:
             found[-1] = (found[-1][0], end)
