@@ -64,11 +64,9 @@ async def converse(folder: Path, ear: Any, wall: Wall) -> dict[str, float]:
 
 
 async def main(folder: Path, wall: Wall) -> None:
-    from lines import Ear, RoomOutput
+    from lines import RoomOutput
 
-    memory = await converse(folder / "memory", Ear(), wall)
-    room = await converse(folder / "room", RoomOutput(), wall)
-    print(json.dumps({"memory": memory, "room": room}))
+    print(json.dumps(await converse(folder, RoomOutput(), wall)))
 
 
 if __name__ == "__main__":

@@ -32,11 +32,9 @@ async def test_a_clock_that_is_set_by_a_day_in_mid_call_moves_nothing(tmp_path: 
     )
     out, err = await process.communicate()
     assert process.returncode == 0, err.decode()[-2000:]
-    for sink, found in json.loads(out.decode().splitlines()[-1]).items():
-        assert found["played"] < PLAYED, (sink, found)
-        assert found["heard"] < HEARD, (sink, found)
-        assert found["turns"] < TURN, (sink, found)
-        assert found["seconds"] < 30, (sink, found)
+    found = json.loads(out.decode().splitlines()[-1])
+    assert found["played"] < PLAYED and found["heard"] < HEARD, found
+    assert found["turns"] < TURN and found["seconds"] < 30, found
 
 
 @pytest.mark.parametrize("step", [DAY, -DAY, 5.0])
