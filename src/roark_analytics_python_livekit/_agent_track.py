@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -25,6 +26,7 @@ SETTLING = 0.75  # seconds after which a simulated play head is believed without
 PATIENCE = 30.0  # seconds that audio is held back for a report that says where it belongs
 OVERDUE = 5.0  # seconds that a "finished" may be late when the next segment begins
 LEEWAY = 0.1  # seconds that a sink may play on once it was told to stop
+WAKING = 0.002  # seconds that RoomIO takes to go on with its next frame
 ROOM_FRAME = 0.05  # seconds; RoomIO cuts the audio into such frames, and pauses between two
 
 
@@ -148,7 +150,7 @@ class _Segment:
         self._traits = traits
         self._queue = round(traits.drops_on_pause * self._rate)  # samples; RoomIO has one
         in_frames = self._queue and not traits.reports_progress
-        self._frame = round(ROOM_FRAME * self._rate) if in_frames else 0
+        self._frame = round(ROOM_FRAME * self._rate) if in_frames else 1
         self._make_resampler = make_resampler
         self._state = _State.WAITING
         self._first_at = first.at
@@ -194,16 +196,16 @@ class _Segment:
             self._on_paused(self.start)
 
     def push(self, frame: Frame) -> None:
-        before = self._playable
+        if self._state is _State.PAUSED and self._skip is None:
+            self._hold(frame.at)
         self._audio.push(frame)
-        self._extend(frame.at, before)
+        self._extend(frame.at)
 
     def flush(self, at: float) -> None:
-        before = self._playable
         self.flushed = True
         self._flushed_at = at
         self._audio.flush()
-        self._extend(at, before)
+        self._extend(at)
 
     def report(self, report: Report) -> None:
         if isinstance(report, Started):
@@ -274,21 +276,23 @@ class _Segment:
         if self._traits.reports_progress:
             self._await_report(at)
         if self._playable - self._frame_end(at) > self._queue:
-            self._hold(at, self._playable)
+            self._hold(at)
 
-    def _hold(self, at: float, captured: int) -> None:
-        """The play head stops, and the sink throws away what it has queued of `captured`."""
+    def _hold(self, at: float) -> None:
+        """The play head stops, and the sink throws away what it has queued."""
         head = self._plan.head(at)
-        if captured - head > self._queue:
+        if self._playable - head > self._queue:
             head = self._frame_end(at)
-        self._skip = max(0, min(captured - head, self._queue))
+        self._skip = max(0, min(self._playable - head, self._queue))
         self._skipped = self._skipped or self._skip > 0
         self._plan.truncate(head)
 
     def _frame_end(self, at: float) -> int:
-        """The sample up to which the sink plays on when it is paused."""
-        head = self._plan.head(at)
-        return (head // self._frame + 1) * self._frame if self._frame else head
+        if self._frame == 1:
+            return self._plan.head(at)
+        first = round(self._traits.first_frames * self._rate)
+        begun = self._plan.head(at - WAKING) - first
+        return math.ceil(begun / self._frame) * self._frame + first
 
     def _on_resumed(self, at: float) -> None:
         if self._state is not _State.PAUSED:
@@ -355,7 +359,7 @@ class _Segment:
     @property
     def _playable(self) -> int:
         """The sample up to which the audio can be played: RoomIO waits for a whole frame."""
-        if self.flushed or not self._frame:
+        if self.flushed:
             return self._audio.end
         return self._audio.end // self._frame * self._frame
 
@@ -365,19 +369,13 @@ class _Segment:
         if offset == 0:
             self.start = at = max(at, self._free_at)
         self._plays_from = offset
-        self._add(at)
+        self._extend(at)
 
-    def _extend(self, at: float, before: int) -> None:
-        """There is more to play than the `before` samples that there were."""
+    def _extend(self, arrived: float) -> None:
+        """A new frame plays when it is there and what comes before it is over."""
         if self._state is _State.PLAYING:
-            self._add(at)
-        elif self._state is _State.PAUSED and self._skip is None and self._playable > before:
-            self._hold(at, before)
-
-    def _add(self, at: float) -> None:
-        """What is new plays when it is there and what comes before it is over."""
-        begin = max(self._plays_from, self._plan.next)
-        self._plan.add(max(at, self.start), begin, self._playable)
+            begin = max(self._plays_from, self._plan.next)
+            self._plan.add(max(arrived, self.start), begin, self._playable)
 
     def _write(self, span: Span, mixer: StereoMixer, origin: float) -> None:
         if self._run is None or not span.joined:

@@ -280,6 +280,8 @@ class CallShipment:
             f"{stats.retries} retries, {stats.spooled} kept in the spool, "
             f"dropped {dict(stats.dropped) or 'nothing'}"
         )
+        if self._recording != "off" and not self._pcm_bytes:
+            counts += "; no recording: the session had no audio"
         if missing:
             logger.warning(
                 "roark: call %s: not delivered: %s (last failure: %s); %s",

@@ -69,18 +69,18 @@ class Stage:
 
     def push(self, seconds: float) -> None:
         """The agent's pipeline has a frame."""
-        self.do(partial(self.sink.push, round(seconds * self.sink.rate)))
+        self._give(self.sink.push(round(seconds * self.sink.rate)))
 
-    def do(self, action: Action) -> None:
-        """Something is done to the sink."""
-        self._give(action())
+    def give(self, item: Noted) -> None:
+        """Something that a tap notes, told by hand."""
+        self._give([item])
 
     def speak(self, speech: Speech) -> None:
         """Says it, and waits until the sink has reported its end."""
         begin = self.now + speech.after
         for at, do in self._actions(speech):
             self.go(max(self.now, begin + at))
-            self.do(do)
+            self._give(do())
         self._wait()
 
     def finish(self, after: float = 0.5) -> Samples:
