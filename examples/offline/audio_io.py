@@ -141,16 +141,17 @@ class MemoryAudioOutput(io.AudioOutput):
 
     Args:
         clock: A monotonic clock, in seconds, in step with the event loop's.
+        rate: The only rate it takes, in Hz; None takes any, as some outputs do.
     """
 
-    def __init__(self, clock: Clock = time.monotonic) -> None:
+    def __init__(self, clock: Clock = time.monotonic, rate: int | None = SAMPLE_RATE) -> None:
         super().__init__(
             **_accepted(
                 io.AudioOutput,
                 label="Memory",
                 capabilities=_capabilities(),
                 next_in_chain=None,
-                sample_rate=SAMPLE_RATE,
+                sample_rate=rate,
             )
         )
         self.segments: list[Segment] = []
@@ -163,12 +164,12 @@ class MemoryAudioOutput(io.AudioOutput):
     async def capture_frame(self, frame: rtc.AudioFrame) -> None:
         """Queue a frame; it sounds when those before it have, or now."""
         await super().capture_frame(frame)
-        if frame.sample_rate != SAMPLE_RATE:
-            raise ValueError(f"this line takes {SAMPLE_RATE} Hz, not {frame.sample_rate}")
+        if self.sample_rate not in (None, frame.sample_rate):
+            raise ValueError(f"this line takes {self.sample_rate} Hz, not {frame.sample_rate}")
         if self._current is not None and self._current._flushed:
             await self.until(lambda: self._current is None)
         if self._current is None:
-            self._current = self._begin_segment()
+            self._current = self._begin_segment(frame.sample_rate)
         self._current.head.push(from_frame(frame), self._clock())
         self._update()
 
@@ -216,8 +217,8 @@ class MemoryAudioOutput(io.AudioOutput):
                 await asyncio.wait_for(self._changed.wait(), left if left < math.inf else None)
         return True
 
-    def _begin_segment(self) -> Segment:
-        segment = Segment(PlayHead(SAMPLE_RATE))
+    def _begin_segment(self, rate: int) -> Segment:
+        segment = Segment(PlayHead(rate))
         if self._paused:
             segment.head.pause(self._clock())
         self.segments.append(segment)

@@ -26,6 +26,7 @@ SETTLING = 0.75  # seconds after which a simulated play head is believed without
 PATIENCE = 30.0  # seconds that audio is held back for a report that says where it belongs
 OVERDUE = 5.0  # seconds that a "finished" may be late when the next segment begins
 LEEWAY = 0.1  # seconds that a sink may play on once it was told to stop
+WAKING = 0.002  # seconds that RoomIO takes to go on with its next frame
 ROOM_FRAME = 0.05  # seconds; RoomIO cuts the audio into such frames, and pauses between two
 
 
@@ -287,7 +288,11 @@ class _Segment:
         self._plan.truncate(head)
 
     def _frame_end(self, at: float) -> int:
-        return math.ceil(self._plan.head(at) / self._frame) * self._frame
+        if self._frame == 1:
+            return self._plan.head(at)
+        first = round(self._traits.first_frames * self._rate)
+        begun = self._plan.head(at - WAKING) - first
+        return math.ceil(begun / self._frame) * self._frame + first
 
     def _on_resumed(self, at: float) -> None:
         if self._state is not _State.PAUSED:

@@ -54,12 +54,14 @@ class SinkTraits:
         plays_elsewhere: Frames are handed on at once and played by somebody else (an avatar):
             only the end of a segment tells when it was played.
         drops_on_pause: Seconds of audio that a pause throws away instead of playing them later.
+        first_frames: Seconds by which its first frames are together no multiple of the others.
     """
 
     reports_start: bool = False
     reports_progress: bool = False
     plays_elsewhere: bool = False
     drops_on_pause: float = 0.0
+    first_frames: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,14 @@ class Opened:
         hears_user: There is an input that the caller's audio can come from.
         sink: What the agent's sink reports, or None where there is no output.
         rate: The sink's sample rate, or None where it takes any.
+        new_input: The user's frames from here on are another input's than those before.
     """
 
     at: float
     hears_user: bool
     sink: SinkTraits | None
     rate: int | None
+    new_input: bool = False
 
 
 @dataclass(frozen=True)

@@ -160,7 +160,7 @@ class CallShipment:
                 with self._guard("receiving"):
                     self._on_item(item)
             if self._end is None and not threading.main_thread().is_alive():
-                self._end = CallEnd(now, "process_exit")
+                self._end = CallEnd(self._clock(), "process_exit")
             if self._end is None:
                 with self._guard("recording"):
                     self._settle(now, delivery)
@@ -280,6 +280,8 @@ class CallShipment:
             f"{stats.retries} retries, {stats.spooled} kept in the spool, "
             f"dropped {dict(stats.dropped) or 'nothing'}"
         )
+        if self._recording != "off" and not self._pcm_bytes:
+            counts += "; no recording: the session had no audio"
         if missing:
             logger.warning(
                 "roark: call %s: not delivered: %s (last failure: %s); %s",

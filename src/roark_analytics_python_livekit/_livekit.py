@@ -7,6 +7,7 @@ by looking for it, never by comparing version strings.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -16,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from livekit import agents as livekit_agents
 from livekit import rtc
-from livekit.agents import AgentSession
+from livekit.agents import AgentSession, utils
 from livekit.agents.voice import avatar, io
 
 from . import _events
@@ -39,9 +40,12 @@ from ._guard import Guard
 from ._log import logger
 from ._payloads import CallEnd
 from ._records import Record
+from ._wall_clock import WallClock
 
+LAST = 1.0  # seconds for the message of a speech that was cut off; a dead sink never gives it
 LOOK_EVERY = 0.1  # seconds between two looks at whether an input or output was replaced
 ROOM_QUEUE = 0.2  # seconds: RoomIO's audio source holds this much, and a pause throws it away
+ROOM_FIRST_FRAMES = 0.06  # seconds: where they are shorter than its 50 ms, they are 20 and 40 ms
 
 
 class Outbox(Protocol):
@@ -61,6 +65,7 @@ class Capabilities:
         output_options: `AudioOutput(label=, capabilities=)`: pause and resume (1.2).
         playback_started: Sinks say when they begin to play (1.3.11).
         playback_progressed: Sinks say what they have played (1.7).
+        progressive_frames: RoomIO's first frames are shorter (1.5).
         usage: `AgentSession.usage`; from there on `metrics_collected` of the session is
             deprecated, and messages carry the end-of-utterance delays themselves (1.5).
         tool_execution: `tool_execution_updated` tells when a tool really begins (1.6).
@@ -70,6 +75,7 @@ class Capabilities:
     output_options: bool
     playback_started: bool
     playback_progressed: bool
+    progressive_frames: bool
     usage: bool
     tool_execution: bool
 
@@ -83,6 +89,8 @@ def probe() -> Capabilities:
         output_options="capabilities" in inspect.signature(io.AudioOutput.__init__).parameters,
         playback_started=hasattr(io.AudioOutput, "on_playback_started"),
         playback_progressed=hasattr(io.AudioOutput, "on_playback_progressed"),
+        progressive_frames="progressive"
+        in inspect.signature(utils.audio.AudioByteStream.__init__).parameters,
         usage=hasattr(AgentSession, "usage"),
         tool_execution=hasattr(events, "ToolExecutionUpdatedEvent"),
     )
@@ -226,7 +234,12 @@ class OutputTap(io.AudioOutput):
     """Passes the agent's audio through and notes what the sink took and what it played."""
 
     def __init__(
-        self, sink: io.AudioOutput, outbox: Outbox, guard: Guard, can: Capabilities
+        self,
+        sink: io.AudioOutput,
+        outbox: Outbox,
+        guard: Guard,
+        can: Capabilities,
+        clock: WallClock,
     ) -> None:
         options: dict[str, Any] = {}
         if can.output_options:
@@ -237,6 +250,7 @@ class OutputTap(io.AudioOutput):
         self._next: io.AudioOutput = getattr(self, "next_in_chain", None) or sink
         self._outbox = outbox
         self._guard = guard
+        self._clock = clock
 
     @property
     def tapped(self) -> io.AudioOutput:
@@ -284,11 +298,11 @@ class OutputTap(io.AudioOutput):
 
     def on_playback_started(self, *, created_at: float) -> None:
         super().on_playback_started(created_at=created_at)
-        self._note(Started(monotonic(created_at)))
+        self._note(Started(self._clock.monotonic(created_at)))
 
     def on_playback_progressed(self, *, started_at: float, offset: float, duration: float) -> None:
         super().on_playback_progressed(started_at=started_at, offset=offset, duration=duration)
-        self._note(Progressed(monotonic(started_at), offset, duration))
+        self._note(Progressed(self._clock.monotonic(started_at), offset, duration))
 
     def on_playback_finished(
         self,
@@ -309,28 +323,24 @@ class OutputTap(io.AudioOutput):
             self._outbox.put(report)
 
 
-def monotonic(wall: float | None) -> float:
-    """The monotonic moment of a recent wall-clock time; None is now."""
-    now = time.monotonic()
-    return now if wall is None else now - (time.time() - wall)
-
-
 class Taps:
     """Keeps a tap before whatever input and output the session has."""
 
-    def __init__(self, session: Any, outbox: Outbox, guard: Guard, can: Capabilities) -> None:
+    def __init__(
+        self, session: Any, outbox: Outbox, guard: Guard, can: Capabilities, clock: WallClock
+    ) -> None:
+        self._clock = clock
         self._session = session
         self._outbox = outbox
         self._guard = guard
         self._can = can
-        self._tapped_any = False
 
     def ensure(self) -> None:
         """Installs what is missing; never before a sink that is in the middle of a speech."""
-        changed = self._tap_input()
-        changed = self._tap_output() or changed
-        if changed:
-            self._outbox.put_now(self._opened())
+        new_input = self._tap_input()
+        new_output = self._tap_output()
+        if new_input or new_output:
+            self._outbox.put_now(self._opened(new_input=new_input))
 
     def _tap_input(self) -> bool:
         source = self._session.input.audio
@@ -345,20 +355,24 @@ class Taps:
             return False
         if self._session.current_speech is not None:
             return False
-        self._session.output.audio = OutputTap(sink, self._outbox, self._guard, self._can)
+        self._session.output.audio = OutputTap(
+            sink, self._outbox, self._guard, self._can, self._clock
+        )
         return True
 
-    def _opened(self) -> Opened:
+    def _opened(self, *, new_input: bool) -> Opened:
         sink = self._session.output.audio
         return Opened(
             at=time.monotonic(),
             hears_user=self._session.input.audio is not None,
             sink=None if sink is None else self._traits(sink),
             rate=None if sink is None else sink.sample_rate,
+            new_input=new_input,
         )
 
     def _traits(self, sink: io.AudioOutput) -> SinkTraits:
         parts = list(_sinks(sink))
+        is_room = getattr(parts[-1], "label", "") == "RoomIO"
         return SinkTraits(
             reports_start=self._can.playback_started,
             reports_progress=self._can.playback_progressed,
@@ -366,7 +380,8 @@ class Taps:
                 isinstance(part, (avatar.QueueAudioOutput, avatar.DataStreamAudioOutput))
                 for part in parts
             ),
-            drops_on_pause=ROOM_QUEUE if getattr(parts[-1], "label", "") == "RoomIO" else 0.0,
+            drops_on_pause=ROOM_QUEUE if is_room else 0.0,
+            first_frames=ROOM_FIRST_FRAMES if self._can.progressive_frames else 0.0,
         )
 
 
@@ -412,9 +427,12 @@ class Observation:
         self._guard = guard
         self._on_end = on_end
         self._can = probe()
-        self._taps = Taps(session, outbox, guard, self._can) if audio else None
+        self._clock = WallClock()
+        self._taps = Taps(session, outbox, guard, self._can, self._clock) if audio else None
         self._metered: list[Any] = []
         self._ended = False
+        self._over = asyncio.Event()
+        self._last_speech: Any = None  # the one that the session's close has cut off
         self._looking: asyncio.TimerHandle | None = None
 
     def attach(self) -> None:
@@ -426,8 +444,14 @@ class Observation:
         if is_running(self._session):
             self._look()
 
-    def end(self, reason: str) -> None:
-        """The call is over, whatever the session says."""
+    async def end(self, reason: str) -> None:
+        """The call is over, whatever the session says.
+
+        Waits only for a speech that was interrupted before: its message comes any moment now.
+        """
+        if self._last_speech is not None and self._last_speech.interrupted:
+            with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
+                await asyncio.wait_for(self._over.wait(), LAST)
         self._finish(CallEnd(time.monotonic(), reason))
 
     def _handlers(self) -> dict[str, Callable[[Any], None]]:
@@ -461,46 +485,45 @@ class Observation:
 
     def _on_agent_state(self, event: Any) -> None:
         self._on_activity()
-        self._put(_events.state_changed(event, monotonic, of_agent=True))
+        self._put(_events.state_changed(event, self._clock.monotonic, of_agent=True))
 
     def _on_user_state(self, event: Any) -> None:
         self._on_activity()
-        self._put(_events.state_changed(event, monotonic, of_agent=False))
+        self._put(_events.state_changed(event, self._clock.monotonic, of_agent=False))
 
     def _on_item(self, event: Any) -> None:
-        self._put(_events.conversation_item(event, monotonic, self._agent_id()))
+        self._put(_events.conversation_item(event, self._clock.monotonic, self._agent_id()))
 
     def _on_transcribed(self, event: Any) -> None:
-        self._put(_events.transcribed(event, monotonic))
+        self._put(_events.transcribed(event, self._clock.monotonic))
 
     def _on_tools(self, event: Any) -> None:
-        self._put(_events.tools_executed(event, monotonic))
+        self._put(_events.tools_executed(event, self._clock.monotonic))
 
     def _on_tool_update(self, event: Any) -> None:
-        self._put(_events.tool_started(event, monotonic))
+        self._put(_events.tool_started(event, self._clock.monotonic))
 
     def _on_metrics(self, event: Any) -> None:
-        self._put(_events.metrics(event.metrics, monotonic))
+        self._put(_events.metrics(event.metrics, self._clock.monotonic))
 
     def _on_error(self, event: Any) -> None:
-        self._put([_events.failed(event.error, monotonic(getattr(event, "created_at", None)))])
+        self._put(
+            [_events.failed(event.error, self._clock.monotonic(_attribute(event, "created_at")))]
+        )
 
     def _on_close(self, event: Any) -> None:
-        at = time.monotonic()
-        reason = getattr(event, "reason", None)
-        error = getattr(event, "error", None)
-        self._finish(
-            CallEnd(
-                at,
-                str(getattr(reason, "value", reason) or "session_closed"),
-                None if error is None else _events.failed(error, at),
-            )
-        )
+        """The end; where livekit says so before the last speech is over (1.0), after that."""
+        self._last_speech = self._session.current_speech
+        if self._last_speech is None or self._last_speech.done():
+            self._finish(_end_of(event))
+        else:
+            self._last_speech.add_done_callback(lambda _: self._finish(_end_of(event)))
 
     def _finish(self, end: CallEnd) -> None:
         if self._ended:
             return
         self._ended = True
+        self._over.set()
         if self._looking is not None:
             self._looking.cancel()
         self._on_end(end)
@@ -514,6 +537,7 @@ class Observation:
     def _look(self) -> None:
         if self._ended:
             return
+        self._clock.look()
         self._looking = asyncio.get_running_loop().call_later(LOOK_EVERY, self._look)
         self._ensure()
 
@@ -548,7 +572,10 @@ class Observation:
     def _on_model_metrics(self, metrics: Any, *args: Any) -> None:
         # The session's own handler adds the speech's id to this object: look after it has run.
         asyncio.get_running_loop().call_soon(
-            self._guarded("metrics", lambda m: self._put(_events.metrics(m, monotonic))), metrics
+            self._guarded(
+                "metrics", lambda m: self._put(_events.metrics(m, self._clock.monotonic))
+            ),
+            metrics,
         )
 
     def _agent(self) -> Any:
@@ -562,6 +589,16 @@ class Observation:
         if agent is None:
             return None
         return _text(agent, "id") or type(agent).__name__
+
+
+def _end_of(event: Any) -> CallEnd:
+    at = time.monotonic()
+    reason, error = _attribute(event, "reason"), _attribute(event, "error")
+    return CallEnd(
+        at,
+        str(getattr(reason, "value", reason) or "session_closed"),
+        None if error is None else _events.failed(error, at),
+    )
 
 
 def is_running(session: Any) -> bool:

@@ -36,6 +36,7 @@ class UserTrack:
         self._run: _HeardRun | None = None
         self._ended: list[_HeardRun] = []
         self._heard_until = start
+        self._new_source = False
         self.heard_anything = False
 
     def push(self, frame: Frame) -> None:
@@ -50,7 +51,8 @@ class UserTrack:
         if self._run is not None and not self._run.continues_with(frame, len(samples)):
             self._end_run()
         if self._run is None:
-            self._run = _HeardRun(frame.at, frame.rate)
+            self._run = _HeardRun(frame.at, frame.rate, new_source=self._new_source)
+            self._new_source = False
         self._run.push(frame.at, samples)
 
     def first_start(self, now: float) -> float | None:
@@ -83,6 +85,11 @@ class UserTrack:
         """The sample up to which an open run has come out of its resampler."""
         return self._run.placed_end if self._run is not None else None
 
+    def replaced(self) -> None:
+        """The frames from here on come from another source."""
+        self._end_run()
+        self._new_source = True
+
     def end(self) -> None:
         """No more frames will come."""
         self._end_run()
@@ -100,7 +107,8 @@ class UserTrack:
 class _HeardRun:
     """Frames that came without a gap."""
 
-    def __init__(self, at: float, rate: int) -> None:
+    def __init__(self, at: float, rate: int, *, new_source: bool) -> None:
+        self._new_source = new_source
         self._first_arrival = at
         self._last_arrival = at
         self._rate = rate
@@ -159,7 +167,8 @@ class _HeardRun:
         position = round((self._anchor - origin) * mixer.rate)
         before = mixer.end(USER)
         overlap = (before - position) / mixer.rate
-        if before > 0 and -JITTER <= overlap <= GAP:  # go on where the run before it ended
+        near = before > 0 and -JITTER <= overlap <= GAP
+        if near and not self._new_source:  # go on where the run before it ended
             self._anchor = origin + before / mixer.rate
             return before
         return position  # a longer overlap came too late: the mixer leaves out its beginning
@@ -186,8 +195,8 @@ class _Drift:
 
     def correct(self, samples: Samples, rate: int) -> Samples:
         """`samples` with a few more or less, as far as the window tells, at most 0.1 %."""
-        if len(self._minima) < 2:
-            return samples
+        if not self._minima or self._minima[-1][0] - self._minima[0][0] < DRIFT_WINDOW:
+            return samples  # a busy machine is late for a second or two, a clock for ever
         target = min(start for _, start in self._minima) - self.shift
         self._following = abs(target) > (1 / rate if self._following else DRIFT_NOTICED)
         if not self._following:

@@ -54,6 +54,8 @@ class AudioCapture:
         """An input or output appeared, or was replaced, in the middle of the call."""
         self.rate = self.rate or opened.rate
         self._hears_user = opened.hears_user
+        if opened.new_input:
+            self._user.replaced()
         if opened.sink is not None:
             self._agent.traits = opened.sink
 

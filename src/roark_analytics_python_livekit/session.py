@@ -102,7 +102,7 @@ class CallHandle:
         """
         if self._parts is not None:
             with self._parts.guard("aflush"):
-                self._parts.observation.end(str(reason))
+                await self._parts.observation.end(str(reason))
                 await self._parts.shipper.wait(self._parts.budget + GRACE)
 
     def add_metadata(self, **metadata: Any) -> None:

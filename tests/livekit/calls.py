@@ -42,8 +42,16 @@ class FakeJob:
             await callback(reason)
 
 
-def create_session(answers: dict[str, Any], script: ScriptedSTT | None = None) -> AgentSession[Any]:
-    """A session in which nothing reaches for the network, on every version."""
+def create_session(
+    answers: dict[str, Any], script: ScriptedSTT | None = None, **more: Any
+) -> AgentSession[Any]:
+    """A session in which nothing reaches for the network, on every version.
+
+    Args:
+        answers: What the model answers to what.
+        script: The recognizer.
+        more: About interruptions, as `AgentSession` before 1.5 names it.
+    """
     options: dict[str, Any] = {
         "stt": script or ScriptedSTT(),
         "vad": EnergyVAD(),
@@ -55,7 +63,7 @@ def create_session(answers: dict[str, Any], script: ScriptedSTT | None = None) -
             turn_handling={
                 "turn_detection": "vad",
                 "endpointing": {"mode": "fixed", "min_delay": 0.1, "max_delay": 0.3},
-                "interruption": {"mode": "vad", "min_duration": 0.2},
+                "interruption": {"mode": "vad", "min_duration": 0.2, **more},
             },
             aec_warmup_duration=None,
         )
@@ -66,6 +74,7 @@ def create_session(answers: dict[str, Any], script: ScriptedSTT | None = None) -
             min_endpointing_delay=0.1,
             max_endpointing_delay=0.3,
             min_interruption_duration=0.2,
+            **more,
         )
 
 
@@ -74,13 +83,14 @@ class Call:
     """A running call, and afterwards what local Roark got of it."""
 
     session: AgentSession[Any]
-    mouth: MemoryAudioInput
-    ear: MemoryAudioOutput
+    mouth: Any
+    ear: Any
     job: FakeJob
     folder: Path
     script: ScriptedSTT
     handle: CallHandle
     said: dict[str, Words] = field(default_factory=dict)
+    answers: int = 0
 
     async def say(self, text: str) -> None:
         """The caller says something, and the recognizer will understand it."""
@@ -92,6 +102,10 @@ class Call:
         """Waits until the agent has finished its n-th speech, and listens again."""
         await until(lambda: len([s for s in self.ear.segments if s.finished]) >= speeches)
         await until(lambda: self.session.agent_state == "listening")
+
+    async def listening(self, answers: int) -> None:
+        """Waits until the agent has given its n-th answer, cut or not, and listens again."""
+        await until(lambda: self.answers >= answers and self.session.agent_state == "listening")
 
     async def speaking(self, speech: int, seconds: float = 0.3) -> None:
         """Waits until the agent's n-th speech has sounded for a while."""
@@ -130,16 +144,34 @@ async def a_call(
     faults: Faults | None = None,
     observe_after_start: bool = False,
     with_audio: bool = True,
+    mouth: Any = None,
+    ear: Any = None,
+    session: AgentSession[Any] | None = None,
+    interruption: dict[str, Any] | None = None,
     **options: Any,
 ) -> AsyncIterator[Call]:
-    """Starts a call, and at the end closes it and waits for its delivery."""
+    """Starts a call, and at the end closes it and waits for its delivery.
+
+    Args:
+        folder: Where local Roark keeps it.
+        agent: Who answers.
+        answers: What the model says to what.
+        faults: Of local Roark.
+        observe_after_start: Or before, as it should be.
+        with_audio: Whether the session has an input and an output from its start.
+        mouth: The caller's side of the line.
+        ear: The agent's side of the line.
+        session: In the place of one that hears, thinks and speaks.
+        interruption: About interruptions, for the session.
+        options: For `observe_session`.
+    """
     transport = httpx.ASGITransport(create_app(folder, faults=faults))
     client = RoarkClient(KEY, base_url="https://roark.test", transport=transport)
     script, job = ScriptedSTT(), FakeJob()
-    session = create_session(answers or {}, script)
-    mouth, ear = MemoryAudioInput(), MemoryAudioOutput()
+    session = session or create_session(answers or {}, script, **(interruption or {}))
+    mouth, ear = mouth or MemoryAudioInput(), ear or MemoryAudioOutput()
     if with_audio:
-        session.input.audio, session.output.audio = mouth, ear
+        session.input.audio, session.output.audio = mouth, getattr(ear, "sink", ear)
 
     async def observe() -> CallHandle:
         return await observe_session(
@@ -148,13 +180,19 @@ async def a_call(
             **{"agent_id": "agent", "client": client, "spool_dir": spool_of(folder), **options},
         )
 
-    handle = CallHandle()
+    call = Call(session, mouth, ear, job, folder, script, CallHandle())
+
+    def count(event: Any) -> None:
+        call.answers += getattr(event.item, "role", None) == "assistant"
+
+    session.on("conversation_item_added", count)
+    if hasattr(ear, "start"):
+        await ear.start()
     if not observe_after_start:
-        handle = await observe()
+        call.handle = await observe()
     await session.start(agent=agent)
     if observe_after_start:
-        handle = await observe()
-    call = Call(session, mouth, ear, job, folder, script, handle)
+        call.handle = await observe()
     try:
         yield call
     finally:

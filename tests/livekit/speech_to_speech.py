@@ -1,0 +1,133 @@
+"""A speech-to-speech model in memory: hears loudness, and answers from a script."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Any
+
+import numpy as np
+from livekit import rtc
+from livekit.agents import llm
+
+from fakes import frames_of, spoken
+
+SILENCE = 0.3  # seconds that end what the caller says
+CAPABILITIES = {"turn_detection": True, "user_transcription": True, "audio_output": True}
+
+
+class ScriptedRealtime(llm.RealtimeModel):
+    """Understands and answers as it was told, in this order.
+
+    Args:
+        script: (what the caller says, what is answered), one a turn.
+    """
+
+    def __init__(self, script: list[tuple[str, str]]) -> None:
+        fields = dataclasses.fields(llm.RealtimeCapabilities)
+        known = {field.name: CAPABILITIES.get(field.name, False) for field in fields}
+        super().__init__(capabilities=llm.RealtimeCapabilities(**known))
+        self.script = deque(script)
+
+    def session(self, **_: Any) -> llm.RealtimeSession:
+        return _Session(self)
+
+    async def aclose(self) -> None: ...
+
+
+class _Session(llm.RealtimeSession):  # type: ignore[type-arg]  # no events of its own
+    def __init__(self, model: ScriptedRealtime) -> None:
+        super().__init__(model)
+        self._script = model.script
+        self._chat_ctx = llm.ChatContext.empty()
+        self._tools = llm.ToolContext([])
+        self._speaking = False
+        self._quiet = 0.0
+        self._turn = 0
+
+    @property
+    def chat_ctx(self) -> llm.ChatContext:
+        return self._chat_ctx.copy()
+
+    @property
+    def tools(self) -> llm.ToolContext:
+        return self._tools
+
+    async def update_instructions(self, instructions: str) -> None: ...
+
+    async def update_chat_ctx(self, chat_ctx: llm.ChatContext) -> None:
+        self._chat_ctx = chat_ctx.copy()
+
+    async def update_tools(self, tools: Any) -> None: ...
+
+    def update_options(self, **_: Any) -> None: ...
+
+    def push_video(self, frame: rtc.VideoFrame) -> None: ...
+
+    def push_audio(self, frame: rtc.AudioFrame) -> None:
+        loud = bool(np.abs(np.frombuffer(frame.data, np.int16)).max(initial=0) > 500)
+        self._quiet = 0.0 if loud else self._quiet + frame.duration
+        if loud and not self._speaking:
+            self._speaking = True
+            self.emit("input_speech_started", llm.InputSpeechStartedEvent())
+        elif self._speaking and self._quiet >= SILENCE:
+            self._speaking = False
+            self._answer()
+
+    def _answer(self) -> None:
+        self.emit("input_speech_stopped", llm.InputSpeechStoppedEvent(True))
+        if not self._script:
+            return
+        heard, answer = self._script.popleft()
+        self._turn += 1
+        self.emit(
+            "input_audio_transcription_completed",
+            llm.InputTranscriptionCompleted(f"user_{self._turn}", heard, True),
+        )
+        self.emit("generation_created", self._generation(answer))
+
+    def _generation(self, answer: str) -> llm.GenerationCreatedEvent:
+        known: dict[str, Any] = {
+            "message_id": f"agent_{self._turn}",
+            "text_stream": _one(answer),
+            "audio_stream": _sound(answer),
+        }
+        if "modalities" in {field.name for field in dataclasses.fields(llm.MessageGeneration)}:
+            modalities: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
+            modalities.set_result(["text", "audio"])
+            known["modalities"] = modalities
+        return llm.GenerationCreatedEvent(
+            message_stream=_one(llm.MessageGeneration(**known)),
+            function_stream=_none(),
+            user_initiated=False,
+        )
+
+    def generate_reply(self, **_: Any) -> asyncio.Future[llm.GenerationCreatedEvent]:
+        raise NotImplementedError
+
+    def commit_audio(self) -> None: ...
+
+    def clear_audio(self) -> None: ...
+
+    def interrupt(self) -> None: ...
+
+    def truncate(self, **_: Any) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+
+async def _one(item: Any) -> AsyncIterator[Any]:
+    yield item
+
+
+async def _none() -> AsyncIterator[Any]:
+    for nothing in ():
+        yield nothing
+
+
+async def _sound(text: str) -> AsyncIterator[rtc.AudioFrame]:
+    for frame in frames_of(spoken(text)):
+        yield frame
+        await asyncio.sleep(0)

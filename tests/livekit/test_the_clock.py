@@ -1,0 +1,70 @@
+"""Nothing on the recording's time line depends on the wall clock."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("livekit.agents")
+
+from roark_analytics_python_livekit import _livekit
+from roark_analytics_python_livekit._wall_clock import WallClock
+from truth import HEARD, PLAYED, TURN
+
+DAY = 86_400.0
+
+
+async def test_a_clock_that_is_set_by_a_day_in_mid_call_moves_nothing(tmp_path: Path) -> None:
+    """Forward in the greeting, two days back in the question, and right again in the answer."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(Path(__file__).with_name("jumping_clock.py")),
+        str(tmp_path),
+        *sys.path,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    out, err = await process.communicate()
+    assert process.returncode == 0, err.decode()[-2000:]
+    found = json.loads(out.decode().splitlines()[-1])
+    assert found["played"] < PLAYED and found["heard"] < HEARD, found
+    assert found["turns"] < TURN and found["seconds"] < 30, found
+
+
+@pytest.mark.parametrize("step", [DAY, -DAY, 5.0])
+def test_a_time_is_read_on_the_clock_as_it_was_then(step: float) -> None:
+    """Whether it comes from before the clock was set or from after."""
+    now, ahead = 100.0, 1_000_000.0
+    clock = WallClock(wall=lambda: now + ahead, monotonic=lambda: now)
+    now = 110.0
+    clock.look()
+    before = now + ahead - 3.0
+    ahead += step
+    now = 112.0
+    assert clock.monotonic(before) == pytest.approx(107.0)
+    now = 120.0
+    assert clock.monotonic(now + ahead - 2.0) == pytest.approx(118.0)
+    assert clock.monotonic(None) == 120.0
+
+
+def test_a_slewed_clock_is_followed() -> None:
+    """500 ppm for an hour: never wrong by more than a few milliseconds."""
+    now, ahead = 0.0, 1_000_000.0
+    clock = WallClock(wall=lambda: now + ahead, monotonic=lambda: now)
+    for second in range(3600):
+        now, ahead = float(second), 1_000_000.0 + 0.0005 * second
+        assert clock.monotonic(now + ahead - 1.0) == pytest.approx(now - 1.0, abs=0.01)
+
+
+def test_livekits_versions_are_never_compared() -> None:
+    """Capabilities are looked for; the version string is for the record only."""
+    source = Path(_livekit.__file__).read_text()
+    lines = [line for line in source.splitlines() if "version" in line.lower()]
+    code = [line for line in lines if not line.strip().startswith(("#", '"'))]
+    assert [line for line in code if any(sign in line for sign in ("<", ">", "==", "split"))] == []
