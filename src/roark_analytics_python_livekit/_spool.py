@@ -36,6 +36,7 @@ from ._log import logger
 
 DEFAULT_QUOTA = 1024**3  # bytes of all calls together: three hours of audio at 24 kHz
 DEFAULT_MAX_AGE = 7 * 24 * 3600.0  # seconds; an older call is of no use to anybody
+_LEFTOVER_AGE = 3600.0  # seconds; a call without a journal that is older will never get one
 _MEASURE_EVERY = 8 * 1024 * 1024  # bytes that a call writes between two looks at the quota
 _HEADER = struct.Struct("<II")  # length of the payload, its CRC-32
 _MAX_RECORD = 64 * 1024 * 1024
@@ -137,23 +138,26 @@ class Spool:
         """Removes unclaimed calls that are too old, then the oldest until `room` bytes are free.
 
         Returns:
-            Why each removed call had to go: "age" or "quota".
+            Why each removed call had to go: "age", "quota" or, for what a kill has left of a call
+            that nobody misses, "leftover".
         """
         calls = self.calls()
         total = sum(call.size for call in calls)
         reasons = []
         for call in calls:
-            reason = "age" if call.age > self._max_age else None
-            if reason is None and total + room > self.quota:
-                reason = "quota"
+            reason = self._reason_to_go(call, total + room)
             if reason is not None and self._remove(call.path):
                 total -= call.size
                 reasons.append(reason)
-        for reason, count in Counter(reasons).items():
-            logger.warning(
-                "roark: %d calls were removed from the spool, undelivered (%s)", count, reason
-            )
+        _say_lost(reasons)
         return reasons
+
+    def _reason_to_go(self, call: SpooledCall, wanted: int) -> str | None:
+        if not _has_journal(call.path):  # just being made, or killed while it was made or removed
+            return "leftover" if call.age > _LEFTOVER_AGE else None
+        if call.age > self._max_age:
+            return "age"
+        return "quota" if wanted > self.quota else None
 
     def _remove(self, path: Path) -> bool:
         with contextlib.suppress(OSError):
@@ -388,6 +392,14 @@ def _secure_directory(root: Path) -> None:
         raise SpoolError(_why(error)) from None
     except ValueError:  # a NUL in the path
         raise SpoolError("the spool directory's path is not one") from None
+
+
+def _say_lost(reasons: list[str]) -> None:
+    for reason, count in Counter(reasons).items():
+        if reason != "leftover":
+            logger.warning(
+                "roark: %d calls were removed from the spool, undelivered (%s)", count, reason
+            )
 
 
 def _why(error: OSError) -> str:

@@ -1,0 +1,203 @@
+"""A process is killed at any step of spooling, delivery and recovery: nothing sealed is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import wave
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from child import KEY
+from test_disk import call_file
+from test_killed import recover
+from zygote import CHUNK_BYTES, Job
+
+from roark_analytics_python_livekit import _store, _story
+from roark_analytics_python_livekit._spool import Spool
+
+SEED = int(os.environ.get("ROARK_TEST_SEED", "20251124"))
+POINTS = 200  # processes that are killed, at the least
+SIDE_BY_SIDE = 8
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+
+
+class Zygote:
+    """The process that forks the others."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def run(self, jobs: list[Job]) -> list[int]:
+        """Runs jobs side by side; their exit statuses."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps(jobs) + "\n")
+        self._process.stdin.flush()
+        statuses: list[int] = json.loads(self._process.stdout.readline())
+        return statuses
+
+
+@contextmanager
+def zygote() -> Iterator[Zygote]:
+    """Starts it, and ends it with the block; nothing secret may be on its stderr."""
+    here = Path(__file__).parent
+    paths = [here.parents[1] / "src", here.parents[1] / "examples", here]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
+    env["OPENBLAS_NUM_THREADS"] = "1"  # it forks
+    with subprocess.Popen(
+        [sys.executable, str(here / "zygote.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env,
+    ) as process:
+        yield Zygote(process)
+        assert process.stdin is not None and process.stderr is not None
+        process.stdin.close()
+        said = process.stderr.read()
+        assert KEY not in said and "Error" not in said, said.replace(KEY, "KEY")
+
+
+@dataclass
+class Certain:
+    """What processes wrote down of one call before they were killed.
+
+    Attributes:
+        appended: Bytes of sound that were surely spooled.
+        turns: What was surely said.
+        begun: The journal was opened.
+        settled: How often a process noted that a chunk was accepted, by index.
+    """
+
+    appended: int = 0
+    turns: list[str] = field(default_factory=list)
+    begun: bool = False
+    settled: Counter[int] = field(default_factory=Counter)
+
+
+def read_ledger(folder: Path) -> tuple[dict[str, Certain], dict[str, int]]:
+    """What is certain of each call, and the steps of the last process that lived."""
+    certain: defaultdict[str, Certain] = defaultdict(Certain)
+    steps: dict[str, int] = {}
+    lines = [line for path in folder.glob("*.jsonl") for line in path.read_text().splitlines()]
+    for entry in map(json.loads, lines):
+        call = certain[entry["call"]]
+        call.appended += entry.get("appended", 0)
+        call.turns += [entry["turn"]] if "turn" in entry else []
+        call.begun = call.begun or "call" in entry and len(entry) == 2 or "recording" in entry
+        if "chunk" in entry:
+            call.settled[entry["chunk"]] += 1
+        if entry["call"] == "steps":
+            steps = {kind: entry[kind] for kind in ("disk", "request")}
+    certain.pop("steps", None)
+    return dict(certain), steps
+
+
+def plan(dice: random.Random, steps: dict[str, int], number: int, **where: str) -> Job:
+    """The next process, and where it dies: anywhere with the same probability."""
+    at = dice.choices(["disk", "request", "delay"], [6, 3, 1])[0]
+    last = {"delay": 500}.get(at) or steps[at]
+    how = dice.choice(["before", "torn", "after"])
+    only_recovers = number % 6 == 5
+    return Job(
+        call_id="" if only_recovers else f"RM_{number}",
+        at=at,
+        step=dice.randint(1, last),
+        how=how,
+        **where,
+    )
+
+
+async def test_every_sealed_record_and_all_sound_outlive_a_kill_at_any_step(
+    service: str, calls: Path, spool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """200 kills, seeded, of calls and of recoveries (fault 16, fault 17)."""
+    for module in (_store, _story):
+        if hasattr(module, "CHUNK_BYTES"):
+            monkeypatch.setattr(module, "CHUNK_BYTES", CHUNK_BYTES)
+    ledger = tmp_path / "ledger"
+    ledger.mkdir()
+    dice, killed, number = random.Random(SEED), Counter[str](), 0
+    where = {"service": service, "spool": str(spool), "ledger": str(ledger)}
+    with zygote() as processes:
+        first = Job(call_id="RM_first", at="", step=0, how="", **where)
+        assert processes.run([first]) == [0]
+        _, steps = read_ledger(ledger)
+        while killed.total() < POINTS:
+            jobs = [plan(dice, steps, number + offset, **where) for offset in range(SIDE_BY_SIDE)]
+            number += len(jobs)
+            for job, status in zip(jobs, processes.run(jobs), strict=True):
+                assert status in (0, -signal.SIGKILL), (SEED, job)
+                killed[f"{job['at']}, {job['how']}"] += status != 0
+            if number % (3 * SIDE_BY_SIDE) == 0:
+                await recover(service, spool)
+    await recover(service, spool)
+    certain, _ = read_ledger(ledger)
+    duplicates = sum(check(calls, ledger, name, known) for name, known in certain.items())
+    leftovers = [path for path in spool.iterdir() if (path / "journal").exists()]
+    assert leftovers == []
+    left = len(list(spool.iterdir()))  # killed while they were made or removed
+    later = Spool(spool, clock=lambda: time.time() + 7200)
+    assert later.evict() == ["leftover"] * left
+    assert list(spool.iterdir()) == []
+    print(
+        f"seed {SEED}: {killed.total()} of {number} processes killed {dict(killed)}; "
+        f"{len(certain)} calls, {sum(len(one.turns) for one in certain.values())} turns, "
+        f"{left} leftovers cleaned, "
+        f"{sum(one.appended for one in certain.values())} bytes of sound surely spooled, "
+        f"all of them delivered; {duplicates} chunks came twice, unanswered the first time"
+    )
+
+
+def check(calls: Path, ledger: Path, name: str, known: Certain) -> int:
+    """One call is at the service as far as it was certain; how many chunks came again."""
+    if not (calls / name / "call.json").exists():
+        assert not known.begun, (SEED, name)
+        return 0
+    call = call_file(calls, name)
+    assert call["started"] is not None and call["ended"] is not None, (SEED, name)
+    turns = [row["content"] for row in call["ended"]["transcript"]]
+    assert turns[: len(known.turns)] == known.turns, (SEED, name)
+    check_events(call, name)
+    if known.appended:
+        check_sound(calls, ledger, name, known)
+    return check_chunks(call, name, known)
+
+
+def check_events(call: dict[str, Any], name: str) -> None:
+    taken = [one for one in call["deliveries"] if one["endpoint"] == "events"]
+    fresh = Counter(one["event"] for one in taken if not one["duplicate"])
+    assert fresh["call-started"] == 1, (SEED, name)
+    assert all(one["status"] == 200 for one in call["deliveries"]), (SEED, name)
+
+
+def check_sound(calls: Path, ledger: Path, name: str, known: Certain) -> None:
+    """The WAV is, byte for byte, the sound that was spooled."""
+    recording = call_file(calls, name)["ended"]["recording"]
+    assert (recording["status"], recording["gaps"]) == ("complete", []), (SEED, name)
+    with wave.open(str(calls / name / "recording.wav")) as wav:
+        sound = wav.readframes(wav.getnframes())
+    spooled = (ledger / f"{name}.pcm").read_bytes()
+    assert known.appended <= len(sound), (SEED, name)
+    assert sound == spooled[: len(sound)], (SEED, name)
+    assert recording["byteCount"] == len(sound), (SEED, name)
+
+
+def check_chunks(call: dict[str, Any], name: str, known: Certain) -> int:
+    """Each chunk once; again only where the process that sent it did not live to note it."""
+    taken = Counter(one["chunkIndex"] for one in call["deliveries"] if one["endpoint"] == "uploads")
+    assert sorted(taken) == list(range(len(taken))), (SEED, name)
+    assert all(count == 1 for count in known.settled.values()), (SEED, name)
+    return sum(count > 1 for count in taken.values())
