@@ -28,6 +28,8 @@ from ._story import CallStory, account_of, call_entry
 from .audio import AudioCapture
 from .client import RoarkClient
 
+MAX_STORY = 16 * 1024 * 1024  # characters of one call's records: hundreds of hours of talk
+
 
 @dataclass(frozen=True)
 class RecordingSwitched:
@@ -87,6 +89,7 @@ class CallShipment:
         self._capture: AudioCapture | None = None
         self._digest = hashlib.sha256()
         self._pcm_bytes = 0
+        self._story_size = 0
         self._end: CallEnd | None = None
 
     async def run(self, mailbox: Mailbox) -> None:
@@ -186,7 +189,7 @@ class CallShipment:
         elif isinstance(item, RecordingSwitched):
             self._on_switched(item)
         elif isinstance(item, MetadataAdded):
-            self._store.note({"type": "metadata", "values": json_safe(dict(item.values))})
+            self._note({"type": "metadata", "values": json_safe(dict(item.values))})
         elif isinstance(item, CallEnd):
             self._end = self._end or item
         else:
@@ -209,7 +212,16 @@ class CallShipment:
         if record["type"] == "turn" and record["role"] == "assistant":
             with self._guard("placing a turn"):
                 self._place_agent_turn(record)
-        self._store.note(record)
+        self._note(record)
+
+    def _note(self, entry: Mapping[str, Any]) -> None:
+        """Keeps what the agent's side tells, as far as there is room for it."""
+        size = len(repr(entry))
+        if self._story_size + size <= MAX_STORY:
+            self._story_size += size
+            self._store.note(entry)
+        elif self.delivery is not None:
+            self.delivery.stats.dropped["story_full"] += 1
 
     def _place_agent_turn(self, turn: TurnRecord) -> None:
         """What was played since the agent's turn before is this turn: livekit adds it then."""

@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 MAX_WAITING = 20_000  # items; 100 s of two audio streams: only a dead or starved thread gets there
+RESERVE = 2  # times as many, for what is not audio
 TICK = 0.1  # seconds between two looks at what does not wake the thread (audio)
 
 
@@ -40,7 +41,10 @@ class Mailbox:
             self._items.append(item)
 
     def put_now(self, item: object) -> None:
-        """Hands an item over and wakes the thread. Never dropped: such items are few."""
+        """Hands an item over and wakes the thread. Such items are few: they have a reserve."""
+        if len(self._items) >= self._limit * RESERVE:
+            self.dropped += 1
+            return
         self._items.append(item)
         loop, wake = self._loop, self._wake
         if loop is not None and wake is not None:
