@@ -13,6 +13,7 @@ from roark_analytics_python_livekit._retry import (
     MAX_RETRY_AFTER,
     Outcome,
     RetryPolicy,
+    RetryQuota,
     parse_retry_after,
     roark_outcome,
     upload_outcome,
@@ -148,3 +149,28 @@ def test_no_text_makes_it_raise(text: str) -> None:
     """A header is the service's word, not a promise."""
     seconds = parse_retry_after(text, now=NOW)
     assert seconds is None or seconds >= 0
+
+
+class TestQuota:
+    """Retries of all requests share a bucket."""
+
+    def test_a_burst_is_free_and_then_each_waits_its_turn(self) -> None:
+        """Twenty at once, one a second after that."""
+        quota = RetryQuota(burst=20, rate=1.0)
+        assert [quota.take(100.0) for _ in range(20)] == [0.0] * 20
+        assert [quota.take(100.0) for _ in range(3)] == [1.0, 2.0, 3.0]
+
+    def test_time_fills_it_up_to_the_burst(self) -> None:
+        """An hour of rest is worth no more than a minute."""
+        quota = RetryQuota(burst=2, rate=1.0)
+        for _ in range(4):
+            quota.take(0.0)
+        assert quota.take(3.0) == 0.0
+        assert [quota.take(3600.0) for _ in range(3)] == [0.0, 0.0, 1.0]
+
+    @given(st.lists(st.floats(0, 1e6), max_size=50))
+    def test_it_never_lets_more_through_than_it_may(self, times: list[float]) -> None:
+        """Whatever the clock does, backwards included."""
+        quota = RetryQuota(burst=5, rate=2.0)
+        free = sum(quota.take(now) == 0.0 for now in times)
+        assert free <= 5 + 2.0 * (max(times, default=0.0)) + 1

@@ -63,6 +63,15 @@ class TestMailbox:
         mailbox.put("again")
         assert await mailbox.take() == ["again"]
 
+    async def test_what_matters_most_is_bounded_too(self) -> None:
+        """Twice as many: only a thread that takes nothing at all gets there."""
+        mailbox = Mailbox(limit=3)
+        mailbox.bind()
+        for number in range(10):
+            mailbox.put_now(number)
+        assert mailbox.dropped == 4
+        assert await mailbox.take() == [0, 1, 2, 3, 4, 5]
+
     async def test_it_wakes_without_waiting_for_a_tick(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:

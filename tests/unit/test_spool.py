@@ -193,6 +193,22 @@ class TestBounds:
         assert sorted(left) == ["RM_0", "RM_4"]
         assert spool.evict(1500) == ["quota"]
 
+    def test_what_a_kill_leaves_of_a_call_without_a_journal_is_cleaned(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """After an hour, when nobody can be making it any more; no call is lost (fault 16)."""
+        spool = Spool(tmp_path / "spool")
+        for name in ("killed", "making"):
+            call = spool.begin(f"RM_{name}")
+            call.append(0, bytes(1000))
+            if name == "killed":
+                call.release()
+        assert spool.evict() == []
+        later = Spool(tmp_path / "spool", clock=lambda: time.time() + 4000)
+        assert later.evict() == ["leftover"]
+        assert [path.name.split(".")[0] for path in spool.root.iterdir()] == ["RM_making"]
+        assert caplog.records == []
+
     @pytest.mark.parametrize("jump", [-86_400.0, 86_400.0])
     def test_ages_are_sane_when_the_clock_jumps(self, tmp_path: Path, jump: float) -> None:
         """Never negative, and a day is not a week (fault 20)."""

@@ -1,0 +1,174 @@
+"""What a dead process left is delivered once, by whoever may, and is never made worse."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import wave
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, cast
+
+from deliveries import RATE, until
+from roark_stand_in import BASE_URL, KEY, Roark
+
+from local_roark import Faults
+from roark_analytics_python_livekit import RoarkClient
+from roark_analytics_python_livekit._guard import Guard
+from roark_analytics_python_livekit._payloads import CallFacts
+from roark_analytics_python_livekit._recovery import Recovered, recover_all
+from roark_analytics_python_livekit._spool import Spool
+from roark_analytics_python_livekit._store import CHUNK_BYTES, CallStore
+from roark_analytics_python_livekit._story import account_of, call_entry
+
+SOUND = bytes(range(256)) * (2 * CHUNK_BYTES // 256) + b"rest"
+
+
+def dead_call(root: Path, call_id: str = "RM_1", *, key: str = KEY, sound: bytes = SOUND) -> Path:
+    """A call whose process has died in its middle."""
+    call = Spool(root).begin(call_id)
+    now = datetime.now(timezone.utc)
+    facts = CallFacts(call_id, "agent", None, None, True, {}, {"sdk": "0"}, now, 100.0)
+    entry = call_entry(facts, {}, base_url=BASE_URL, account=account_of(key), recording="chunks")
+    store = CallStore(call)
+    store.note(cast(dict[str, Any], entry))
+    store.note({"type": "recording", "rate": RATE, "origin": 100.0})
+    store.append(sound)
+    store.note({"type": "turn", "role": "user", "text": "hello", "at": 101.0, "id": "1"})
+    call.release()
+    return call.path
+
+
+async def recover(root: Path, client: RoarkClient) -> list[Recovered]:
+    """What the next process does."""
+    found: list[Recovered] = []
+    await recover_all(Spool(root), client, Guard(), on_call=found.append)
+    return found
+
+
+def sound_of(roark: Roark, call_id: str = "RM_1") -> bytes:
+    """The recording's samples."""
+    with wave.open(io.BytesIO(roark.recording(call_id))) as wav:
+        return wav.readframes(wav.getnframes())
+
+
+async def test_a_dead_call_is_delivered_and_gone(
+    client: RoarkClient, roark: Roark, tmp_path: Path
+) -> None:
+    """call-started, its chunks, call-ended; the reason says that its process died."""
+    dead_call(tmp_path / "spool")
+    (one,) = await recover(tmp_path / "spool", client)
+    assert (one.call_id, one.result, one.chunks, one.events) == ("RM_1", "delivered", 3, 2)
+    assert roark.accepted()[0] == "call-started" and roark.accepted()[-1] == "call-ended"
+    assert sound_of(roark) == SOUND
+    ended = roark.call("RM_1")["ended"]
+    assert ended["callEndedReason"] == "process_died"
+    assert ended["delivery"]["recovered"] is True
+    assert list((tmp_path / "spool").iterdir()) == []
+    assert await recover(tmp_path / "spool", client) == []
+
+
+async def test_recovery_that_is_cut_off_loses_nothing(
+    client: RoarkClient, roark: Roark, faults: Faults, tmp_path: Path
+) -> None:
+    """The call that recovers in its background has ended: the next one goes on."""
+    dead_call(tmp_path / "spool")
+    faults.add("uploads:hang")
+    recovering = asyncio.ensure_future(recover(tmp_path / "spool", client))
+    await until(lambda: faults.hits["uploads"] == 3)
+    recovering.cancel()
+    await asyncio.gather(recovering, return_exceptions=True)
+    faults.clear()
+    (one,) = await recover(tmp_path / "spool", client)
+    assert (one.result, one.chunks) == ("delivered", 3)
+    assert sound_of(roark) == SOUND
+    assert roark.call("RM_1")["ended"]["recording"]["status"] == "complete"
+
+
+async def test_a_service_that_takes_nothing_is_asked_about_one_call_only(
+    client: RoarkClient, faults: Faults, tmp_path: Path
+) -> None:
+    """The others would fare no better; all are kept."""
+    faults.add("*:status=401")
+    for name in ("RM_1", "RM_2", "RM_3"):
+        dead_call(tmp_path / "spool", name)
+    (one,) = await recover(tmp_path / "spool", client)
+    assert (one.result, one.reason) == ("kept", "status 401")
+    assert len(list((tmp_path / "spool").iterdir())) == 3
+
+
+async def test_calls_of_another_key_are_left_alone(
+    client: RoarkClient, roark: Roark, tmp_path: Path
+) -> None:
+    """They are not this project's."""
+    path = dead_call(tmp_path / "spool", key="rk_live_another")
+    before = sorted((file.name, file.read_bytes()) for file in path.iterdir())
+    (one,) = await recover(tmp_path / "spool", client)
+    assert one.result == "foreign" and roark.seen == []
+    assert sorted((file.name, file.read_bytes()) for file in path.iterdir()) == before
+
+
+async def test_two_at_once_share_the_work(roark: Roark, tmp_path: Path) -> None:
+    """Each call is claimed by one of them, and its chunks are accepted once."""
+    names = [f"RM_{number}" for number in range(6)]
+    for name in names:
+        dead_call(tmp_path / "spool", name)
+    async with (
+        RoarkClient(KEY, base_url=BASE_URL, transport=roark) as first,
+        RoarkClient(KEY, base_url=BASE_URL, transport=roark) as second,
+    ):
+        found = await asyncio.gather(
+            recover(tmp_path / "spool", first), recover(tmp_path / "spool", second)
+        )
+    delivered = [one.call_id for part in found for one in part]
+    assert sorted(map(str, delivered)) == names
+    for name in names:
+        uploads = [e for e in roark.call(name)["deliveries"] if e["endpoint"] == "uploads"]
+        assert [one["chunkIndex"] for one in uploads] == [0, 1, 2]
+
+
+async def test_what_was_sent_before_is_not_sent_again(
+    client: RoarkClient, roark: Roark, tmp_path: Path
+) -> None:
+    """The journal knows what Roark has: call-started, and the first chunk."""
+    path = dead_call(tmp_path / "spool")
+    (call,) = Spool(path.parent).abandoned()
+    call.note({"type": "sent", "event": "call-started"})
+    chunk = {"type": "chunk", "index": 0, "start": 0, "size": CHUNK_BYTES, "result": "ok"}
+    call.note(chunk)
+    call.release()
+    (one,) = await recover(tmp_path / "spool", client)
+    assert (one.result, one.chunks, one.events) == ("delivered", 2, 1)
+    assert roark.accepted() == ["chunk 1", "chunk 2", "call-ended"]
+
+
+async def test_a_call_that_lacks_nothing_is_only_removed(
+    client: RoarkClient, roark: Roark, tmp_path: Path
+) -> None:
+    """Killed between the last answer and the removal."""
+    path = dead_call(tmp_path / "spool", sound=b"")
+    (call,) = Spool(path.parent).abandoned()
+    call.note({"type": "sent", "event": "call-started"})
+    call.note({"type": "ended", "event": {"event": "call-ended"}})
+    call.note({"type": "sent", "event": "call-ended"})
+    call.release()
+    (one,) = await recover(tmp_path / "spool", client)
+    assert one.result == "delivered" and roark.seen == []
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+async def test_call_ended_that_was_built_is_sent_with_the_same_key(
+    roark: Roark, client: RoarkClient, faults: Faults, tmp_path: Path
+) -> None:
+    """Accepted, and killed before the answer: the service can tell that it is the same."""
+    path = dead_call(tmp_path / "spool")
+    faults.add("events:drop-answer,count=1,after=1")  # its first call-ended
+    faults.add("events:status=401,after=1")
+    (one,) = await recover(path.parent, client)
+    assert one.result == "kept"
+    faults.clear()
+    (one,) = await recover(path.parent, client)
+    assert one.result == "delivered"
+    assert len({seen.key for seen in roark.asked("call-ended")}) == 1
+    events = [e for e in roark.call("RM_1")["deliveries"] if e["endpoint"] == "events"]
+    assert [e["duplicate"] for e in events] == [False, False, True]
