@@ -160,7 +160,7 @@ class CallShipment:
                 with self._guard("receiving"):
                     self._on_item(item)
             if self._end is None and not threading.main_thread().is_alive():
-                self._end = CallEnd(now, "process_exit")
+                self._end = CallEnd(self._clock(), "process_exit")
             if self._end is None:
                 with self._guard("recording"):
                     self._settle(now, delivery)
@@ -270,29 +270,25 @@ class CallShipment:
         )
 
     def _say_how_it_went(self, delivery: Delivery) -> None:
+        """The one line of a call: a warning if something of it is not at Roark."""
         stats = delivery.stats
-        recorded = self._pcm_bytes or self._store is None
-        silent = "" if recorded else "; no recording: the session had no audio"
-        missing = list(delivery.undelivered)
-        if delivery.lost:
-            missing.insert(-1 if missing else 0, f"{len(delivery.lost)} recording chunks")
+        chunks = [f"{len(delivery.lost)} recording chunks"] if delivery.lost else []
+        missing = [*(e for e in delivery.undelivered if e == "call-started"), *chunks]
+        missing += [e for e in delivery.undelivered if e != "call-started"]
+        counts = (
+            f"sent {stats.events} events, {stats.chunks} chunks ({stats.bytes} bytes); "
+            f"{stats.retries} retries, {stats.spooled} kept in the spool, "
+            f"dropped {dict(stats.dropped) or 'nothing'}"
+        )
+        if self._recording != "off" and not self._pcm_bytes:
+            counts += "; no recording: the session had no audio"
         if missing:
             logger.warning(
-                "roark: call %s: not delivered: %s (last failure: %s; sent %d events, %d chunks)%s",
+                "roark: call %s: not delivered: %s (last failure: %s); %s",
                 self._facts.call_id,
                 ", ".join(missing),
                 delivery.last_failure or "no answer",
-                stats.events,
-                stats.chunks,
-                "; kept in the spool for the next process" if stats.spooled else "",
+                counts,
             )
         else:
-            logger.info(
-                "roark: call %s delivered: %d events, %d chunks (%d bytes), %d retries%s",
-                self._facts.call_id,
-                stats.events,
-                stats.chunks,
-                stats.bytes,
-                stats.retries,
-                silent,
-            )
+            logger.info("roark: call %s delivered: %s", self._facts.call_id, counts)

@@ -29,12 +29,14 @@ class Recovered:
             "empty" (nothing in it could be used; removed).
         chunks: Pieces of the recording that were delivered now.
         reason: Why it is kept, in a few words.
+        events: call-started and call-ended, as far as they were delivered now.
     """
 
     call_id: str | None
     result: str
     chunks: int = 0
     reason: str | None = None
+    events: int = 0
 
 
 async def recover_all(
@@ -47,8 +49,8 @@ async def recover_all(
 ) -> None:
     """Claims and delivers abandoned calls, one after the other, oldest first.
 
-    Stops at the first that the service does not take: the next would fare no better. Cancelled in
-    the middle, the call in work is left as it is for the next process.
+    Stops at the first of which the service takes nothing: the next would fare no better. Cancelled
+    in the middle, the call in work is left as it is for the next process.
 
     Args:
         spool: Where they are.
@@ -57,8 +59,7 @@ async def recover_all(
         clock: Monotonic seconds.
         on_call: Told of each call.
     """
-    for reason in spool.evict():
-        logger.warning("roark: a call was removed from the spool, undelivered (%s)", reason)
+    spool.evict()
     for call in spool.abandoned():
         outcome: Recovered | None = None
         with guard("recovery"):
@@ -68,7 +69,9 @@ async def recover_all(
         on_call(outcome)
         if outcome.result == "delivered":
             logger.info("roark: call %s recovered from the spool", outcome.call_id)
-        if outcome.result == "kept":
+        if outcome.result == "empty":
+            logger.warning("roark: a call without a readable journal was removed from the spool")
+        if outcome.result == "kept" and not outcome.events and not outcome.chunks:
             return
 
 
@@ -79,6 +82,7 @@ async def _recover(
     finished = False
     try:
         story = read_story(call)
+        intact = call.torn == 0  # of its journal: nothing else was read yet
         if story is None or story.facts is None or story.call is None:
             finished = True
             return Recovered(None, "empty")
@@ -88,10 +92,11 @@ async def _recover(
             return Recovered(call_id, "foreign")
         whole = story.call["recording"] == "wav"
         store = CallStore(call, whole=whole, tell=story.apply)
-        delivery = await _deliver(story, store, client, guard, clock)
+        delivery = await _deliver(story, store, client, guard, clock, intact=intact)
         finished = delivery.is_complete
         result = "delivered" if finished else "kept"
-        return Recovered(call_id, result, delivery.stats.chunks, delivery.last_failure)
+        stats = delivery.stats
+        return Recovered(call_id, result, stats.chunks, delivery.last_failure, stats.events)
     finally:
         store.close(finished=finished)
 
@@ -113,10 +118,14 @@ async def _deliver(
     client: RoarkClient,
     guard: Guard,
     clock: Callable[[], float],
+    *,
+    intact: bool,
 ) -> Delivery:
     assert story.facts is not None
-    _restore_recording(story, store)
+    _restore_recording(story, store, intact=intact)
     delivery = Delivery(client, story.facts.call_id, store, guard=guard, clock=clock, tries=TRIES)
+    if story.gaps:
+        delivery.stats.dropped["damaged"] = len(story.gaps)
     delivery.close(BUDGET)
     delivery.sealed()
 
@@ -128,12 +137,14 @@ async def _deliver(
     return delivery
 
 
-def _restore_recording(story: CallStory, store: CallStore) -> None:
-    delivered = [index for index, chunk in story.chunks.items()]
-    on_disk = store.restore(delivered)
-    known = max((chunk["start"] + chunk["size"] for chunk in story.chunks.values()), default=0)
-    if story.end is None:
-        story.pcm_bytes = max(on_disk, known)
+def _restore_recording(story: CallStory, store: CallStore, *, intact: bool) -> None:
+    # one for which there was no room is delivered as silence, perhaps again
+    settled = [index for index, chunk in story.chunks.items() if chunk["result"] != "full"]
+    if story.end is not None:
+        store.restore(settled, story.pcm_bytes, final=True, intact=intact)
+    else:
+        known = max((chunk["start"] + chunk["size"] for chunk in story.chunks.values()), default=0)
+        story.pcm_bytes = store.restore(settled, known, intact=intact)
     if story.rate is not None:
         store.seal(story.rate)
 

@@ -92,7 +92,13 @@ class Shipper:
         Raises:
             RuntimeError: The process can have no more threads.
         """
-        _thread.start_new_thread(self._thread.start, ())
+        _thread.start_new_thread(self._start, ())
+
+    def _start(self) -> None:
+        try:
+            self._thread.start()
+        except RuntimeError:  # no more threads: nobody should wait for this one
+            self._done.set_result(None)
 
     async def wait(self, timeout: float) -> bool:
         """Waits on the caller's loop until the work is over, `timeout` seconds at most."""

@@ -24,11 +24,15 @@ import stat
 import struct
 import time
 import uuid
+import weakref
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from ._log import logger
 
 DEFAULT_QUOTA = 1024**3  # bytes of all calls together: three hours of audio at 24 kHz
 DEFAULT_MAX_AGE = 7 * 24 * 3600.0  # seconds; an older call is of no use to anybody
@@ -145,6 +149,10 @@ class Spool:
             if reason is not None and self._remove(call.path):
                 total -= call.size
                 reasons.append(reason)
+        for reason, count in Counter(reasons).items():
+            logger.warning(
+                "roark: %d calls were removed from the spool, undelivered (%s)", count, reason
+            )
         return reasons
 
     def _remove(self, path: Path) -> bool:
@@ -179,6 +187,7 @@ class CallSpool:
         self._allowed = 0  # bytes that may be written before the quota is looked at again
         self._journal: int | None = None
         self._chunk: tuple[int, int] | None = None  # (index, descriptor) of the one being written
+        _open_calls.add(self)
 
     @classmethod
     def claim(cls, path: Path, room: Callable[[], int] | None = None) -> CallSpool | None:
@@ -272,6 +281,8 @@ class CallSpool:
     def remove(self) -> None:
         """Removes everything of the call. Killed in the middle, an empty call is left."""
         self._close_files()
+        with contextlib.suppress(OSError):  # first: without it nobody else looks at the rest
+            (self.path / _JOURNAL).unlink()
         shutil.rmtree(self.path, ignore_errors=True)
         self.release()
 
@@ -311,6 +322,20 @@ class CallSpool:
         self.torn += len(data) - position
 
 
+_open_calls: weakref.WeakSet[CallSpool] = weakref.WeakSet()
+
+
+def _release_in_child() -> None:
+    """A forked child lets go of its parent's calls: a lock lasts until every copy is closed."""
+    for call in list(_open_calls):
+        with contextlib.suppress(OSError):
+            call.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_release_in_child)
+
+
 def _chunk_name(index: int) -> str:
     return f"{index:06d}.pcm"
 
@@ -343,7 +368,9 @@ def _open(path: Path, flags: int) -> int:
 def _secure_directory(root: Path) -> None:
     """Makes the directory, or checks and tightens the one that is there."""
     try:
-        root.parent.mkdir(parents=True, exist_ok=True)
+        for parent in reversed(root.parents):  # mkdir(parents=True) leaves their mode to the umask
+            if not parent.exists():
+                parent.mkdir(mode=0o700, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             root.mkdir(mode=0o700)
         found = root.lstat()
@@ -359,6 +386,8 @@ def _secure_directory(root: Path) -> None:
             raise SpoolError("the spool directory cannot be written")
     except OSError as error:
         raise SpoolError(_why(error)) from None
+    except ValueError:  # a NUL in the path
+        raise SpoolError("the spool directory's path is not one") from None
 
 
 def _why(error: OSError) -> str:

@@ -6,6 +6,7 @@ once it is delivered; without one, or when the disk refuses, chunks wait in memo
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -85,6 +86,7 @@ class CallStore:
         self._on_disk = True  # the chunk that is being filled
         self._unwritten: deque[Mapping[str, Any]] = deque()
         self.refusals = 0  # writes that the disk refused
+        self._opened = False  # the journal has an entry: a later process knows whose call it is
 
     @property
     def waiting(self) -> int:
@@ -94,21 +96,25 @@ class CallStore:
     @property
     def spooled(self) -> bool:
         """Whether what is not delivered now is kept for later."""
-        return self._spool is not None
+        return self._spool is not None and self._opened
 
     def note(self, entry: Mapping[str, Any]) -> None:
         """Adds an entry to the journal; what the disk refuses now is written with a later one."""
         if self._spool is not None:
             self._unwritten.append(entry)
-            try:
-                self._write_entries(self._spool)
-            except OSError as error:
-                self._say_refused(error)
+            self._write_entries(self._spool)
         self._tell(entry)
 
     def _write_entries(self, spool: CallSpool) -> None:
         while self._unwritten:
-            spool.note(self._unwritten[0])
+            try:
+                spool.note(self._unwritten[0])
+                self._opened = True
+            except OSError as error:
+                self._say_refused(error)
+                return
+            except (TypeError, ValueError, RecursionError):  # no JSON: it would be refused for ever
+                self.refusals += 1
             self._unwritten.popleft()
 
     def append(self, pcm: bytes) -> None:
@@ -121,26 +127,46 @@ class CallStore:
             if len(self._filling) == CHUNK_BYTES:
                 self._cut()
 
-    def restore(self, delivered: Iterable[int]) -> int:
-        """Takes over what a dead process left on disk.
+    def restore(
+        self, settled: Iterable[int], length: int = 0, *, final: bool = False, intact: bool = True
+    ) -> int:
+        """Takes over what a dead process left on disk; notes as gaps what is lost of it.
 
         Args:
-            delivered: Indices of chunks that need not be delivered any more.
+            settled: Indices of chunks that need not be delivered any more.
+            length: Bytes that the recording has at least.
+            final: It has no more than that.
+            intact: The journal is whole: a chunk that is neither here nor settled is lost.
 
         Returns:
             The length of the recording, in bytes.
         """
         assert self._spool is not None
-        settled, found = set(delivered), self._spool.chunks()
-        for index in found:
-            if index in settled:
-                self._spool.drop_chunk(index)
-                continue
-            size = len(self._spool.chunk(index))
-            size -= size % FRAME_BYTES
-            self._add(index, size if index == found[-1] else CHUNK_BYTES)
-        self._position = max((chunk.end for chunk in self._chunks), default=0)
-        return self._position
+        found, done = self._spool.chunks(), set(settled)
+        if self._whole and done:  # the one WAV
+            done.update(found)
+        for index in done.intersection(found):
+            self._spool.drop_chunk(index)
+        found = [index for index in found if index not in done]
+        if found and not final:
+            length = max(length, found[-1] * CHUNK_BYTES + self._believed(found[-1]))
+        for index in range(-(-length // CHUNK_BYTES)):
+            if index not in done and (intact or index in found):
+                self._restore_chunk(index, min(CHUNK_BYTES, length - index * CHUNK_BYTES))
+        self._position = 0 if self._whole and done else length
+        return length
+
+    def _restore_chunk(self, index: int, size: int) -> None:
+        there = self._believed(index)
+        if there < size:
+            self.note({"type": "gap", "start": index * CHUNK_BYTES + there, "size": size - there})
+        self._add(index, size)
+
+    def _believed(self, index: int) -> int:
+        """Bytes of a chunk that are on disk and can be believed, in whole frames."""
+        assert self._spool is not None
+        size = len(self._spool.chunk(index))
+        return size - size % FRAME_BYTES
 
     def seal(self, rate: int) -> None:
         """Says that the recording is over."""
@@ -160,14 +186,30 @@ class CallStore:
     def settle(self, chunk: Chunk, result: str, *, keep: bool) -> None:
         """Notes what became of a chunk, and forgets its bytes unless they are kept for later."""
         if keep:
+            self._keep_on_disk(range(self._next_index) if self._is_wav(chunk) else [chunk.index])
             return
         entry = {"type": "chunk", "index": chunk.index, "start": chunk.start, "size": chunk.size}
         self.note({**entry, "result": result})
         self._bodies.pop(chunk.index, None)
         if self._spool is not None:
-            indices = self._spool.chunks() if chunk.content_type == "audio/wav" else [chunk.index]
-            for index in indices:
-                self._spool.drop_chunk(index)
+            with contextlib.suppress(OSError):
+                indices = self._spool.chunks() if self._is_wav(chunk) else [chunk.index]
+                for index in indices:
+                    self._spool.drop_chunk(index)
+            self._write_entries(self._spool)  # there may be room now
+
+    def _is_wav(self, chunk: Chunk) -> bool:
+        return chunk.content_type == "audio/wav"
+
+    def _keep_on_disk(self, indices: Iterable[int]) -> None:
+        """Writes what was refused before; what still is will be a gap for the next process."""
+        for index in indices:
+            if self._spool is not None and index in self._bodies:
+                try:
+                    self._spool.drop_chunk(index)
+                    self._spool.append(index, self._bodies[index])
+                except OSError as error:
+                    self._say_refused(error)
 
     def close(self, *, finished: bool = True) -> None:
         """Ends the work on the call: removed from disk if it is finished, else left for later."""
@@ -175,6 +217,7 @@ class CallStore:
             if finished:
                 self._spool.remove()
             else:
+                self._write_entries(self._spool)
                 self._spool.release()
             self._spool = None
         self._chunks.clear()

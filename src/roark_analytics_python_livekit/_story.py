@@ -16,7 +16,7 @@ from ._delivery import DeliveryStats
 from ._json import json_safe
 from ._payloads import CallEnd, CallFacts, RecordingFacts, call_ended, call_started
 from ._records import Record
-from ._store import CHANNELS, Chunk
+from ._store import CHANNELS, CHUNK_BYTES, Chunk
 from ._types import DeliveryCounts, Recording
 
 BYTES_PER_FRAME = 2 * CHANNELS
@@ -81,6 +81,7 @@ class CallStory:
         sent: The events that Roark has accepted.
         ended: The call-ended event as it was last built.
         chunks: What became of the recording's chunks, by index.
+        gaps: Stretches of the recording that were lost on disk, by their first byte: silence.
     """
 
     call: CallEntry | None = None
@@ -96,6 +97,7 @@ class CallStory:
     sent: list[str] = field(default_factory=list)
     ended: dict[str, Any] | None = None
     chunks: dict[int, dict[str, Any]] = field(default_factory=dict)
+    gaps: dict[int, Chunk] = field(default_factory=dict)
     recovered: bool = False
 
     def apply(self, entry: Mapping[str, Any]) -> None:
@@ -132,6 +134,11 @@ class CallStory:
 
     def _apply_chunk(self, entry: Mapping[str, Any]) -> None:
         self.chunks[entry["index"]] = dict(entry)
+
+    def _apply_gap(self, entry: Mapping[str, Any]) -> None:
+        start = entry["start"]
+        index = start // CHUNK_BYTES
+        self.gaps[start] = Chunk(index, start, entry["size"], "audio/pcm", bytes)
 
     def _apply_ended(self, entry: Mapping[str, Any]) -> None:
         self.ended = entry["event"]
@@ -195,6 +202,11 @@ class CallStory:
 
     def _manifest(self, missing: list[Chunk], failure: str | None) -> Recording:
         length = self._milliseconds(self.pcm_bytes)
+        gaps = [
+            gap
+            for gap in self.gaps.values()
+            if not any(chunk.start <= gap.start < chunk.end for chunk in missing)
+        ]
         manifest: Recording = {
             "status": "complete",
             "chunkCount": sum(chunk["result"] == "ok" for chunk in self.chunks.values()),
@@ -205,7 +217,7 @@ class CallStory:
                     "startMs": self._milliseconds(chunk.start),
                     "endMs": self._milliseconds(min(chunk.end, self.pcm_bytes)),
                 }
-                for chunk in sorted(missing, key=lambda chunk: chunk.start)
+                for chunk in sorted([*missing, *gaps], key=lambda chunk: chunk.start)
             ],
             "pauses": [
                 {
@@ -224,6 +236,8 @@ class CallStory:
         elif missing:
             manifest["status"] = "partial" if manifest["chunkCount"] else "failed"
             manifest["reason"] = failure or "no answer"
+        elif gaps:
+            manifest["status"], manifest["reason"] = "partial", "lost on disk"
         return manifest
 
     def _milliseconds(self, size: int) -> int:

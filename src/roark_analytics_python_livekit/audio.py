@@ -127,10 +127,11 @@ class AudioCapture:
     def pauses(self) -> list[tuple[int, int]]:
         """(start, end) of each silenced span, in milliseconds on the recording."""
         length = self.duration_ms
-        return [
-            (self.offset_ms(p.start), length if p.end is None else self.offset_ms(p.end))
-            for p in self._pauses
-        ]
+
+        def on_recording(at: float | None) -> int:
+            return length if at is None else min(length, self.offset_ms(at))
+
+        return [(on_recording(pause.start), on_recording(pause.end)) for pause in self._pauses]
 
     def voiced(self, start: float, end: float) -> tuple[float, float]:
         """Where in the user's channel the speech around [start, end] really begins and ends."""

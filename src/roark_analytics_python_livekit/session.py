@@ -252,7 +252,7 @@ def _observe(
     if _livekit.is_running(session):
         logger.warning("roark: observing after session.start(): what came before is missing")
 
-    facts = _facts(ctx, settings, livekit_call_id or _livekit.call_id(ctx) or str(uuid.uuid4()))
+    facts = _facts(ctx, settings, str(livekit_call_id or _livekit.call_id(ctx) or uuid.uuid4()))
     shipment = CallShipment(
         facts,
         metadata,

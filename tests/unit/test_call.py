@@ -239,8 +239,9 @@ class TestACall:
         await calling.end()
         lines = [r.getMessage() for r in caplog.records if r.name.startswith("roark")]
         assert lines == [
-            "roark: call RM_1 delivered: 2 events, 0 chunks (0 bytes), 0 retries; "
-            "no recording: the session had no audio"
+            "roark: call RM_1 delivered: sent 2 events, 0 chunks (0 bytes);"
+            " 0 retries, 0 kept in the spool, dropped nothing;"
+            " no recording: the session had no audio"
         ]
 
     async def test_metadata_can_be_added_until_the_end(
@@ -480,7 +481,9 @@ class TestWhenItGoesWrong:
         (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
         assert warning.getMessage() == (
             "roark: call RM_1: not delivered: call-started, call-ended"
-            " (last failure: status 422; sent 0 events, 0 chunks)"
+            " (last failure: status 422); sent 0 events, 0 chunks (0 bytes);"
+            " 0 retries, 0 kept in the spool, dropped {'refused': 2};"
+            " no recording: the session had no audio"
         )
 
     async def test_a_service_that_hangs_is_left_in_time(

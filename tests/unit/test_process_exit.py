@@ -28,7 +28,8 @@ url, budget = sys.argv[1], float(sys.argv[2])
 now = datetime.now(timezone.utc), time.monotonic()
 facts = CallFacts("RM_1", "support", None, None, True, {}, {"sdk": "0.2.0"}, *now)
 client = RoarkClient("rk_live_replace_me", base_url=url)
-shipment = CallShipment(facts, {}, client, None, None, budget=budget, guard=Guard())
+kept = {"recording": "off", "spool_dir": None}
+shipment = CallShipment(facts, {}, client, None, **kept, budget=budget, guard=Guard())
 shipper = Shipper(shipment.run, name="roark-RM_1")
 shipper.start()
 while shipment.delivery is None:

@@ -1,0 +1,136 @@
+"""`recover` and `doctor`: what they do, say and return, and that they never say the key."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from child import KEY, pcm
+from test_disk import FRAMES, call_file, dead_call, sound
+
+from local_roark import Faults
+from roark_analytics_python_livekit._spool import Spool
+
+pytestmark = pytest.mark.faults
+
+NOBODY = "http://127.0.0.1:9"
+
+
+def command(*arguments: object, key: str | None = KEY, **environment: str) -> tuple[int, str]:
+    """Runs a command; its exit status and all that it says."""
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src"), **environment}
+    if key is not None:
+        env["ROARK_API_KEY"] = key
+    ended = subprocess.run(
+        [sys.executable, "-m", "roark_analytics_python_livekit", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=55,
+        check=False,
+        env=env,
+    )
+    said = ended.stdout + ended.stderr
+    assert KEY not in said and "Traceback" not in said, said.replace(KEY, "KEY")
+    return ended.returncode, said
+
+
+@pytest.mark.parametrize("recording", ["chunks", "wav"])
+def test_recover_delivers_and_says_what(
+    service: str, calls: Path, spool: Path, recording: str
+) -> None:
+    """Status 0, one line a call, a recording equal to the sample; nothing is left (fault 17)."""
+    dead_call(spool, service, recording=recording)
+    dead_call(spool, service, "RM_foreign", frames=0)
+    foreign = next(spool.glob("RM_foreign.*"))
+    status, said = command("recover", "--spool-dir", spool, "--base-url", service)
+    assert status == 0, said
+    assert f"RM_1: delivered ({1 if recording == 'wav' else 4} chunks sent)" in said
+    assert "2 delivered, 0 left" in said
+    assert np.array_equal(sound(calls), pcm(0, 4 * FRAMES))
+    assert call_file(calls)["ended"]["delivery"]["recovered"] is True
+    assert not foreign.exists() and list(spool.iterdir()) == []
+
+
+def test_recover_leaves_other_keys_calls_alone(service: str, calls: Path, spool: Path) -> None:
+    """Status 0: there is nothing that this key could do (fault 17)."""
+    dead_call(spool, service, frames=0)
+    status, said = command("recover", ROARK_SPOOL_DIR=str(spool), ROARK_BASE_URL=NOBODY)
+    assert status == 0 and "RM_1: left alone" in said and "0 delivered, 1 left" in said
+    status, said = command(
+        "recover", "--spool-dir", spool, "--base-url", service, key="rk_live_another"
+    )
+    assert status == 0 and "RM_1: left alone" in said
+    assert not calls.exists()
+
+
+def test_recover_keeps_what_the_service_does_not_take(
+    service: str, calls: Path, spool: Path, faults: Faults
+) -> None:
+    """Status 1 and the reason; the next run delivers it (fault 17)."""
+    faults.add("*:status=401")
+    dead_call(spool, service, frames=FRAMES)
+    status, said = command("recover", "--spool-dir", spool, "--base-url", service)
+    assert status == 1 and "RM_1: kept (status 401; 0 chunks sent)" in said
+    assert "0 delivered, 1 left" in said
+    faults.clear()
+    status, said = command("recover", "--spool-dir", spool, "--base-url", service)
+    assert status == 0 and "1 delivered, 0 left" in said
+    assert call_file(calls)["ended"]["recording"]["status"] == "complete"
+
+
+@pytest.mark.parametrize("name", ["recover", "doctor"])
+def test_a_key_or_a_spool_that_cannot_be_used_is_said(service: str, spool: Path, name: str) -> None:
+    """Status 1 and one clear line, never the key (fault 15)."""
+    spool.write_text("")
+    to = ("--base-url", service)
+    status, said = command(name, "--spool-dir", spool, *to)
+    assert status == 1 and "the spool directory is not a directory" in said
+    status, said = command(name, "--spool-dir", spool, *to, key=None)
+    assert status == 1 and "no API key" in said
+    status, said = command(name, "--spool-dir", spool, *to, key=f"{KEY}\u0416")
+    assert status == 1 and "the API key has characters" in said
+    status, said = command(name, "--spool-dir", spool, "--base-url", "http://example.com")
+    assert status == 1 and "must use https" in said
+
+
+def test_the_spool_may_be_off(service: str) -> None:
+    """Nothing to recover, nothing wrong (fault 15)."""
+    assert command("recover", "--base-url", service, ROARK_SPOOL_DIR="off") == (
+        0,
+        "the spool is off (ROARK_SPOOL_DIR): there is nothing to recover\n",
+    )
+    status, said = command("doctor", "--base-url", service, ROARK_SPOOL_DIR="off")
+    assert "off: a killed process loses what is not delivered" in said
+
+
+def test_doctor_is_content_with_a_good_set_up(service: str, spool: Path) -> None:
+    """Status 0, one line a check (fault 21)."""
+    spool.mkdir(mode=0o755)
+    status, said = command("doctor", "--spool-dir", spool, "--base-url", service)
+    assert status == 0, said
+    assert "FAIL" not in said and "(mode 0700, quota 1024.0 MiB)" in said
+    assert f"{len(KEY)} characters" in said
+
+
+def test_doctor_finds_calls_that_wait_and_touches_none(service: str, spool: Path) -> None:
+    """Status 1: they could have been recovered (fault 23)."""
+    dead_call(spool, service)
+    status, said = command("doctor", "--spool-dir", spool, "--base-url", service)
+    assert status == 1 and "1 calls wait (1.0 MiB, the oldest 0.0 h); run `recover`" in said
+    (call,) = Spool(spool).calls()
+    assert not call.claimed
+
+
+def test_doctor_says_what_is_wrong_with_the_service(
+    service: str, spool: Path, faults: Faults
+) -> None:
+    """Status 1 where it refuses the key or does not answer (fault 25)."""
+    faults.add("*:status=403")
+    status, said = command("doctor", "--spool-dir", spool, "--base-url", service)
+    assert status == 1 and "refuses the key (status 403)" in said
+    status, said = command("doctor", "--spool-dir", spool, "--base-url", NOBODY)
+    assert status == 1 and "does not answer" in said

@@ -1,0 +1,333 @@
+"""What is on disk is believed as far as its checksums reach, claimed by one, and bounded."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roark_analytics_python_livekit._delivery import DeliveryStats
+from roark_analytics_python_livekit._payloads import CallFacts
+from roark_analytics_python_livekit._recovery import read_story
+from roark_analytics_python_livekit._spool import CallSpool, Spool, SpoolError
+from roark_analytics_python_livekit._store import CHUNK_BYTES, CallStore
+from roark_analytics_python_livekit._story import CallStory, account_of, call_entry
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+entries = st.lists(st.dictionaries(st.text(max_size=5), values, max_size=4), max_size=6)
+
+
+@contextmanager
+def new_call() -> Iterator[CallSpool]:
+    """A call in a spool that is gone afterwards."""
+    with tempfile.TemporaryDirectory() as root:
+        call = Spool(Path(root) / "spool").begin("RM_1")
+        try:
+            yield call
+        finally:
+            call.remove()
+
+
+def reopened(call: CallSpool) -> CallSpool:
+    """What the next process sees."""
+    call.release()
+    again = CallSpool.claim(call.path)
+    assert again is not None
+    return again
+
+
+def damage(path: Path, where: float, flips: bool) -> None:
+    """Cuts a file there, or turns a bit over."""
+    data = bytearray(path.read_bytes()) if path.exists() else bytearray()
+    position = int(where * len(data))
+    if flips and data:
+        data[position] ^= 1 << (position % 8)
+    else:
+        del data[position:]
+    path.write_bytes(data)
+
+
+def is_beginning(part: list[Any] | bytes, whole: list[Any] | bytes) -> bool:
+    """Whether `whole` begins with `part`."""
+    return whole[: len(part)] == part
+
+
+places = st.floats(0, 1, exclude_max=True)
+
+
+class TestDamage:
+    """Torn and flipped files."""
+
+    @given(entries, places, st.booleans())
+    def test_a_damaged_journal_gives_its_beginning(
+        self, written: list[dict[str, Any]], where: float, flips: bool
+    ) -> None:
+        """Records up to the damage, and what is noted afterwards behind them (fault 22)."""
+        with new_call() as call:
+            for entry in written:
+                call.note(entry)
+            as_read = call.records()
+            assert len(as_read) == len(written)
+            damage(call.path / "journal", where, flips)
+            again = reopened(call)
+            found = again.records()
+            assert is_beginning(found, as_read)
+            again.note({"more": 1})
+            assert again.records() == [*found, {"more": 1}]
+            again.remove()
+
+    @given(st.lists(st.binary(max_size=300), max_size=6), places, st.booleans())
+    def test_a_damaged_chunk_gives_its_beginning(
+        self, written: list[bytes], where: float, flips: bool
+    ) -> None:
+        """Its PCM up to the damage; going on appends to that (fault 22)."""
+        with new_call() as call:
+            for pcm in written:
+                call.append(0, pcm)
+            damage(call.path / "000000.pcm", where, flips)
+            again = reopened(call)
+            found = again.chunk(0)
+            assert is_beginning(found, b"".join(written))
+            again.append(0, b"more")
+            assert again.chunk(0) == found + b"more"
+            again.remove()
+
+    @given(st.binary(max_size=200))
+    def test_rubbish_is_no_record(self, rubbish: bytes) -> None:
+        """Whatever stands there, nothing is raised (fault 22)."""
+        with new_call() as call:
+            (call.path / "journal").write_bytes(rubbish)
+            assert all(isinstance(record, dict) for record in call.records())
+            assert read_story(call) is None
+            assert call.chunk(3) == b""
+
+    def test_a_refused_write_leaves_no_torn_record(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What comes behind a short write can be read (fault 16)."""
+        call = Spool(tmp_path / "spool").begin("RM_1")
+        call.note({"n": 1})
+        write = os.write
+        monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:5]))
+        with pytest.raises(OSError, match="short write"):
+            call.note({"n": 2})
+        monkeypatch.undo()
+        call.note({"n": 3})
+        assert call.records() == [{"n": 1}, {"n": 3}]
+        call.remove()
+
+
+class TestClaims:
+    """One process at a time."""
+
+    def test_a_call_has_one_owner(self, tmp_path: Path) -> None:
+        """Given up or dead, the next may have it; removed, nobody (fault 17)."""
+        spool = Spool(tmp_path / "spool")
+        call = spool.begin("RM_1")
+        call.note({})
+        assert list(spool.abandoned()) == []
+        assert [one.claimed for one in spool.calls()] == [True]
+        call.release()
+        (again,) = spool.abandoned()
+        assert again.path == call.path
+        assert CallSpool.claim(call.path) is None
+        again.remove()
+        assert list(spool.abandoned()) == [] and spool.calls() == []
+        with pytest.raises(OSError, match="No such file"):
+            CallSpool.claim(call.path)
+
+    def test_a_call_that_is_just_being_made_is_left_alone(self, tmp_path: Path) -> None:
+        """It has no journal yet (fault 16)."""
+        spool = Spool(tmp_path / "spool")
+        spool.begin("RM_1").release()
+        assert list(spool.abandoned()) == []
+
+    @pytest.mark.parametrize("call_id", ["../../etc", "", ".", "a/b\0c", "x" * 1000, "Ж"])
+    def test_no_id_leads_out_of_the_spool(self, tmp_path: Path, call_id: str) -> None:
+        """Its directory's name is made of harmless characters (fault 21)."""
+        call = Spool(tmp_path / "spool").begin(call_id)
+        assert call.path.parent == tmp_path / "spool"
+        call.remove()
+
+    @pytest.mark.parametrize("path", ["a\0b", "\udcff\0", "/proc/nowhere", "/dev/null/spool"])
+    def test_a_path_that_is_none_is_refused(self, path: str) -> None:
+        """With the one error that is expected (fault 15)."""
+        with pytest.raises(SpoolError):
+            Spool(Path(path))
+
+
+class TestBounds:
+    """Quota and age."""
+
+    def test_reasons_for_removing_calls(self, tmp_path: Path) -> None:
+        """Too old first, then the oldest until there is room; claimed ones stay (fault 23)."""
+        root = tmp_path / "spool"
+        for number in range(5):
+            call = Spool(root).begin(f"RM_{number}")
+            call.note({})
+            call.append(0, bytes(1000))
+            if number:
+                call.release()
+            age = 1000 - 100 * number
+            for path in (*call.path.iterdir(), call.path):
+                os.utime(path, (time.time() - age,) * 2)
+        spool = Spool(root, quota=3000, max_age=850)
+        assert [round(one.age, -2) for one in spool.calls()] == [1000, 900, 800, 700, 600]
+        assert spool.evict() == ["age", "quota", "quota"]
+        left = [path.name.split(".")[0] for path in spool.root.iterdir()]
+        assert sorted(left) == ["RM_0", "RM_4"]
+        assert spool.evict(1500) == ["quota"]
+
+    @pytest.mark.parametrize("jump", [-86_400.0, 86_400.0])
+    def test_ages_are_sane_when_the_clock_jumps(self, tmp_path: Path, jump: float) -> None:
+        """Never negative, and a day is not a week (fault 20)."""
+        spool = Spool(tmp_path / "spool", clock=lambda: time.time() + jump)
+        call = spool.begin("RM_1")
+        call.note({})
+        call.release()
+        (found,) = spool.calls()
+        assert 0.0 <= found.age < 90_000
+        assert spool.evict() == []
+
+    def test_beyond_the_quota_the_recording_waits_in_memory_and_comes_back(
+        self, tmp_path: Path
+    ) -> None:
+        """The call's own files count; once there is room, disk is used again (fault 23)."""
+        spool = Spool(tmp_path / "spool", quota=3 * CHUNK_BYTES // 2)
+        store = CallStore(call := spool.begin("RM_1"))
+        store.note({"type": "call"})
+        pcm = [bytes([number]) * CHUNK_BYTES for number in range(4)]
+        for part in pcm[:3]:
+            store.append(part)
+        assert store.refusals > 0 and store.dropped == []
+        with pytest.raises(OSError) as refused:
+            call.append(9, bytes(CHUNK_BYTES))
+        assert refused.value.errno == errno.EDQUOT
+        for number in range(3):
+            chunk = store.take()
+            assert chunk is not None and chunk.open() == pcm[number]
+            store.settle(chunk, "ok", keep=False)
+        before = store.refusals
+        store.append(pcm[3])
+        assert store.refusals == before
+        assert call.chunk(3) == pcm[3]
+        store.close()
+        assert spool.calls() == []
+
+    def test_an_entry_that_is_no_json_does_not_hold_up_the_journal(self, tmp_path: Path) -> None:
+        """It is left out and counted; those behind it are written (fault 11)."""
+        told: list[Any] = []
+        store = CallStore(call := Spool(tmp_path / "spool").begin("RM_1"), tell=told.append)
+        for value in (1, float("nan"), object(), 2):
+            store.note({"value": value})
+        assert call.records() == [{"value": 1}, {"value": 2}]
+        assert (len(told), store.refusals) == (4, 2)
+        store.close()
+
+
+def opening(recording: str = "chunks") -> dict[str, Any]:
+    """A journal's first entry."""
+    facts = CallFacts(
+        call_id="RM_1",
+        agent_id="agent",
+        agent_name="Agent",
+        agent_prompt=None,
+        is_test=False,
+        job={"room": "r"},
+        versions={"sdk": "0"},
+        started_at=datetime(2026, 1, 1, tzinfo=timezone.utc),
+        started=50.0,
+    )
+    entry = call_entry(
+        facts, {"plan": "gold"}, base_url="https://x", account="a", recording=recording
+    )
+    return cast(dict[str, Any], entry)
+
+
+moments = st.floats(50, 100, allow_nan=False)
+happenings = st.lists(
+    st.one_of(
+        st.builds(
+            lambda text, at: {"type": "turn", "role": "user", "text": text, "at": at},
+            st.text(max_size=10),
+            moments,
+        ),
+        st.builds(lambda on, at: {"type": "switch", "on": on, "at": at}, st.booleans(), moments),
+        st.builds(
+            lambda key, value: {"type": "metadata", "values": {key: value}},
+            st.text(max_size=4),
+            st.integers(-1000, 1000),
+        ),
+        st.builds(
+            lambda index, result: {
+                "type": "chunk",
+                "index": index,
+                "start": index * CHUNK_BYTES,
+                "size": CHUNK_BYTES,
+                "result": result,
+            },
+            st.integers(0, 4),
+            st.sampled_from(["ok", "refused", "full"]),
+        ),
+        st.builds(lambda size: {"type": "gap", "start": 8, "size": 4 * size}, st.integers(1, 9)),
+    ),
+    max_size=12,
+)
+
+
+class TestStory:
+    """Alive or read back, the same entries are the same call."""
+
+    @given(happenings, st.booleans())
+    def test_the_story_read_back_is_the_one_that_was_lived(
+        self, happened: list[dict[str, Any]], ended: bool
+    ) -> None:
+        """The same call-started, the same call-ended (fault 17)."""
+        with new_call() as call:
+            live = CallStory(recovered=True)
+            store = CallStore(call, tell=live.apply)
+            store.note(opening())
+            store.note({"type": "recording", "rate": 24_000, "origin": 51.0})
+            for entry in happened:
+                store.note(entry)
+            if ended:
+                end = {"type": "end", "at": 101.0, "reason": "done", "pcm_bytes": 5 * CHUNK_BYTES}
+                store.note({**end, "sha256": "0" * 64})
+            read = read_story(call)
+            assert read == live
+            assert read.started_event() == live.started_event()
+            events = [story.ended_event(DeliveryStats(), [], None) for story in (live, read)]
+            assert events[0] == events[1]
+
+    def test_entries_of_another_version_are_passed_over(self, tmp_path: Path) -> None:
+        """What is understood counts (fault 22)."""
+        call = Spool(tmp_path / "spool").begin("RM_1")
+        for entry in (opening(), {"type": "end"}, {"type": "chunk"}, {"type": "switch", "on": 1}):
+            call.note(entry)
+        call.note({"type": "turn", "role": "user", "text": "hello", "at": 60.0})
+        story = read_story(call)
+        assert story is not None and story.end is None and len(story.records) == 1
+        call.remove()
+
+    @given(st.text("abcdef0123456789_", min_size=3, max_size=40))
+    def test_the_account_tells_keys_apart_and_nothing_of_them(self, key: str) -> None:
+        """Sixteen digits, the same for the same key (fault 25)."""
+        account = account_of(f"rk_live_{key}")
+        assert account == account_of(f"rk_live_{key}") != account_of(f"rk_live_{key}x")
+        assert len(account) == 16 and f"rk_live_{key}" not in account
+        assert "rk_live" not in json.dumps(opening())
