@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from ._audio_items import (
@@ -56,6 +56,7 @@ class AgentTrack:
         self._segments: deque[_Segment] = deque()
         self._played: list[Played] = []
         self._paused = False
+        self._cuts_afresh = True  # the sink's next frames are its first ones, or follow a clear
         self._early: Started | None = None  # said before the frame it is about was taken
 
     def push(self, frame: Frame) -> None:
@@ -72,6 +73,7 @@ class AgentTrack:
         """Takes what the sink, or a command to it, says of the segment being played."""
         if isinstance(report, (Paused, Resumed)):
             self._paused = isinstance(report, Paused)
+        self._cuts_afresh = self._cuts_afresh or isinstance(report, Cleared)
         playing = self._playing()
         if isinstance(report, Flushed):
             if self._segments:
@@ -117,7 +119,9 @@ class AgentTrack:
         while (playing := self._playing()) is not None and playing.is_overdue(frame.at):
             playing.stop(frame.at)
             self._make_way(playing)
-        segment = _Segment(frame, self.traits, self._make_resampler)
+        traits = self.traits if self._cuts_afresh else replace(self.traits, first_frames=0.0)
+        self._cuts_afresh = False
+        segment = _Segment(frame, traits, self._make_resampler)
         free_at = self._segments[-1].stopped_at if self._segments else float("-inf")
         self._segments.append(segment)
         if playing is None:

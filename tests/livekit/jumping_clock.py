@@ -56,8 +56,8 @@ async def converse(folder: Path, ear: Any, wall: Wall) -> dict[str, float]:
     rows = [row["audioOffsetMs"] / 1000 for row in call.ended["transcript"]]
     true = [ear.runs[0].start, words.start, ear.runs[-1].start]
     return {
-        "played": max(played.start, played.end, played.shift),
-        "heard": max(heard.start, heard.end, heard.shift),
+        "played": played.worst,
+        "heard": heard.worst,
         "turns": max(abs(a - (b - zero)) for a, b in zip(rows, true, strict=True)),
         "seconds": len(sound) / rate,
     }

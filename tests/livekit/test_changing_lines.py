@@ -63,10 +63,10 @@ class Held:
         zero = origin(self.call)
         runs = [run for ear in self.ears for run in ear.runs]
         played = compare(sound[:, 1], rate, runs, zero)
-        assert max(played.start, played.end, played.shift) < PLAYED, played
+        assert played.worst < PLAYED, played
         words = [word for mouth in self.mouths for word in mouth.words]
         heard = compare(sound[:, 0], rate, words, zero)
-        assert max(heard.start, heard.end, heard.shift) < HEARD, heard
+        assert heard.worst < HEARD, heard
 
 
 async def begin_as_text(folder: Path) -> Held:

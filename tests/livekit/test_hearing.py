@@ -96,7 +96,7 @@ async def test_what_was_said_is_where_it_was_said(calls: dict[str, Call], shape:
     call = calls[shape]
     rate, sound = call.recording()
     error = compare(sound[:, 0], rate, call.mouth.words, origin(call))
-    assert max(error.start, error.end, error.shift) < HEARD, error
+    assert error.worst < HEARD, error
 
 
 async def test_a_burst_after_a_slow_start_lies_in_its_true_place(calls: dict[str, Call]) -> None:

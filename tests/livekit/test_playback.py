@@ -85,7 +85,7 @@ async def test_the_agents_channel_is_what_was_played(calls: dict[str, Call], sin
     rate, sound = call.recording()
     error = compare(sound[:, 1], rate, call.ear.runs, origin(call))
     late = getattr(call.ear, "late", 0.0)  # an avatar's report is all that tells when it played
-    assert max(error.start, error.end, error.shift) < PLAYED + late, error
+    assert error.worst < PLAYED + late, error
 
 
 @SINKS
@@ -94,7 +94,7 @@ async def test_the_users_channel_is_what_was_said(calls: dict[str, Call], sink: 
     call = calls[sink]
     rate, sound = call.recording()
     error = compare(sound[:, 0], rate, call.mouth.words, origin(call))
-    assert max(error.start, error.end, error.shift) < HEARD, error
+    assert error.worst < HEARD, error
 
 
 @SINKS
@@ -123,7 +123,7 @@ def check(call: Call) -> None:
     """The agent's channel is what this call's sink played, without an interruption."""
     rate, sound = call.recording()
     error = compare(sound[:, 1], rate, call.ear.runs, origin(call))
-    assert max(error.start, error.end, error.shift) < PLAYED, error
+    assert error.worst < PLAYED, error
     (row,) = call.ended["transcript"]
     assert not row.get("interrupted")
 

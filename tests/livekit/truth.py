@@ -18,7 +18,7 @@ from fakes import Samples
 LOUD = 300  # of 32767: under it is what a resampler leaves around a sound
 PIECE = 0.03  # seconds of noise that are enough to tell where it is
 BLIP = 0.002  # seconds; less is nothing: a sink that is resumed in order to be stopped
-QUIET = 0.02  # seconds of quiet that part two stretches
+QUIET = 0.15  # seconds of quiet that part two stretches; the calls have none between 0 and 0.3
 
 REPORTS_START = hasattr(io.AudioOutput, "on_playback_started")
 CAN_PAUSE = hasattr(io.AudioOutput, "pause")
@@ -45,6 +45,12 @@ class Error:
     start: float
     end: float
     shift: float
+    stalled: float
+    """Seconds for which the sink ran dry because the machine was busy: no sink reports that."""
+
+    @property
+    def worst(self) -> float:
+        return max(self.start, self.end, self.shift) - self.stalled
 
 
 def origin(call: Any) -> float:
@@ -90,7 +96,16 @@ def compare(sound: Samples, rate: int, runs: Sequence[Sounding], zero: float) ->
         start=max((abs(w[0] - g[0]) for w, g in zip(wanted, got, strict=True)), default=0.0),
         end=max((abs(w[1] - g[1]) for w, g in zip(wanted, got, strict=True)), default=0.0),
         shift=max((abs(s) for s in shifts), default=0.0),
+        stalled=stalled(runs),
     )
+
+
+def stalled(runs: Sequence[Sounding]) -> float:
+    """Seconds of silence between these runs that nobody meant."""
+    inorder = sorted(runs, key=lambda run: run.start)
+    ends = [run.start + len(run.samples) / run.rate for run in inorder]
+    gaps = [run.start - end for run, end in zip(inorder[1:], ends[:-1], strict=True)]
+    return sum(gap for gap in gaps if 0.001 < gap <= QUIET)
 
 
 def shift(sound: Samples, rate: int, run: Sounding, zero: float) -> float:
