@@ -67,23 +67,12 @@ class SimulatedCall:
         base_url: Where it goes.
         spool: Where it is kept; None is in memory.
         call_id: Its id.
-        rate: Samples a second.
-        turn_every: Frames from one turn to the next.
         options: For `CallShipment`: recording, budget, clock, ...
     """
 
     def __init__(
-        self,
-        base_url: str,
-        spool: Path | None,
-        call_id: str = "RM_1",
-        *,
-        rate: int = RATE,
-        turn_every: int = TURN_EVERY,
-        **options: Any,
+        self, base_url: str, spool: Path | None, call_id: str = "RM_1", **options: Any
     ) -> None:
-        self.rate = rate
-        self.turn_every = turn_every
         self.clock = options.setdefault("clock", time.monotonic)
         self.start = self.clock()
         self.frames = 0
@@ -110,17 +99,17 @@ class SimulatedCall:
         self.shipper = Shipper(self.shipment.run, name=f"roark-{call_id}")
         self.mailbox = self.shipper.mailbox
         self.shipper.start()
-        self.mailbox.put_now(Opened(self.start, True, SinkTraits(), rate))
+        self.mailbox.put_now(Opened(self.start, True, SinkTraits(), RATE))
 
     def frame(self) -> None:
         """Hands over the next frame, and now and then a turn, as if they came in time."""
-        size = round(FRAME * self.rate)
+        size = round(FRAME * RATE)
         sound = pcm(self.frames * size, size)
         self.frames += 1
         at = self.start + self.frames * FRAME
-        self.mailbox.put(UserFrame(at, sound.tobytes(), self.rate))
-        if self.frames % self.turn_every == 0:
-            number = self.frames // self.turn_every
+        self.mailbox.put(UserFrame(at, sound.tobytes(), RATE))
+        if self.frames % TURN_EVERY == 0:
+            number = self.frames // TURN_EVERY
             self.mailbox.put_now(
                 {
                     "type": "turn",

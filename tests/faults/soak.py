@@ -16,9 +16,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import child
 from child import FRAME, SimulatedCall
 
 RATE = 8000  # Hz: two hours are 230 MB
+TURN_EVERY = 100  # frames
 AHEAD = 200  # frames that may wait for the shipping thread
 BACKLOG = 64  # chunks that may wait for the service
 AFTERWARDS = 20.0  # times real time, once the call is over
@@ -65,9 +67,8 @@ def soak(base_url: str, spool: Path, hours: float) -> dict[str, Any]:
     """Makes the call, and measures."""
     clock = SoundClock()
     before = descriptors(), threading.active_count()
-    call = SimulatedCall(
-        base_url, spool, "RM_soak", clock=clock, budget=150 * AFTERWARDS, rate=RATE, turn_every=100
-    )
+    child.RATE, child.TURN_EVERY = RATE, TURN_EVERY
+    call = SimulatedCall(base_url, spool, "RM_soak", clock=clock, budget=150 * AFTERWARDS)
     memory, spooled = [], 0
     frames = round(hours * 3600 / FRAME)
     began = time.monotonic()
