@@ -124,7 +124,7 @@ async def test_two_at_once_share_the_work(roark: Roark, tmp_path: Path) -> None:
     assert sorted(map(str, delivered)) == names
     for name in names:
         uploads = [e for e in roark.call(name)["deliveries"] if e["endpoint"] == "uploads"]
-        assert [one["chunkIndex"] for one in uploads] == [0, 1, 2]
+        assert sorted(one["chunkIndex"] for one in uploads) == [0, 1, 2]
 
 
 async def test_what_was_sent_before_is_not_sent_again(
@@ -139,7 +139,8 @@ async def test_what_was_sent_before_is_not_sent_again(
     call.release()
     (one,) = await recover(tmp_path / "spool", client)
     assert (one.result, one.chunks, one.events) == ("delivered", 2, 1)
-    assert roark.accepted() == ["chunk 1", "chunk 2", "call-ended"]
+    assert sorted(roark.accepted()[:2]) == ["chunk 1", "chunk 2"]
+    assert roark.accepted()[2:] == ["call-ended"]
 
 
 async def test_a_call_that_lacks_nothing_is_only_removed(

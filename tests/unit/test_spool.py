@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -150,6 +152,24 @@ class TestClaims:
         assert list(spool.abandoned()) == [] and spool.calls() == []
         with pytest.raises(OSError, match="No such file"):
             CallSpool.claim(call.path)
+
+    def test_where_there_is_no_flock_windows_locks_do(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The first has it, the second is refused (fault 17)."""
+        locked: set[int] = set()
+
+        def locking(file: int, mode: int, size: int) -> None:
+            if locked:
+                raise PermissionError(errno.EACCES, "locked")
+            locked.add(file)
+
+        monkeypatch.setitem(sys.modules, "fcntl", None)
+        windows = SimpleNamespace(locking=locking, LK_NBLCK=2)
+        monkeypatch.setitem(sys.modules, "msvcrt", cast(Any, windows))
+        call = Spool(tmp_path / "spool").begin("RM_1")
+        assert CallSpool.claim(call.path) is None
+        call.remove()
 
     def test_a_call_that_is_just_being_made_is_left_alone(self, tmp_path: Path) -> None:
         """It has no journal yet (fault 16)."""
