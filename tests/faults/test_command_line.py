@@ -15,7 +15,7 @@ from test_disk import FRAMES, call_file, dead_call, sound
 from local_roark import Faults
 from roark_analytics_python_livekit._spool import Spool
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]  # four interpreters in a test
 
 NOBODY = "http://127.0.0.1:9"
 
