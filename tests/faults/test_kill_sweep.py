@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -78,13 +79,13 @@ class Certain:
         appended: Bytes of sound that were surely spooled.
         turns: What was surely said.
         begun: The journal was opened.
-        settled: How often a process noted that a chunk was accepted, by index.
+        settled: When a process noted that a chunk was accepted, by index; each time.
     """
 
     appended: int = 0
     turns: list[str] = field(default_factory=list)
     begun: bool = False
-    settled: Counter[int] = field(default_factory=Counter)
+    settled: defaultdict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
 
 
 def read_ledger(folder: Path) -> tuple[dict[str, Certain], dict[str, int]]:
@@ -93,13 +94,13 @@ def read_ledger(folder: Path) -> tuple[dict[str, Certain], dict[str, int]]:
     steps: dict[str, int] = {}
     lines = [line for path in folder.glob("*.jsonl") for line in path.read_text().splitlines()]
     for entry in map(json.loads, lines):
-        call = certain[entry["call"]]
+        call = certain[entry["of"]]
         call.appended += entry.get("appended", 0)
         call.turns += [entry["turn"]] if "turn" in entry else []
-        call.begun = call.begun or "call" in entry and len(entry) == 2 or "recording" in entry
+        call.begun = call.begun or "at" in entry
         if "chunk" in entry:
-            call.settled[entry["chunk"]] += 1
-        if entry["call"] == "steps":
+            call.settled[entry["chunk"]].append(entry["at"])
+        if entry["of"] == "steps":
             steps = {kind: entry[kind] for kind in ("disk", "request")}
     certain.pop("steps", None)
     return dict(certain), steps
@@ -157,7 +158,8 @@ async def test_every_sealed_record_and_all_sound_outlive_a_kill_at_any_step(
         f"{len(certain)} calls, {sum(len(one.turns) for one in certain.values())} turns, "
         f"{left} leftovers cleaned, "
         f"{sum(one.appended for one in certain.values())} bytes of sound surely spooled, "
-        f"all of them delivered; {duplicates} chunks came twice, unanswered the first time"
+        f"all of them delivered; "
+        f"{duplicates} chunks came twice, the first time not noted before the kill"
     )
 
 
@@ -197,7 +199,13 @@ def check_sound(calls: Path, ledger: Path, name: str, known: Certain) -> None:
 
 def check_chunks(call: dict[str, Any], name: str, known: Certain) -> int:
     """Each chunk once; again only where the process that sent it did not live to note it."""
-    taken = Counter(one["chunkIndex"] for one in call["deliveries"] if one["endpoint"] == "uploads")
+    taken: defaultdict[int, list[float]] = defaultdict(list)
+    for one in call["deliveries"]:
+        if one["endpoint"] == "uploads":
+            moment = datetime.fromisoformat(one["at"].replace("Z", "+00:00"))
+            taken[one["chunkIndex"]].append(moment.timestamp())
     assert sorted(taken) == list(range(len(taken))), (SEED, name)
-    assert all(count == 1 for count in known.settled.values()), (SEED, name)
-    return sum(count > 1 for count in taken.values())
+    for index, noted in known.settled.items():
+        assert len(noted) == 1, (SEED, name)
+        assert max(taken[index]) <= noted[0] + 0.001, (SEED, name)  # rounded to milliseconds
+    return sum(len(moments) > 1 for moments in taken.values())

@@ -61,7 +61,7 @@ class Ledger:
 
     def say(self, path: Path, **what: object) -> None:
         """Adds a line about a call's directory."""
-        line = json.dumps({"call": path.name.split(".")[0], **what})
+        line = json.dumps({"of": path.name.split(".")[0], **what})
         _write(self._file, line.encode() + b"\n")
 
     def keep(self, path: Path, pcm: bytes) -> None:
@@ -161,7 +161,7 @@ def watch_spool(ledger: Ledger) -> None:
         note(self, record)
         kind = record["type"]
         told = {"turn": "text", "chunk": "index", "sent": "event"}.get(kind, "type")
-        ledger.say(self.path, **{kind: record[told]})
+        ledger.say(self.path, at=time.time(), **{kind: record[told]})
 
     CallSpool.append, CallSpool.note = append_and_say, note_and_say  # type: ignore[method-assign]  # watched
 
