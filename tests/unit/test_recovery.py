@@ -73,6 +73,9 @@ async def test_recovery_that_is_cut_off_loses_nothing(
 ) -> None:
     """The call that recovers in its background has ended: the next one goes on."""
     dead_call(tmp_path / "spool")
+    (call,) = Spool(tmp_path / "spool").abandoned()
+    call.note({"type": "sent", "event": "call-started"})  # nothing else is noted before the cut
+    call.release()
     faults.add("uploads:hang")
     recovering = asyncio.ensure_future(recover(tmp_path / "spool", client))
     await until(lambda: faults.hits["uploads"] == 3)
