@@ -142,6 +142,7 @@ class CallStore:
             The length of the recording, in bytes.
         """
         assert self._spool is not None
+        self._opened = True  # its journal is there: it has been read
         found, done = self._spool.chunks(), set(settled)
         if self._whole and done:  # the one WAV
             done.update(found)

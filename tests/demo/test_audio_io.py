@@ -16,7 +16,7 @@ from livekit import rtc
 from offline.audio_io import SAMPLE_RATE, MemoryAudioInput, MemoryAudioOutput
 from offline.sound import Samples, from_frame, to_frame
 
-LATE = 0.05
+LATE = 0.5
 """Seconds by which a busy machine may be late."""
 
 
