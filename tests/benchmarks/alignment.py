@@ -9,6 +9,10 @@ to the sample what sounded when. Each call is recorded twice: by this library an
 one, by `livekit.agents.voice.recorder_io.RecorderIO`, whose samples are taken before compression.
 Prints a table of the worst errors in milliseconds, relative to the user's words, so that a
 recording as a whole may begin when it likes.
+
+A busy machine lets a sink run dry in mid-speech. A call in which that happened, by what the play
+head knows, has other sounds in it than the ones to measure: it is made again, and counted under
+the table.
 """
 
 from __future__ import annotations
@@ -36,6 +40,7 @@ PATHS = [
 ]
 PULSES = 29
 IN_PLACE = 0.01  # seconds
+TRIES = 8
 COLUMNS = {
     "user": "user",
     "agent": "agent",
@@ -63,9 +68,13 @@ def main() -> None:
     print(f"drift over a simulated call of two hours: {drift():.1f} ms\n")
     print("| livekit-agents | recorder | user | agent | cut | pause | early burst | turns |")
     print("|---|---|---|---|---|---|---|---|")
+    again = 0
     for python in pythons:
-        for line in lines_of(measured_by(python)):
+        found = measured_by(python)
+        again += found["again"]
+        for line in lines_of(found):
             print(line, flush=True)
+    print(f"\ncalls made again because the machine was too busy: {again}")
 
 
 def known_versions() -> list[str]:
@@ -135,13 +144,31 @@ async def measure() -> dict[str, Any]:
 
     ours: dict[str, float | None] = {}
     theirs: dict[str, float | None] = {}
+    again = 0
     with tempfile.TemporaryDirectory() as folder:
-        for number, call in enumerate((conversation, pause, early_burst)):
-            found = await call(Path(folder) / str(number))
-            ours |= found[0]
-            theirs |= found[1]
-    found = {"version": agents.__version__, "this library": ours}
+        for call in (conversation, pause, early_burst):
+            for attempt in range(TRIES):
+                try:
+                    errors = await call(Path(folder) / f"{call.__name__}-{attempt}")
+                    break
+                except StalledError:
+                    again += 1
+            else:
+                sys.exit(f"{call.__name__}: this machine is too busy to measure anything")
+            ours |= errors[0]
+            theirs |= errors[1]
+    found = {"version": agents.__version__, "this library": ours, "again": again}
     return found | ({"LiveKit's": theirs} if theirs else {})
+
+
+class StalledError(Exception):
+    """The sink ran dry where nobody meant it to."""
+
+
+def require(runs: Sequence[Any], count: int) -> None:
+    """The sink has played this many runs and no more."""
+    if len(runs) != count:
+        raise StalledError
 
 
 class Recorder:
@@ -271,6 +298,7 @@ async def conversation(folder: Path) -> tuple[Errors, Errors]:
 
     call, line, ours, theirs = await held(folder, HaltingAgent(GREETING), ANSWERS, talk)
     words, runs = call.mouth.words, line.runs
+    require(runs, 6)
 
     def errors(recording: tuple[int, Any]) -> Errors:
         rate, sound = recording
@@ -308,7 +336,8 @@ async def pause(folder: Path) -> tuple[Errors, Errors]:
         await call.say(ORDER)
 
     call, line, ours, theirs = await held(folder, NoisyAgent(LONG), {}, talk)
-    runs = line.runs
+    runs = [run for run in line.runs if run.start < call.mouth.words[0].start]
+    require(runs, 2)
 
     def errors(recording: tuple[int, Any]) -> Errors:
         rate, sound = recording

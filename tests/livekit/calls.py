@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import wave
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -196,10 +197,20 @@ async def a_call(
     try:
         yield call
     finally:
-        await session.aclose()
+        await close(session)
         await job.shut_down()
 
 
 def spool_of(folder: Path) -> Path:
     """A spool for this call alone: nobody else's leavings are recovered in it."""
     return folder.with_name(f"{folder.name}-spool")
+
+
+async def close(session: AgentSession[Any]) -> None:
+    """Closes a session; 1.2 and 1.3 may miss that they are to stop, and are told again."""
+    closing = asyncio.ensure_future(session.aclose())
+    while not (await asyncio.wait({closing}, timeout=1.0))[0]:
+        activity = getattr(session, "_activity", None)
+        if (wake := getattr(activity, "_wake_up_scheduling_task", None)) is not None:
+            wake()
+    await closing
