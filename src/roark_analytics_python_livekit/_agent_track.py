@@ -155,10 +155,12 @@ class _Segment:
         self._queue = round(traits.drops_on_pause * self._rate)  # samples; RoomIO has one
         in_frames = self._queue and not traits.reports_progress
         self._frame = round(ROOM_FRAME * self._rate) if in_frames else 1
+        self._first_frames = round(traits.first_frames * self._rate) if in_frames else 0
         self._make_resampler = make_resampler
         self._state = _State.WAITING
         self._first_at = first.at
         self._free_at = first.at  # when the segment before it was over
+        self._arrived_at = first.at  # the last frame
         self._flushed_at = first.at
         self._audio = SegmentAudio(first.rate, make_resampler)
         self._plan = PlayPlan(first.rate)
@@ -200,16 +202,17 @@ class _Segment:
             self._on_paused(self.start)
 
     def push(self, frame: Frame) -> None:
-        if self._state is _State.PAUSED and self._skip is None:
-            self._hold(frame.at)
+        before = self._playable
+        self._arrived_at = frame.at
         self._audio.push(frame)
-        self._extend(frame.at)
+        self._extend(frame.at, before)
 
     def flush(self, at: float) -> None:
+        before = self._playable
         self.flushed = True
         self._flushed_at = at
         self._audio.flush()
-        self._extend(at)
+        self._extend(at, before)
 
     def report(self, report: Report) -> None:
         if isinstance(report, Started):
@@ -267,7 +270,7 @@ class _Segment:
             self._start_known = True
             self.start = report.at
         self._held_at = None
-        self._plan.correct(begin, end, report.at)
+        self._plan.correct(begin, end, report.at, self._arrived_at)
         self._plays_from = end
         if self._state is not _State.PLAYING:
             self._plan.truncate(self._plan.known)
@@ -280,29 +283,30 @@ class _Segment:
         if self._traits.reports_progress:
             self._await_report(at)
         if self._playable - self._frame_end(at) > self._queue:
-            self._hold(at)
+            self._hold(at, self._playable)
 
-    def _hold(self, at: float) -> None:
-        """The play head stops, and the sink throws away what it has queued."""
+    def _hold(self, at: float, captured: int) -> None:
+        """The play head stops, and the sink throws away what it has queued of `captured`."""
         head = self._plan.head(at)
-        if self._playable - head > self._queue:
+        if captured - head > self._queue:
             head = self._frame_end(at)
-        self._skip = max(0, min(self._playable - head, self._queue))
+        self._skip = max(0, min(captured - head, self._queue))
         self._skipped = self._skipped or self._skip > 0
         self._plan.truncate(head)
 
     def _frame_end(self, at: float) -> int:
+        """The sample up to which the sink plays on when it is paused."""
         if self._frame == 1:
             return self._plan.head(at)
-        first = round(self._traits.first_frames * self._rate)
-        begun = self._plan.head(at - WAKING) - first
-        return math.ceil(begun / self._frame) * self._frame + first
+        begun = self._plan.head(at - WAKING) - self._first_frames
+        return math.ceil(begun / self._frame) * self._frame + self._first_frames
 
     def _on_resumed(self, at: float) -> None:
         if self._state is not _State.PAUSED:
             return
         self._state = _State.PLAYING
-        self._play_from(self._plan.next + (self._skip or 0), at)
+        stopped = self._plan.end(at) <= at  # else the frame that was to be the last goes on
+        self._play_from(self._plan.next + (self._skip or 0 if stopped else 0), at)
         if self._traits.reports_progress and self._queue:
             self._await_report(at)
 
@@ -363,9 +367,13 @@ class _Segment:
     @property
     def _playable(self) -> int:
         """The sample up to which the audio can be played: RoomIO waits for a whole frame."""
+        captured, first = self._audio.end, self._first_frames // 3
         if self.flushed:
-            return self._audio.end
-        return self._audio.end // self._frame * self._frame
+            return captured
+        if captured < self._first_frames:
+            return first if captured >= first else 0
+        rest = captured - self._first_frames
+        return self._first_frames + rest // self._frame * self._frame
 
     def _play_from(self, offset: int, at: float) -> None:
         """Everything captured from `offset` on plays from `at`."""
@@ -373,13 +381,19 @@ class _Segment:
         if offset == 0:
             self.start = at = max(at, self._free_at)
         self._plays_from = offset
-        self._extend(at)
+        self._add(at)
 
-    def _extend(self, arrived: float) -> None:
-        """A new frame plays when it is there and what comes before it is over."""
+    def _extend(self, at: float, before: int) -> None:
+        """There is more to play than the `before` samples that there were."""
         if self._state is _State.PLAYING:
-            begin = max(self._plays_from, self._plan.next)
-            self._plan.add(max(arrived, self.start), begin, self._playable)
+            self._add(at)
+        elif self._state is _State.PAUSED and self._skip is None and self._playable > before:
+            self._hold(at, before)
+
+    def _add(self, at: float) -> None:
+        """What is new plays when it is there and what comes before it is over."""
+        begin = max(self._plays_from, self._plan.next)
+        self._plan.add(max(at, self.start), begin, self._playable)
 
     def _write(self, span: Span, mixer: StereoMixer, origin: float) -> None:
         if self._run is None or not span.joined:

@@ -92,8 +92,11 @@ class PlayPlan:
             span.at += seconds
         return seconds
 
-    def correct(self, begin: int, end: int, at: float) -> None:
-        """It is known that [begin, end) played from `at`, and nothing since what was known."""
+    def correct(self, begin: int, end: int, at: float, arrived: float) -> None:
+        """It is known that [begin, end) played from `at`, and nothing since what was known.
+
+        A run that is reported is over: if more `arrived` after its end, that is what goes on.
+        """
         later = self._split(end)
         self.truncate(self.known)
         self.known = max(self.known, end)
@@ -103,7 +106,7 @@ class PlayPlan:
             reported = self.end(reported)
         self.add(reported, offset, end)
         for span in later:
-            self.add(max(span.at, at), self.next, span.next)
+            self.add(max(span.at, arrived), self.next, span.next)
 
     def take(self, until: float) -> Span | None:
         """The next samples that play before `until`, or None."""

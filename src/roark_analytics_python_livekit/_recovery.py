@@ -13,6 +13,7 @@ from ._log import logger
 from ._spool import CallSpool, Spool
 from ._store import CallStore, Chunk
 from ._story import CallStory, account_of
+from ._wav import wav_data_bytes
 from .client import RoarkClient
 
 TRIES = 4  # of each request; a service that is down then is tried again by the next process
@@ -144,6 +145,8 @@ def _restore_recording(story: CallStory, store: CallStore, *, intact: bool) -> N
         store.restore(settled, story.pcm_bytes, final=True, intact=intact)
     else:
         known = max((chunk["start"] + chunk["size"] for chunk in story.chunks.values()), default=0)
+        if known and story.call is not None and story.call["recording"] == "wav":
+            known = wav_data_bytes(known)  # it was the one file
         story.pcm_bytes = store.restore(settled, known, intact=intact)
     if story.rate is not None:
         store.seal(story.rate)

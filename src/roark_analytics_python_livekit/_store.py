@@ -151,10 +151,12 @@ class CallStore:
         found = [index for index in found if index not in done]
         if found and not final:
             length = max(length, found[-1] * CHUNK_BYTES + self._believed(found[-1]))
+        if self._whole and done:  # nothing is missing, though pieces of it are gone already
+            return length
         for index in range(-(-length // CHUNK_BYTES)):
             if index not in done and (intact or index in found):
                 self._restore_chunk(index, min(CHUNK_BYTES, length - index * CHUNK_BYTES))
-        self._position = 0 if self._whole and done else length
+        self._position = length
         return length
 
     def _restore_chunk(self, index: int, size: int) -> None:

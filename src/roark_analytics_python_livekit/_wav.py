@@ -25,3 +25,9 @@ def wav_header(rate: int, channels: int, data_bytes: int) -> bytes:
     ds64 = struct.pack("<4sIQQQI", b"ds64", 28, data_bytes + 72, data_bytes, data_bytes // frame, 0)
     riff = struct.pack("<4sI4s", b"RF64", _RIFF_LIMIT, b"WAVE")
     return riff + ds64 + fmt + struct.pack("<4sI", b"data", _RIFF_LIMIT)
+
+
+def wav_data_bytes(size: int) -> int:
+    """The length of the PCM in a file of `size` bytes that begins with `wav_header`."""
+    plain = len(wav_header(1, 1, 0))
+    return size - (plain if size - 8 <= _RIFF_LIMIT else len(wav_header(1, 1, _RIFF_LIMIT)))

@@ -327,6 +327,8 @@ def _check_upload_url(url: object) -> None:
         raise SettingsError("no host")
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.host)):
         raise SettingsError("not an https URL")
+    if parts.port is not None and not 0 < parts.port < 65_536:
+        raise SettingsError("no such port")
 
 
 def _check_content_type(value: object) -> None:

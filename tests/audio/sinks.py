@@ -92,34 +92,45 @@ class RoomVersion:
         name: Which.
         queue: Seconds that its audio source holds ahead of the play head.
         frame: Seconds of the frames it cuts the audio into; 0 for those it is given.
+        progressive: Its first frames, and those after an interruption, are shorter: 20 and 40 ms.
         starts: It reports that playback began.
         starts_again: It does so again after a pause.
         progresses: It reports each run when it has ended.
         waits: It reports the end when the source has run dry; else when the last frame is in it.
         subtracts: Its position leaves out what a pause threw away.
+        flushes: It plays less than a frame, too, rather than run dry.
     """
 
     name: str
     queue: float = 0.2
     frame: float = 0.05
+    progressive: bool = False
     starts: bool = False
     starts_again: bool = False
     progresses: bool = False
     waits: bool = False
     subtracts: bool = False
+    flushes: bool = False
 
     @property
     def traits(self) -> SinkTraits:
         """What may be believed of it."""
-        return SinkTraits(self.starts, self.progresses, False, self.queue if self.frame else 0.0)
+        return SinkTraits(
+            reports_start=self.starts,
+            reports_progress=self.progresses,
+            drops_on_pause=self.queue if self.frame else 0.0,
+            first_frames=0.06 if self.progressive else 0.0,
+        )
 
 
 ROOM_1_0 = RoomVersion("1.0", queue=100.0, frame=0.0, waits=True)
 ROOM_1_2 = RoomVersion("1.2")
 ROOM_1_3 = RoomVersion("1.3", starts=True, starts_again=True)
-ROOM_1_6 = RoomVersion("1.6", starts=True, waits=True, subtracts=True)
-ROOM_1_8 = replace(ROOM_1_6, name="1.8", progresses=True)
-ROOMS = [ROOM_1_0, ROOM_1_2, ROOM_1_3, ROOM_1_6, ROOM_1_8]
+ROOM_1_5 = replace(ROOM_1_3, name="1.5", progressive=True)
+ROOM_1_6 = RoomVersion("1.6", progressive=True, starts=True, waits=True, subtracts=True)
+ROOM_1_7 = replace(ROOM_1_6, name="1.7", progresses=True)
+ROOM_1_8 = replace(ROOM_1_7, name="1.8", progressive=False, flushes=True)
+ROOMS = [ROOM_1_0, ROOM_1_2, ROOM_1_3, ROOM_1_5, ROOM_1_6, ROOM_1_7, ROOM_1_8]
 
 
 class RoomSink:
@@ -128,7 +139,7 @@ class RoomSink:
     Args:
         version: Whose behaviour it has.
         rate: Samples a second.
-        start_first: It reports the start before `capture_frame` has returned.
+        start_first: It reports the start before the first `capture_frame` has returned.
     """
 
     def __init__(self, version: RoomVersion, rate: int, *, start_first: bool = False) -> None:
@@ -140,6 +151,7 @@ class RoomSink:
         self._now = 0.0
         self._enabled = True
         self._dry_at = 0.0  # when the source runs out
+        self._next_frame = 0.02 if version.progressive else version.frame
         self._begin_segment()
 
     def _begin_segment(self) -> None:
@@ -173,12 +185,13 @@ class RoomSink:
         first = self.sounded.count
         self.sounded.count += count
         pcm = numbered(first, count).tobytes()
+        start_first = self._start_first and not self._pushed
         start, held = self._partial
         self._partial = (first, count) if held == 0 else (start, held + count)
         self._cut_frames()
         frame: list[Noted] = [AgentFrame(self._now, pcm, self.rate)]
         reports = self.advance(self._now)
-        return reports + frame if self._start_first else frame + reports
+        return reports + frame if start_first else frame + reports
 
     def flush(self) -> list[Noted]:
         """The segment is complete."""
@@ -192,6 +205,7 @@ class RoomSink:
     def clear(self) -> list[Noted]:
         """The segment is interrupted; livekit flushes before."""
         noted: list[Noted] = [Cleared(self._now)]
+        self._next_frame = 0.02 if self.version.progressive else self.version.frame
         if not self._pushed:
             return noted
         noted += self._report_run(self._in_source - self._queued(), self._now)
@@ -214,12 +228,12 @@ class RoomSink:
         return noted + self.advance(self._now)
 
     def _cut_frames(self) -> None:
-        size = round(self.version.frame * self.rate) or self._partial[1]
         first, count = self._partial
-        while count >= size > 0:
+        while count >= (size := round(self._next_frame * self.rate) or count) > 0:
             self._buffer.append((first, size))
             self._pushed += size
             first, count = first + size, count - size
+            self._next_frame = min(2 * self._next_frame, self.version.frame)
         self._partial = (first, count)
 
     def _buffer_partial(self) -> None:
@@ -236,7 +250,7 @@ class RoomSink:
         if self._flushed and self._held is None:
             return max(self._now, self._dry_at), self._finish
         enough = self._pushed or self._partial[1] >= 0.02 * self.rate
-        if self.version.progresses and self._partial[1] and enough and self._enabled:  # from 1.8
+        if self.version.flushes and self._partial[1] and enough and self._enabled:
             return max(self._now, self._dry_at - 0.02), self._flush_partial
         return None
 

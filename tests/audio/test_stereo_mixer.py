@@ -66,7 +66,9 @@ def test_a_channel_does_not_write_over_what_it_has() -> None:
 
 @steady
 @given(steps)
-def test_both_channels_match_a_tape_that_is_kept_whole(given_steps: list[object]) -> None:
+def test_both_channels_match_a_tape_that_is_kept_whole(
+    given_steps: list[tuple[int, int, int] | int],
+) -> None:
     """However placing and settling alternate: nothing lost, doubled or moved, lengths equal."""
     mixer, tape, ends = StereoMixer(8000), np.zeros((6000, 2), np.int16), [0, 0]
     settled, late, number, out = 0, 0, 1, b""
@@ -76,7 +78,7 @@ def test_both_channels_match_a_tape_that_is_kept_whole(given_steps: list[object]
             out += mixer.settle(settled)
             assert len(out) == settled * 4
             continue
-        channel, position, count = step  # type: ignore[misc]
+        channel, position, count = step
         samples = np.arange(number, number + count, dtype=np.int16)
         number += count
         mixer.place(channel, position, samples)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from line import Line, not_before, spoken, stalled, when_said
-from sound import difference, sine, user_frame
+from sound import Times, difference, sine, user_frame
 
 from roark_analytics_python_livekit._audio_items import Samples, UserFrame
 
@@ -183,16 +183,17 @@ def sent_by(rate: int, seconds: float, frame: float, ppm: float, tone: float) ->
     return [samples[i : i + size] for i in range(0, len(samples) - size, size)]
 
 
-def lateness(left: Samples, rate: int, tone: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def lateness(left: Samples, rate: int, tone: float) -> Times:
     """How late the tone in a recording is, every second, in seconds."""
     count = len(left) // rate
     times = np.arange(count * rate) / rate
     turned = left[: count * rate] * np.exp(-2j * np.pi * tone * times)
     phases = np.unwrap(np.angle(turned.reshape(count, rate).sum(axis=1)) + np.pi / 2)
-    return -phases / (2 * np.pi * tone)
+    late: Times = -phases / (2 * np.pi * tone)
+    return late
 
 
-@pytest.mark.parametrize("ppm", [300, -300, 50])
+@pytest.mark.parametrize("ppm", [300, -300])
 @pytest.mark.parametrize(
     ("rate", "frame", "minutes", "tick"), [(24_000, 0.05, 5, 0.1), (2000, 0.25, 120, 1.0)]
 )
