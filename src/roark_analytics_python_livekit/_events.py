@@ -54,7 +54,7 @@ def transcribed(event: Any, monotonic: ToMonotonic) -> list[Record]:
     if not event.is_final:
         return []
     record: HeardRecord = {"type": "heard", "at": _at(event, monotonic)}
-    if text := str(event.transcript or ""):
+    if text := str(getattr(event, "transcript", None) or ""):
         record["text"] = clean_text(text)
     if language := getattr(event, "language", None):
         record["language"] = str(language)

@@ -158,9 +158,9 @@ class Rows:
 
     def _add_participant(self, record: ParticipantRecord) -> None:
         known = {
-            name: record[name]  # type: ignore[literal-required]  # its own keys
+            name: record[name]
             for name in ("identity", "kind", "name", "sid", "attributes")
-            if record[name]  # type: ignore[literal-required]
+            if record[name]
         }
         self.participant = cast(Participant, known)
 
@@ -308,7 +308,7 @@ class Rows:
 def _tell_of(turn: TurnRecord, heard: HeardRecord) -> None:
     for key in ("language", "speaker"):
         if key in heard:
-            turn[key] = heard[key]  # type: ignore[literal-required]  # both have it
+            turn[key] = heard[key]
 
 
 def _words(text: str) -> str:

@@ -106,7 +106,11 @@ class ToolRows:
         }
         if result["error"]:
             row["isError"] = True
-            ended = self._ended.get(call["id"], {})
-            if (message := ended.get("content", "")) not in ("", result["content"]):
+            if (message := self._message_of(call["id"])) not in ("", result["content"]):
                 row["message"] = message
         return row
+
+    def _message_of(self, call_id: str) -> str:
+        """The error itself; the model is told less of it."""
+        ended = self._ended.get(call_id)
+        return "" if ended is None else ended.get("content", "")

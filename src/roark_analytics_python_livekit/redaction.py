@@ -47,7 +47,7 @@ _PLAIN_PHONE = re.compile(
     rf")(?![\w@])(?![{_DASH}.,:/]\d)"
 )
 _DATE_OR_HOURS = re.compile(
-    rf"\d\d?({_SEP})\d\d?\1(?:\d\d)?\d\d(?:{_SEP}{{1,3}}\d\d?(?:\.\d\d)?)?"
+    rf"\d\d?({_SEP})\d\d?\1(?:\d\d)?\d\d(?: {{1,2}}\d\d?(?:\.\d\d)?)?"
     rf"|\d\d?\.\d\d ?[{_DASH}] ?\d\d?\.\d\d"
 )
 _IDENTIFIER_BEFORE = re.compile(
