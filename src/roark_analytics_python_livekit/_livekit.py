@@ -468,16 +468,23 @@ class Observation:
     async def end(self, reason: str, ended_by: str | None = None) -> None:
         """The call is over, whatever the session says.
 
-        Waits only for a speech that was interrupted before: its message comes any moment now.
+        Waits only for a speech that was cut off, or is by a job that shuts down and closes the
+        session at the same time: its message comes any moment now.
 
         Args:
             reason: In a word.
             ended_by: Who did it, where the reason does not say.
         """
-        if self._last_speech is not None and self._last_speech.interrupted:
+        if self._is_cut_off(ended_by):
             with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
                 await asyncio.wait_for(self._over.wait(), LAST)
         self._finish(CallEnd(time.monotonic(), reason, ended_by=ended_by))
+
+    def _is_cut_off(self, ended_by: str | None) -> bool:
+        if self._last_speech is not None:
+            return bool(self._last_speech.interrupted)
+        speech = self._session.current_speech
+        return ended_by == "worker" and speech is not None and not speech.done()
 
     def _handlers(self) -> dict[str, Callable[[Any], None]]:
         return {

@@ -77,6 +77,9 @@ def metrics(metric: Any, monotonic: Callable[[float | None], float]) -> list[Rec
             fields[str(wire)] = value
         else:
             extra[camel(name)] = value
+    details = values.get("input_token_details")
+    if isinstance(details, dict) and is_number(details.get("cached_tokens")):  # of realtime models
+        fields["cachedTokens"] = details["cached_tokens"]
     record: MetricRecord = {
         "type": "metric",
         "kind": kind,

@@ -43,19 +43,21 @@ class FakeJob:
 
 
 def create_session(
-    answers: dict[str, Any], script: ScriptedSTT | None = None, **more: Any
+    answers: dict[str, Any], script: ScriptedSTT | None = None, voice: Any = None, **more: Any
 ) -> AgentSession[Any]:
     """A session in which nothing reaches for the network, on every version.
 
     Args:
         answers: What the model answers to what.
         script: The recognizer.
+        voice: A TTS; agents that make their own sound need none.
         more: About interruptions, as `AgentSession` before 1.5 names it.
     """
     options: dict[str, Any] = {
         "stt": script or ScriptedSTT(),
         "vad": EnergyVAD(),
         "llm": ScriptedLLM(answers),
+        **({} if voice is None else {"tts": voice}),
     }
     try:
         return AgentSession(
