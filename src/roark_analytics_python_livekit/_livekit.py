@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import inspect
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, get_args
@@ -445,6 +446,7 @@ class Observation:
         self._taps = Taps(session, outbox, guard, self._can, self._clock) if audio else None
         self._room = RoomWatch(room, lambda record: self._put([record]), guard)
         self._subscribed: list[tuple[Any, str, Callable[..., None]]] = []
+        self._speakers: weakref.WeakKeyDictionary[Any, str | None] = weakref.WeakKeyDictionary()
         self._current: Any = None  # agent
         self._agents: list[dict[str, Any]] = []  # as they were told of
         self._vad = _metrics.VadSummary()
@@ -488,7 +490,7 @@ class Observation:
 
     def _handlers(self) -> dict[str, Callable[[Any], None]]:
         return {
-            "speech_created": self._on_activity,
+            "speech_created": self._on_speech,
             "agent_state_changed": self._on_agent_state,
             "user_state_changed": self._on_user_state,
             "conversation_item_added": self._on_item,
@@ -526,6 +528,10 @@ class Observation:
         elif not self._ended:
             self._ensure()
 
+    def _on_speech(self, event: Any) -> None:
+        self._on_activity()
+        self._speakers[event.speech_handle] = self._speaker_of(event.speech_handle)
+
     def _on_agent_state(self, event: Any) -> None:
         self._on_activity()
         self._put(_events.state_changed(event, self._clock.monotonic, of_agent=True))
@@ -537,7 +543,7 @@ class Observation:
 
     def _on_item(self, event: Any) -> None:
         self._watch_agent()
-        self._put(_events.conversation_item(event, self._clock.monotonic, self._agent_id()))
+        self._put(_events.conversation_item(event, self._clock.monotonic, self._speaker()))
 
     def _on_metrics(self, event: Any) -> None:
         self._put_metrics(event.metrics)
@@ -649,6 +655,18 @@ class Observation:
             return self._session.current_agent
         except RuntimeError:
             return None
+
+    def _speaker(self) -> str | None:
+        """Whose speech this is: one that hands over has its say while the next is current."""
+        return self._speaker_of(self._session.current_speech)
+
+    def _speaker_of(self, speech: Any) -> str | None:
+        """Who began a speech; before 1.2 a tool's reply is a speech of its own, with a parent."""
+        while speech is not None:
+            if known := self._speakers.get(speech):
+                return known
+            speech = getattr(speech, "parent", None)
+        return self._agent_id()
 
     def _agent_id(self) -> str | None:
         agent = self._agent()

@@ -32,7 +32,8 @@ MASKED = {
     "byteCount": "BYTES",
     "chunkCount": "COUNT",
     "sdk": "VERSIONS",
-    "delivery": "COUNTS",
+    "attempts": "COUNT",
+    "retries": "COUNT",
     "audioDuration": "SECONDS",
 }
 SPOKEN_WORDS = 3  # of an interrupted turn: how far it came differs
@@ -50,8 +51,12 @@ def normalized(event: Event) -> Event:
             turn["content"] = " ".join(turn["content"].split()[:SPOKEN_WORDS]) + " ..."
         if "metrics" in turn:
             turn["metrics"] = sorted(set(turn["metrics"]) & TURN_LATENCIES)
+            if not turn["metrics"]:
+                del turn["metrics"]
     event["metrics"] = _distinct(_metric(row) for row in event["metrics"])
     event["usage"] = _distinct(_usage(row) for row in event["usage"])
+    if "error" in event:  # older ones write an APIError's fields behind its message
+        event["error"]["message"] = event["error"]["message"].partition(" (")[0]
     for row in event["events"]:
         row.pop("source", None)
         row.pop("message", None)
@@ -82,7 +87,7 @@ def _metric(row: Event) -> Event:
     if row["kind"] == "agent":
         kept["type"] = extra["type"]
     for name in ("inputTokenDetails", "outputTokenDetails", "speechId"):
-        if extra.get(name):
+        if extra.get(name) and row["kind"] != "eou":  # newer ones come with the message
             kept["has"].append(name)
     return kept
 
@@ -115,11 +120,20 @@ def _without_key(*names: str) -> Callable[[Event], None]:
     return strip
 
 
+def _without_some_delays(event: Event) -> None:
+    for row in event["transcript"]:
+        row["metrics"] = [name for name in row.get("metrics", []) if name != "ttsNodeTtfb"]
+    for row in event["metrics"]:
+        row["has"] = [name for name in row["has"] if name != "onConversationItemAddedDelay"]
+
+
 # (whether it is told, what is taken away where it is not)
 LACKING: list[tuple[bool, Callable[[Event], None]]] = [
     (has.CLOSE_REASON, _without_key("callEndedReason", "endedBy")),
     (has.LANGUAGE, _without("language", of="transcript")),
+    (has.CONFIDENCE, _without("confidence", of="transcript")),
     (has.MESSAGE_METRICS, _without("metrics", of="transcript")),
+    (has.ALL_DELAYS, _without_some_delays),
     (has.TOOL_TIMES, _without("message", of="toolCalls")),
     (has.USAGE, _without_key("usage")),
 ]

@@ -104,7 +104,7 @@ class _Session(llm.RealtimeSession):  # type: ignore[type-arg]  # no events of i
         self._turn += 1
         self.emit(
             "input_audio_transcription_completed",
-            llm.InputTranscriptionCompleted(f"user_{self._turn}", heard, True),
+            llm.InputTranscriptionCompleted(f"user_{self._turn}", heard, True, **confidence()),
         )
         self.emit("generation_created", self._generation(answer))
 
@@ -170,6 +170,12 @@ class _Session(llm.RealtimeSession):  # type: ignore[type-arg]  # no events of i
     def truncate(self, **_: Any) -> None: ...
 
     async def aclose(self) -> None: ...
+
+
+def confidence() -> dict[str, Any]:
+    """How sure it is of what it heard, where that can be said."""
+    known = {field.name for field in dataclasses.fields(llm.InputTranscriptionCompleted)}
+    return {"confidence": 0.75} if "confidence" in known else {}
 
 
 def _outputs(chat_ctx: llm.ChatContext) -> list[Any]:

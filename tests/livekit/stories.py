@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from livekit.agents import (
-    DEFAULT_API_CONNECT_OPTIONS,
     AgentSession,
-    APIError,
+    APIConnectionError,
+    APIConnectOptions,
     RunContext,
     ToolError,
     function_tool,
@@ -98,13 +98,12 @@ class FailingTTS(tts.TTS):
         super().__init__(capabilities=capabilities, sample_rate=24_000, num_channels=1)
 
     def synthesize(self, text: str, *, conn_options: Any = None, **_: Any) -> Any:
-        options = conn_options or DEFAULT_API_CONNECT_OPTIONS
-        return _NoVoice(tts=self, input_text=text, conn_options=options)
+        return _NoVoice(tts=self, input_text=text, conn_options=APIConnectOptions(max_retry=0))
 
 
 class _NoVoice(tts.ChunkedStream):
     async def _run(self, *_: Any) -> None:
-        raise APIError("the voice is gone", body=None, retryable=False)
+        raise APIConnectionError("the voice is gone")
 
 
 class FailingSTT(ScriptedSTT):
@@ -208,7 +207,9 @@ async def tool_error(folder: Path) -> Call:
 
 async def interruption(folder: Path) -> Call:
     """The caller has heard enough."""
-    async with a_call(folder, Desk(), {ORDER: LONG, STOP: STOPPED}) as call:
+    options = {"resume_false_interruption": False} if has.FALSE_INTERRUPTION else {}
+    answers = {ORDER: LONG, STOP: STOPPED}
+    async with a_call(folder, Desk(), answers, interruption=options) as call:
         await call.say(ORDER)
         await call.speaking(1, 1.5)
         await call.say(STOP)
