@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import wave
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -59,6 +60,8 @@ def create_session(
         "llm": ScriptedLLM(answers),
         **({} if voice is None else {"tts": voice}),
     }
+    if "aec_warmup_duration" in inspect.signature(AgentSession.__init__).parameters:
+        options["aec_warmup_duration"] = None  # from 1.4 on: no interruptions in the first 3 s
     try:
         return AgentSession(
             **options,
@@ -67,7 +70,6 @@ def create_session(
                 "endpointing": {"mode": "fixed", "min_delay": 0.1, "max_delay": 0.3},
                 "interruption": {"mode": "vad", "min_duration": 0.2, **more},
             },
-            aec_warmup_duration=None,
         )
     except TypeError:  # before turn_handling there was an argument for each
         return AgentSession(

@@ -44,13 +44,16 @@ def normalized(event: Event) -> Event:
     event = _masked(event)
     event["livekitCallId"] = "CALL"
     ids: dict[str, str] = {}
+    # once a turn is cut, whether livekit still measures a voice's first byte is up to the version
+    is_cut = any(turn.get("interrupted") for turn in event["transcript"])
+    latencies = TURN_LATENCIES - ({"ttsNodeTtfb"} if is_cut else set())
     for number, turn in enumerate(event["transcript"], 1):
         if "id" in turn:
             ids[turn["id"]] = turn["id"] = f"turn {number}"
         if turn.get("interrupted"):
             turn["content"] = " ".join(turn["content"].split()[:SPOKEN_WORDS]) + " ..."
         if "metrics" in turn:
-            turn["metrics"] = sorted(set(turn["metrics"]) & TURN_LATENCIES)
+            turn["metrics"] = sorted(set(turn["metrics"]) & latencies)
             if not turn["metrics"]:
                 del turn["metrics"]
     event["metrics"] = _distinct(_metric(row) for row in event["metrics"])
@@ -121,8 +124,6 @@ def _without_key(*names: str) -> Callable[[Event], None]:
 
 
 def _without_some_delays(event: Event) -> None:
-    for row in event["transcript"]:
-        row["metrics"] = [name for name in row.get("metrics", []) if name != "ttsNodeTtfb"]
     for row in event["metrics"]:
         row["has"] = [name for name in row["has"] if name != "onConversationItemAddedDelay"]
 
