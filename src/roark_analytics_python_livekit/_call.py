@@ -21,10 +21,13 @@ from ._mixer import ResamplerFactory
 from ._payloads import CallEnd, CallFacts
 from ._records import Record, TurnRecord
 from ._recovery import recover_all
+from ._redaction import Redact, Redactor
+from ._scribe import Scribe
 from ._shipper import Mailbox
 from ._spool import CallSpool, Spool, SpoolError
 from ._store import CallStore
 from ._story import CallStory, account_of, call_entry
+from ._withheld import Withheld
 from .audio import AudioCapture
 from .client import RoarkClient
 
@@ -33,10 +36,11 @@ MAX_STORY = 16 * 1024 * 1024  # characters of one call's records: hundreds of ho
 
 @dataclass(frozen=True)
 class RecordingSwitched:
-    """Both channels fall silent (`on=False`) or come back at `at`."""
+    """Both channels fall silent (`on=False`) or come back at `at`; transcripts too, if asked."""
 
     at: float
     on: bool
+    transcripts: bool = True
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class CallShipment:
         make_resampler: For audio that has not the recording's rate.
         budget: Seconds for the delivery once the call is over.
         guard: Counts what goes wrong in here.
+        redact: What is applied to every text before it is stored or sent.
         clock: Monotonic seconds.
     """
 
@@ -72,6 +77,7 @@ class CallShipment:
         spool_dir: Path | None,
         budget: float,
         guard: Guard,
+        redact: Redact | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.delivery: Delivery | None = None
@@ -85,6 +91,13 @@ class CallShipment:
         self._guard = guard
         self._clock = clock
         self._story = CallStory()
+        self._scribe = Scribe(
+            lambda entry: self._store.note(entry),
+            None if redact is None else Redactor(redact),
+            clock=clock,
+        )
+        self._withheld = Withheld()
+        self._early_switches: list[RecordingSwitched] = []
         self._store = CallStore()
         self._capture: AudioCapture | None = None
         self._digest = hashlib.sha256()
@@ -98,21 +111,22 @@ class CallShipment:
         self._store = CallStore(
             self._begin_spooling(spool), whole=self._recording == "wav", tell=self._story.apply
         )
-        self._begin_story()
+        await self._begin_story()
         delivery = Delivery(
             self._client, self._facts.call_id, self._store, guard=self._guard, clock=self._clock
         )
         self.delivery = delivery
         receiving = asyncio.ensure_future(self._receive(mailbox, delivery))
         recovering = asyncio.ensure_future(self._recover(spool))
+        writing = asyncio.ensure_future(self._scribe.run())
         try:
             await delivery.run(self._story.started_event(), self._make_ended)
         except Exception as error:
             self._guard.note("delivery", error)
         finally:
-            for task in (receiving, recovering):
+            for task in (receiving, recovering, writing):
                 task.cancel()
-            await asyncio.gather(receiving, recovering, return_exceptions=True)
+            await asyncio.gather(receiving, recovering, writing, return_exceptions=True)
             await self._client.aclose()
             with self._guard("closing the store"):
                 self._store.close(finished=delivery.is_complete)
@@ -144,7 +158,7 @@ class CallShipment:
             with self._guard("recovery"):
                 await recover_all(spool, self._client, self._guard, clock=self._clock)
 
-    def _begin_story(self) -> None:
+    async def _begin_story(self) -> None:
         entry = call_entry(
             self._facts,
             self._metadata,
@@ -152,7 +166,7 @@ class CallShipment:
             account=account_of(self._client.api_key),
             recording=self._recording,
         )
-        self._store.note(cast(dict[str, Any], entry))
+        await self._scribe.begin(cast(dict[str, Any], entry))
 
     # Receiving
 
@@ -172,6 +186,7 @@ class CallShipment:
             delivery.stats.dropped["queue_full"] = mailbox.dropped
         with self._guard("recording"):
             self._finish(self._end)
+        await self._scribe.finish(self._budget / 2)
         delivery.sealed()
 
     def _on_item(self, item: object) -> None:
@@ -200,26 +215,42 @@ class CallShipment:
             return
         if self._capture is None:
             self._capture = AudioCapture(opened, self._make_resampler)
+            for switched in self._early_switches:
+                self._silence(self._capture, switched)
         else:
             self._capture.reopened(opened)
 
     def _on_switched(self, switched: RecordingSwitched) -> None:
+        if switched.on:
+            self._withheld.end(switched.at)
+        elif not switched.transcripts:
+            self._withheld.begin(switched.at)
         if self._capture is not None:
-            (self._capture.resume if switched.on else self._capture.pause)(switched.at)
-            self._store.note({"type": "switch", "at": switched.at, "on": switched.on})
+            self._silence(self._capture, switched)
+        else:
+            self._early_switches.append(switched)
+        entry: dict[str, Any] = {"type": "switch", "at": switched.at, "on": switched.on}
+        if not switched.transcripts:
+            entry["transcripts"] = False
+        self._scribe.note(entry)
+
+    def _silence(self, capture: AudioCapture, switched: RecordingSwitched) -> None:
+        (capture.resume if switched.on else capture.pause)(switched.at)
 
     def _on_record(self, record: Record) -> None:
         if record["type"] == "turn" and record["role"] == "assistant":
             with self._guard("placing a turn"):
                 self._place_agent_turn(record)
-        self._note(record)
+        kept = self._withheld.filter(record)
+        if kept is not None:
+            self._note(kept)
 
     def _note(self, entry: Mapping[str, Any]) -> None:
         """Keeps what the agent's side tells, as far as there is room for it."""
         size = len(repr(entry))
         if self._story_size + size <= MAX_STORY:
             self._story_size += size
-            self._store.note(entry)
+            self._scribe.note(entry)
         elif self.delivery is not None:
             self.delivery.stats.dropped["story_full"] += 1
 
@@ -242,11 +273,13 @@ class CallShipment:
             self._store.seal(self._capture.rate or 0)
         entry: dict[str, Any] = {"type": "end", "at": end.at, "reason": end.reason}
         entry["pcm_bytes"] = self._pcm_bytes
+        if end.ended_by is not None:
+            entry["ended_by"] = end.ended_by
         if end.error is not None:
             entry["error"] = end.error
         if self._pcm_bytes:
             entry["sha256"] = self._digest.hexdigest()
-        self._store.note(entry)
+        self._scribe.note(entry)
 
     def _keep(self, capture: AudioCapture, pcm: bytes) -> None:
         if not pcm:
@@ -273,6 +306,8 @@ class CallShipment:
         assert delivery is not None
         if self._guard.count:
             delivery.stats.dropped["internal_error"] = self._guard.count
+        if self._scribe.failures:
+            delivery.stats.dropped["redaction_failed"] = self._scribe.failures
         return self._story.ended_event(
             delivery.stats,
             delivery.lost,

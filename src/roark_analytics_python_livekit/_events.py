@@ -6,70 +6,28 @@ monotonic ones at the moment the event is handled, so that a clock jump moves no
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ._json import clean_text, json_safe, json_text
+from ._metrics import camel, is_number
 from ._records import (
     ErrorRecord,
     HandoffRecord,
     HeardRecord,
-    MetricRecord,
+    NoteRecord,
     Record,
     StateRecord,
     ToolCallRecord,
+    ToolEndedRecord,
     ToolResultRecord,
+    ToolUpdateRecord,
     TurnRecord,
 )
 
 ToMonotonic = Callable[[float | None], float]
 """Wall-clock seconds → monotonic seconds; None is now (livekit gives no times before 1.1.2)."""
 
-_METRIC_KINDS = {
-    "eou_metrics": "eou",
-    "stt_metrics": "stt",
-    "llm_metrics": "llm",
-    "realtime_model_metrics": "llm",
-    "tts_metrics": "tts",
-}
-_WIRE_FIELDS = {
-    "end_of_utterance_delay": "endOfUtteranceDelay",
-    "transcription_delay": "transcriptionDelay",
-    "on_user_turn_completed_delay": "onConversationItemAddedDelay",
-    "ttft": "ttft",
-    "ttfb": "ttfb",
-    "duration": "duration",
-    "audio_duration": "audioDuration",
-    "prompt_tokens": "promptTokens",
-    "completion_tokens": "completionTokens",
-    "input_tokens": "promptTokens",
-    "output_tokens": "completionTokens",
-    "total_tokens": "totalTokens",
-    "prompt_cached_tokens": "cachedTokens",
-    "tokens_per_second": "tokensPerSecond",
-    "streamed": "streamed",
-}
-_FIELDS_OF_KIND = {
-    "eou": {"endOfUtteranceDelay", "transcriptionDelay", "onConversationItemAddedDelay"},
-    "stt": {"duration", "audioDuration", "streamed"},
-    "llm": {
-        "ttft",
-        "duration",
-        "promptTokens",
-        "completionTokens",
-        "totalTokens",
-        "cachedTokens",
-        "tokensPerSecond",
-    },
-    "tts": {"ttfb", "duration", "audioDuration", "streamed"},
-}
-_MESSAGE_TO_EOU = {
-    "end_of_turn_delay": "endOfUtteranceDelay",
-    "transcription_delay": "transcriptionDelay",
-    "on_user_turn_completed_delay": "onConversationItemAddedDelay",
-}
 _TIMES = {"started_speaking_at", "stopped_speaking_at"}
 
 
@@ -92,10 +50,12 @@ def conversation_item(event: Any, monotonic: ToMonotonic, agent: str | None) -> 
 
 
 def transcribed(event: Any, monotonic: ToMonotonic) -> list[Record]:
-    """`user_input_transcribed`: language and speaker, which the user's turn itself lacks."""
+    """`user_input_transcribed`: words that may never become a turn, their language and speaker."""
     if not event.is_final:
         return []
     record: HeardRecord = {"type": "heard", "at": _at(event, monotonic)}
+    if text := str(getattr(event, "transcript", None) or ""):
+        record["text"] = clean_text(text)
     if language := getattr(event, "language", None):
         record["language"] = str(language)
     if speaker := getattr(event, "speaker_id", None):
@@ -126,63 +86,78 @@ def tools_executed(event: Any, monotonic: ToMonotonic) -> list[Record]:
     return records
 
 
-def tool_started(event: Any, monotonic: ToMonotonic) -> list[Record]:
-    """`tool_execution_updated` (livekit-agents 1.6): the moment a call really began."""
-    update = event.update
-    if getattr(update, "type", None) != "tool_call_started":
-        return []
-    call = _tool_call(update.function_call, 0.0, monotonic)
-    call["at"] = _at(event, monotonic)
-    return [call]
+def tool_updated(event: Any, monotonic: ToMonotonic) -> list[Record]:
+    """`tool_execution_updated` (livekit-agents 1.6): a call really began, is going on, or ended."""
+    update, at = event.update, _at(event, monotonic)
+    kind = getattr(update, "type", None)
+    if kind == "tool_call_started":
+        call = _tool_call(update.function_call, 0.0, monotonic)
+        call["at"] = at
+        return [call]
+    if kind == "tool_call_updated":
+        progress: ToolUpdateRecord = {
+            "type": "tool_update",
+            "id": str(update.call_id),
+            "content": json_text(update.message),
+            "at": at,
+        }
+        return [progress]
+    return [_tool_ended(update, at)] if kind == "tool_call_ended" else []
 
 
-def metrics(metric: Any, monotonic: ToMonotonic) -> list[Record]:
-    """One metrics object of a model; voice activity comes every second and is left out."""
-    values = _dump(metric)
-    type_name = str(values.pop("type", "")) or _snake(type(metric).__name__)
-    if type_name == "vad_metrics":
-        return []
-    kind: Any = _METRIC_KINDS.get(type_name, "agent")
-    allowed = _FIELDS_OF_KIND.get(kind, set())
-    at = monotonic(values.pop("timestamp", None))
-    fields: dict[str, Any] = {}
-    extra: dict[str, Any] = {} if kind != "agent" else {"type": type_name}
-    for name, value in values.items():
-        wire = _WIRE_FIELDS.get(name)
-        if value is None:
-            continue
-        if wire in allowed and _is_number(value):
-            fields[str(wire)] = value
-        else:
-            extra[_camel(name)] = value
-    record: MetricRecord = {
-        "type": "metric",
-        "kind": kind,
-        "at": at,
-        "fields": json_safe(fields),
-        "extra": json_safe(extra),
+def false_interruption(event: Any, monotonic: ToMonotonic) -> list[Record]:
+    """`agent_false_interruption` (1.2): the agent paused for nothing, and perhaps went on."""
+    return _note("false_interruption", event, monotonic, {"resumed": ("resumed", bool)})
+
+
+def overlapping_speech(event: Any, monotonic: ToMonotonic) -> list[Record]:
+    """`overlapping_speech` (1.5): the caller spoke while the agent did, to interrupt or not."""
+    known = {
+        "is_interruption": ("isInterruption", bool),
+        "agent_ended": ("agentEnded", bool),
+        "detection_delay": ("detectionDelay", float),
+        "prediction_duration": ("predictionDuration", float),
+        "total_duration": ("totalDuration", float),
+        "probability": ("probability", float),
+        "num_requests": ("numRequests", int),
     }
-    return [record]
+    return _note("overlapping_speech", event, monotonic, known)
 
 
-def failed(error: Any, at: float) -> ErrorRecord:
-    """The error of an `error` or `close` event."""
+def transcription_timeout(event: Any, monotonic: ToMonotonic) -> list[Record]:
+    """`user_transcription_timeout` (1.6): the caller said something that no one understood."""
+    known = {"speech_duration": ("speechDuration", float)}
+    return _note("transcription_timeout", event, monotonic, known)
+
+
+def user_away(event: Any, monotonic: ToMonotonic) -> list[Record]:
+    """`user_state_changed`, as far as it is about the caller being silent for long."""
+    if "away" not in (event.old_state, event.new_state):
+        return []
+    kind = "user_away" if event.new_state == "away" else "user_back"
+    return _note(kind, event, monotonic, {})
+
+
+def failed(error: Any, at: float, source: Any = None) -> ErrorRecord:
+    """The error of an `error` or `close` event.
+
+    Args:
+        error: What it carries.
+        at: When.
+        source: The model that failed.
+    """
     cause = getattr(error, "error", None) or error
-    return {
+    record: ErrorRecord = {
         "type": "error",
         "kind": str(getattr(error, "type", None) or type(cause).__name__),
         "message": clean_text(_text_of(cause), 2000),
         "at": at,
     }
-
-
-def message_to_eou(metrics_of_message: dict[str, Any]) -> dict[str, Any]:
-    """The end-of-utterance metric that a user message carries since livekit-agents 1.3."""
-    return {
-        wire: metrics_of_message[_camel(name)]
-        for name, wire in _MESSAGE_TO_EOU.items()
-        if _is_number(metrics_of_message.get(_camel(name)))
-    }
+    if isinstance(recoverable := getattr(error, "recoverable", None), bool):
+        record["recoverable"] = recoverable
+    if label := getattr(source, "label", None) or getattr(error, "label", None):
+        record["source"] = str(label)
+    return record
 
 
 def _turn(item: Any, text: str, at: float, monotonic: ToMonotonic, agent: str | None) -> TurnRecord:
@@ -196,11 +171,11 @@ def _turn(item: Any, text: str, at: float, monotonic: ToMonotonic, agent: str | 
     if getattr(item, "interrupted", False):
         record["interrupted"] = True
     confidence = getattr(item, "transcript_confidence", None)
-    if _is_number(confidence) and confidence:  # a recognizer that has none says 0.0
+    if is_number(confidence) and confidence:  # a recognizer that has none says 0.0
         record["confidence"] = float(confidence)
     if agent is not None and item.role == "assistant":
         record["agent"] = agent
-    latencies = {_camel(k): v for k, v in measured.items() if k not in _TIMES and v is not None}
+    latencies = {camel(k): v for k, v in measured.items() if k not in _TIMES and v is not None}
     if latencies:
         record["metrics"] = json_safe(latencies)
     return record
@@ -237,6 +212,36 @@ def _tool_result(call: Any, output: Any, at: float, monotonic: ToMonotonic) -> T
     }
 
 
+def _tool_ended(update: Any, at: float) -> ToolEndedRecord:
+    record: ToolEndedRecord = {
+        "type": "tool_ended",
+        "id": str(update.call_id),
+        "status": str(update.status),
+        "final": str(update.id) != str(update.call_id),
+        "at": at,
+    }
+    if update.message is not None:
+        record["content"] = json_text(update.message)
+    return record
+
+
+def _note(
+    kind: str,
+    event: Any,
+    monotonic: ToMonotonic,
+    known: Mapping[str, tuple[str, Callable[[Any], Any]]],
+) -> list[Record]:
+    """An event's fields, named and typed as the wire has them."""
+    values = {wire: to(getattr(event, name, None) or 0) for name, (wire, to) in known.items()}
+    note: NoteRecord = {
+        "type": "note",
+        "kind": kind,
+        "at": _at(event, monotonic),
+        "fields": json_safe(values),
+    }
+    return [note]
+
+
 def _created(item: Any, default: float, monotonic: ToMonotonic) -> float:
     created = getattr(item, "created_at", None)
     return default if created is None else monotonic(created)
@@ -246,27 +251,8 @@ def _at(event: Any, monotonic: ToMonotonic) -> float:
     return monotonic(getattr(event, "created_at", None))
 
 
-def _dump(metric: Any) -> dict[str, Any]:
-    if hasattr(metric, "model_dump"):
-        return dict(metric.model_dump())
-    return dict(vars(metric))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
-
-
 def _text_of(error: object) -> str:
     try:
         return str(error)
     except Exception:
         return type(error).__name__
-
-
-def _snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(part.capitalize() for part in rest)

@@ -10,9 +10,10 @@ import asyncio
 import contextlib
 import inspect
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import numpy as np
 from livekit import agents as livekit_agents
@@ -20,7 +21,7 @@ from livekit import rtc
 from livekit.agents import AgentSession, utils
 from livekit.agents.voice import avatar, io
 
-from . import _events
+from . import _events, _metrics, _snapshots
 from ._audio_items import (
     AgentFrame,
     Cleared,
@@ -39,7 +40,8 @@ from ._audio_items import (
 from ._guard import Guard
 from ._log import logger
 from ._payloads import CallEnd
-from ._records import Record
+from ._records import AgentRecord, Record
+from ._room import RoomWatch, participants
 from ._wall_clock import WallClock
 
 LAST = 1.0  # seconds for the message of a speech that was cut off; a dead sink never gives it
@@ -68,7 +70,8 @@ class Capabilities:
         progressive_frames: RoomIO's first frames are shorter (1.5).
         usage: `AgentSession.usage`; from there on `metrics_collected` of the session is
             deprecated, and messages carry the end-of-utterance delays themselves (1.5).
-        tool_execution: `tool_execution_updated` tells when a tool really begins (1.6).
+        handoff_items: Handoffs come as conversation items (1.5).
+        events: The session's events, by name; one that is not there is never subscribed to.
     """
 
     labelled_input: bool
@@ -77,7 +80,8 @@ class Capabilities:
     playback_progressed: bool
     progressive_frames: bool
     usage: bool
-    tool_execution: bool
+    handoff_items: bool
+    events: frozenset[str]
 
 
 def probe() -> Capabilities:
@@ -92,7 +96,9 @@ def probe() -> Capabilities:
         progressive_frames="progressive"
         in inspect.signature(utils.audio.AudioByteStream.__init__).parameters,
         usage=hasattr(AgentSession, "usage"),
-        tool_execution=hasattr(events, "ToolExecutionUpdatedEvent"),
+        handoff_items="AgentHandoff"
+        in str(events.ConversationItemAddedEvent.model_fields["item"].annotation),
+        events=frozenset(get_args(events.EventTypes)),
     )
 
 
@@ -124,13 +130,20 @@ def job_facts(ctx: Any) -> dict[str, str]:
 
 
 def _first_participant(ctx: Any) -> str | None:
-    participants = _attribute(ctx, "room", "remote_participants")
-    if not isinstance(participants, dict):
-        return None
-    for participant in participants.values():
-        if getattr(participant, "kind", None) != rtc.ParticipantKind.PARTICIPANT_KIND_AGENT:
+    for participant in participants(_attribute(ctx, "room")):
+        if _snapshots.is_caller(participant):
             return _text(participant, "identity")
     return None
+
+
+def room_of(ctx: Any) -> Any:
+    """The job's room, or whatever stands in its place."""
+    return _attribute(ctx, "room")
+
+
+def prompt_of(session: Any) -> str | None:
+    """The current agent's instructions, where the session is running."""
+    return _snapshots.agent(session.current_agent, 0.0)["instructions"] or None
 
 
 def _attribute(value: Any, *path: str) -> Any:
@@ -411,6 +424,7 @@ class Observation:
         guard: Keeps this package's errors from the agent.
         on_end: Called once, with how the call ended.
         audio: Whether to tap the session's audio.
+        room: Where the caller is.
     """
 
     def __init__(
@@ -421,6 +435,7 @@ class Observation:
         on_end: Callable[[CallEnd], None],
         *,
         audio: bool,
+        room: Any = None,
     ) -> None:
         self._session = session
         self._outbox = outbox
@@ -429,7 +444,12 @@ class Observation:
         self._can = probe()
         self._clock = WallClock()
         self._taps = Taps(session, outbox, guard, self._can, self._clock) if audio else None
-        self._metered: list[Any] = []
+        self._room = RoomWatch(room, lambda record: self._put([record]), guard)
+        self._subscribed: list[tuple[Any, str, Callable[..., None]]] = []
+        self._speakers: weakref.WeakKeyDictionary[Any, str | None] = weakref.WeakKeyDictionary()
+        self._current: Any = None  # agent
+        self._agents: list[dict[str, Any]] = []  # as they were told of
+        self._vad = _metrics.VadSummary()
         self._ended = False
         self._over = asyncio.Event()
         self._last_speech: Any = None  # the one that the session's close has cut off
@@ -438,39 +458,64 @@ class Observation:
     def attach(self) -> None:
         """Subscribes to the session's events; taps come with the first of them."""
         for event, handler in self._handlers().items():
-            self._session.on(event, self._guarded(event, handler))
+            if event in self._can.events:
+                self._subscribe(self._session, event, handler)
         if not self._can.usage:
-            self._session.on("metrics_collected", self._guarded("metrics", self._on_metrics))
+            self._subscribe(self._session, "metrics_collected", self._on_metrics)
+        with self._guard("room"):
+            self._room.begin()
         if is_running(self._session):
             self._look()
 
-    async def end(self, reason: str) -> None:
+    async def end(self, reason: str, ended_by: str | None = None) -> None:
         """The call is over, whatever the session says.
 
-        Waits only for a speech that was interrupted before: its message comes any moment now.
+        Waits only for a speech that was cut off, or is by a job that shuts down and closes the
+        session at the same time: its message comes any moment now.
+
+        Args:
+            reason: In a word.
+            ended_by: Who did it, where the reason does not say.
         """
-        if self._last_speech is not None and self._last_speech.interrupted:
+        if self._is_cut_off(ended_by):
             with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
                 await asyncio.wait_for(self._over.wait(), LAST)
-        self._finish(CallEnd(time.monotonic(), reason))
+        self._finish(CallEnd(time.monotonic(), reason, ended_by=ended_by))
+
+    def _is_cut_off(self, ended_by: str | None) -> bool:
+        if self._last_speech is not None:
+            return bool(self._last_speech.interrupted)
+        speech = self._session.current_speech
+        return ended_by == "worker" and speech is not None and not speech.done()
 
     def _handlers(self) -> dict[str, Callable[[Any], None]]:
-        handlers: dict[str, Callable[[Any], None]] = {
-            "speech_created": self._on_activity,
+        return {
+            "speech_created": self._on_speech,
             "agent_state_changed": self._on_agent_state,
             "user_state_changed": self._on_user_state,
             "conversation_item_added": self._on_item,
-            "user_input_transcribed": self._on_transcribed,
-            "function_tools_executed": self._on_tools,
+            "user_input_transcribed": self._putting(_events.transcribed),
+            "function_tools_executed": self._putting(_events.tools_executed),
+            "tool_execution_updated": self._putting(_events.tool_updated),
+            "agent_false_interruption": self._putting(_events.false_interruption),
+            "overlapping_speech": self._putting(_events.overlapping_speech),
+            "user_transcription_timeout": self._putting(_events.transcription_timeout),
             "error": self._on_error,
             "close": self._on_close,
         }
-        if self._can.tool_execution:
-            handlers["tool_execution_updated"] = self._on_tool_update
-        return handlers
+
+    def _subscribe(self, emitter: Any, event: str, handler: Callable[[Any], None]) -> None:
+        guarded = self._guarded(event, handler)
+        emitter.on(event, guarded)
+        self._subscribed.append((emitter, event, guarded))
+
+    def _putting(
+        self, to_records: Callable[[Any, _events.ToMonotonic], list[Record]]
+    ) -> Callable[[Any], None]:
+        return lambda event: self._put(to_records(event, self._clock.monotonic))
 
     def _guarded(self, name: str, handler: Callable[[Any], None]) -> Callable[[Any], None]:
-        def handle(event: Any) -> None:
+        def handle(event: Any, *_: Any) -> None:
             with self._guard(f"event {name}"):
                 handler(event)
 
@@ -483,6 +528,10 @@ class Observation:
         elif not self._ended:
             self._ensure()
 
+    def _on_speech(self, event: Any) -> None:
+        self._on_activity()
+        self._speakers[event.speech_handle] = self._speaker_of(event.speech_handle)
+
     def _on_agent_state(self, event: Any) -> None:
         self._on_activity()
         self._put(_events.state_changed(event, self._clock.monotonic, of_agent=True))
@@ -490,26 +539,24 @@ class Observation:
     def _on_user_state(self, event: Any) -> None:
         self._on_activity()
         self._put(_events.state_changed(event, self._clock.monotonic, of_agent=False))
+        self._put(_events.user_away(event, self._clock.monotonic))
 
     def _on_item(self, event: Any) -> None:
-        self._put(_events.conversation_item(event, self._clock.monotonic, self._agent_id()))
-
-    def _on_transcribed(self, event: Any) -> None:
-        self._put(_events.transcribed(event, self._clock.monotonic))
-
-    def _on_tools(self, event: Any) -> None:
-        self._put(_events.tools_executed(event, self._clock.monotonic))
-
-    def _on_tool_update(self, event: Any) -> None:
-        self._put(_events.tool_started(event, self._clock.monotonic))
+        self._watch_agent()
+        self._put(_events.conversation_item(event, self._clock.monotonic, self._speaker()))
 
     def _on_metrics(self, event: Any) -> None:
-        self._put(_events.metrics(event.metrics, self._clock.monotonic))
+        self._put_metrics(event.metrics)
+
+    def _put_metrics(self, metrics: Any) -> None:
+        if _metrics.type_of(metrics) == _metrics.VAD:
+            self._vad.add(metrics)
+        else:
+            self._put(_metrics.metrics(metrics, self._clock.monotonic))
 
     def _on_error(self, event: Any) -> None:
-        self._put(
-            [_events.failed(event.error, self._clock.monotonic(_attribute(event, "created_at")))]
-        )
+        at = self._clock.monotonic(_attribute(event, "created_at"))
+        self._put([_events.failed(event.error, at, _attribute(event, "source"))])
 
     def _on_close(self, event: Any) -> None:
         """The end; where livekit says so before the last speech is over (1.0), after that."""
@@ -522,15 +569,28 @@ class Observation:
     def _finish(self, end: CallEnd) -> None:
         if self._ended:
             return
+        with self._guard("the last look"):
+            self._look_back(end.at)
         self._ended = True
         self._over.set()
         if self._looking is not None:
             self._looking.cancel()
+        for emitter, event, handler in self._subscribed:
+            with self._guard("detaching"):
+                emitter.off(event, handler)
         self._on_end(end)
 
-    def _put(self, records: list[Record]) -> None:
-        for record in records:
-            self._outbox.put_now(record)
+    def _look_back(self, at: float) -> None:
+        """What is known of the whole call only at its end."""
+        self._room.end()
+        self._put(self._vad.records(at))
+        if self._can.usage:
+            self._put(_metrics.usage(self._session.usage.model_usage, at))
+
+    def _put(self, records: Iterable[Record]) -> None:
+        if not self._ended:
+            for record in records:
+                self._outbox.put_now(record)
 
     # What may change at any time: the audio's ends, the agent and its models
 
@@ -548,18 +608,19 @@ class Observation:
         with self._guard("metrics"):
             if self._can.usage:
                 self._meter_models()
+        with self._guard("agents"):
+            self._watch_agent()
 
     def _meter_models(self) -> None:
         """Subscribes to the models in use: they emit their own metrics, on every version."""
         for model in self._models():
-            if not any(model is known for known in self._metered):
-                self._metered.append(model)
-                model.on("metrics_collected", self._guarded("metrics", self._on_model_metrics))
+            if not any(model is known for known, _, _ in self._subscribed):
+                self._subscribe(model, "metrics_collected", self._on_model_metrics)
 
     def _models(self) -> Iterator[Any]:
         agent = self._agent()
         for owner in (self._session, agent):
-            for name in ("stt", "llm", "tts"):
+            for name in ("stt", "llm", "tts", "vad", "turn_detection"):
                 model = getattr(owner, name, None)
                 if callable(getattr(model, "on", None)):
                     yield model
@@ -569,14 +630,25 @@ class Observation:
             return
         yield realtime
 
-    def _on_model_metrics(self, metrics: Any, *args: Any) -> None:
+    def _on_model_metrics(self, metrics: Any) -> None:
         # The session's own handler adds the speech's id to this object: look after it has run.
-        asyncio.get_running_loop().call_soon(
-            self._guarded(
-                "metrics", lambda m: self._put(_events.metrics(m, self._clock.monotonic))
-            ),
-            metrics,
-        )
+        put = self._guarded("metrics", self._put_metrics)
+        asyncio.get_running_loop().call_soon(put, metrics)
+
+    def _watch_agent(self) -> None:
+        """Tells of an agent that is new or changed; of a handoff only where livekit does not."""
+        agent = self._agent()
+        if agent is None or self._ended:
+            return
+        before, self._current = self._current, agent
+        record = _snapshots.agent(agent, time.monotonic())
+        if agent is not before and not self._can.handoff_items:
+            old = None if before is None else _snapshots.agent_id(before)
+            self._put([{"type": "handoff", "old": old, "new": record["id"], "at": record["at"]}])
+        known = _without_time(record)
+        if known not in self._agents:
+            self._agents.append(known)
+            self._put([record])
 
     def _agent(self) -> Any:
         try:
@@ -584,19 +656,34 @@ class Observation:
         except RuntimeError:
             return None
 
+    def _speaker(self) -> str | None:
+        """Whose speech this is: one that hands over has its say while the next is current."""
+        return self._speaker_of(self._session.current_speech)
+
+    def _speaker_of(self, speech: Any) -> str | None:
+        """Who began a speech; before 1.2 a tool's reply is a speech of its own, with a parent."""
+        while speech is not None:
+            if known := self._speakers.get(speech):
+                return known
+            speech = getattr(speech, "parent", None)
+        return self._agent_id()
+
     def _agent_id(self) -> str | None:
         agent = self._agent()
-        if agent is None:
-            return None
-        return _text(agent, "id") or type(agent).__name__
+        return None if agent is None else _snapshots.agent_id(agent)
+
+
+def _without_time(record: AgentRecord) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name != "at"}
 
 
 def _end_of(event: Any) -> CallEnd:
     at = time.monotonic()
     reason, error = _attribute(event, "reason"), _attribute(event, "error")
+    closed = "session_closed" if error is None else "error"  # 1.0 gives no reason
     return CallEnd(
         at,
-        str(getattr(reason, "value", reason) or "session_closed"),
+        str(getattr(reason, "value", reason) or closed),
         None if error is None else _events.failed(error, at),
     )
 

@@ -33,6 +33,7 @@ class HeardRecord(TypedDict):
 
     type: Literal["heard"]
     at: float
+    text: NotRequired[str]
     language: NotRequired[str]
     speaker: NotRequired[str]
 
@@ -66,6 +67,26 @@ class ToolResultRecord(TypedDict):
     at: float
 
 
+class ToolUpdateRecord(TypedDict):
+    """A tool that is still running said how far it is."""
+
+    type: Literal["tool_update"]
+    id: str
+    content: str
+    at: float
+
+
+class ToolEndedRecord(TypedDict):
+    """A tool really ended; its result follows, unless it was given before (`final`)."""
+
+    type: Literal["tool_ended"]
+    id: str
+    status: str
+    final: bool
+    at: float
+    content: NotRequired[str]
+
+
 class MetricRecord(TypedDict):
     """Latencies and token counts of one request."""
 
@@ -85,6 +106,53 @@ class HandoffRecord(TypedDict):
     at: float
 
 
+class AgentRecord(TypedDict):
+    """An agent as it was when it took over, or after it was changed."""
+
+    type: Literal["agent"]
+    id: str
+    instructions: str
+    tools: list[str]
+    at: float
+
+
+class ParticipantRecord(TypedDict):
+    """The caller's side of the room, as far as it is known by now."""
+
+    type: Literal["participant"]
+    identity: str
+    sid: str
+    name: str
+    kind: str
+    attributes: dict[str, str]
+    at: float
+
+
+class DtmfRecord(TypedDict):
+    """A key was pressed on a telephone."""
+
+    type: Literal["dtmf"]
+    digit: str
+    at: float
+
+
+class NoteRecord(TypedDict):
+    """Something of interest that has no list of its own on the wire."""
+
+    type: Literal["note"]
+    kind: str
+    at: float
+    fields: dict[str, Any]
+
+
+class UsageRecord(TypedDict):
+    """What each model was used for, as livekit has counted it."""
+
+    type: Literal["usage"]
+    models: list[dict[str, Any]]
+    at: float
+
+
 class ErrorRecord(TypedDict):
     """A model or the session failed."""
 
@@ -92,6 +160,8 @@ class ErrorRecord(TypedDict):
     kind: str
     message: str
     at: float
+    recoverable: NotRequired[bool]
+    source: NotRequired[str]
 
 
 Record = (
@@ -100,7 +170,14 @@ Record = (
     | StateRecord
     | ToolCallRecord
     | ToolResultRecord
+    | ToolUpdateRecord
+    | ToolEndedRecord
     | MetricRecord
     | HandoffRecord
+    | AgentRecord
+    | ParticipantRecord
+    | DtmfRecord
+    | NoteRecord
+    | UsageRecord
     | ErrorRecord
 )

@@ -17,7 +17,7 @@ from ._json import json_safe
 from ._payloads import CallEnd, CallFacts, RecordingFacts, call_ended, call_started
 from ._records import Record
 from ._store import CHANNELS, CHUNK_BYTES, Chunk
-from ._types import DeliveryCounts, Recording
+from ._types import DeliveryCounts, Pause, Recording
 
 BYTES_PER_FRAME = 2 * CHANNELS
 DIED = "process_died"  # callEndedReason of a call whose process was killed
@@ -78,6 +78,7 @@ class CallStory:
         rate: Samples a second of the recording; None before there is one.
         origin: When the recording's first sample was, in monotonic seconds.
         pauses: [start, end] of silenced spans in monotonic seconds; the last end may be missing.
+        untranscribed: Which of them are left out of the transcript too.
         sent: The events that Roark has accepted.
         ended: The call-ended event as it was last built.
         chunks: What became of the recording's chunks, by index.
@@ -94,6 +95,7 @@ class CallStory:
     pcm_bytes: int = 0
     sha256: str | None = None
     pauses: list[list[float]] = field(default_factory=list)
+    untranscribed: set[int] = field(default_factory=set)
     sent: list[str] = field(default_factory=list)
     ended: dict[str, Any] | None = None
     chunks: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -122,13 +124,15 @@ class CallStory:
 
     def _apply_switch(self, entry: Mapping[str, Any]) -> None:
         open_pause = bool(self.pauses) and len(self.pauses[-1]) == 1
+        if entry.get("transcripts") is False:
+            self.untranscribed.add(len(self.pauses) - open_pause)
         if entry["on"] and open_pause:
             self.pauses[-1].append(entry["at"])
         elif not entry["on"] and not open_pause:
             self.pauses.append([entry["at"]])
 
     def _apply_end(self, entry: Mapping[str, Any]) -> None:
-        self.end = CallEnd(entry["at"], entry["reason"], entry.get("error"))
+        self.end = CallEnd(entry["at"], entry["reason"], entry.get("error"), entry.get("ended_by"))
         self.sha256 = entry.get("sha256")
         self.pcm_bytes = entry.get("pcm_bytes", 0)
 
@@ -220,11 +224,7 @@ class CallStory:
                 for chunk in sorted([*missing, *gaps], key=lambda chunk: chunk.start)
             ],
             "pauses": [
-                {
-                    "startMs": self._offset_ms(pause[0]),
-                    "endMs": self._offset_ms(pause[1]) if len(pause) > 1 else length,
-                }
-                for pause in self.pauses
+                self._pause(number, pause, length) for number, pause in enumerate(self.pauses)
             ],
         }
         if self.sha256 is not None and self.pcm_bytes:
@@ -239,6 +239,14 @@ class CallStory:
         elif gaps:
             manifest["status"], manifest["reason"] = "partial", "lost on disk"
         return manifest
+
+    def _pause(self, number: int, pause: list[float], length: int) -> Pause:
+        start = self._offset_ms(pause[0])
+        end = self._offset_ms(pause[1]) if len(pause) > 1 else max(start, length)
+        row: Pause = {"startMs": start, "endMs": end}
+        if number in self.untranscribed:
+            row["transcripts"] = False
+        return row
 
     def _milliseconds(self, size: int) -> int:
         return round(size / BYTES_PER_FRAME / (self.rate or 1) * 1000)

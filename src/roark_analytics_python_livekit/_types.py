@@ -51,6 +51,11 @@ class TranscriptTurn(TypedDict):
     metrics: NotRequired[dict[str, Any]]
 
 
+class ToolUpdate(TypedDict):
+    content: str
+    timestamp: str
+
+
 class ToolCall(TypedDict):
     kind: Literal["tool_call"]
     toolCallId: str
@@ -58,6 +63,8 @@ class ToolCall(TypedDict):
     arguments: str
     timestamp: str
     audioOffsetMs: int
+    isRunning: NotRequired[bool]  # additive: it had not returned when the call ended
+    updates: NotRequired[list[ToolUpdate]]  # additive: what it said of its progress
 
 
 class ToolResult(TypedDict):
@@ -67,6 +74,7 @@ class ToolResult(TypedDict):
     timestamp: str
     audioOffsetMs: int
     isError: NotRequired[bool]  # additive
+    message: NotRequired[str]  # additive: the error, where the model was told less
     durationMs: NotRequired[int]  # additive
 
 
@@ -93,9 +101,62 @@ class Metric(TypedDict):
     extra: NotRequired[dict[str, Any]]
 
 
+class Usage(TypedDict):
+    kind: str
+    provider: str
+    model: str
+    inputTokens: NotRequired[int]
+    inputCachedTokens: NotRequired[int]
+    outputTokens: NotRequired[int]
+    charactersCount: NotRequired[int]
+    audioDuration: NotRequired[float]
+
+
 class Span(TypedDict):
     startMs: int
     endMs: int
+
+
+class Pause(Span):
+    transcripts: NotRequired[bool]  # False: what was said in it was left out
+
+
+class Agent(TypedDict):
+    id: str
+    instructions: str
+    tools: list[str]
+
+
+class Participant(TypedDict):
+    identity: NotRequired[str]
+    kind: NotRequired[str]
+    name: NotRequired[str]
+    sid: NotRequired[str]
+    attributes: NotRequired[dict[str, str]]
+
+
+class Dtmf(TypedDict):
+    digit: str
+    timestamp: str
+    audioOffsetMs: int
+
+
+class CallEvent(TypedDict):
+    kind: str
+    timestamp: str
+    audioOffsetMs: int
+    resumed: NotRequired[bool]  # false_interruption
+    isInterruption: NotRequired[bool]  # overlapping_speech, and what follows
+    agentEnded: NotRequired[bool]
+    detectionDelay: NotRequired[float]
+    predictionDuration: NotRequired[float]
+    totalDuration: NotRequired[float]
+    probability: NotRequired[float]
+    numRequests: NotRequired[int]
+    speechDuration: NotRequired[float]  # transcription_timeout
+    message: NotRequired[str]  # errors, and what follows
+    recoverable: NotRequired[bool]
+    source: NotRequired[str]
 
 
 class Handoff(TypedDict):
@@ -118,7 +179,7 @@ class Recording(TypedDict):
     durationMs: int
     sha256: NotRequired[str]
     gaps: list[Span]
-    pauses: list[Span]
+    pauses: list[Pause]
 
 
 class DeliveryCounts(TypedDict):
@@ -143,8 +204,14 @@ class CallEnded(TypedDict):
     metrics: NotRequired[list[Metric]]
     endedBy: NotRequired[str]  # additive, and what follows
     error: NotRequired[CallError]
-    usage: NotRequired[list[dict[str, Any]]]
+    durationMs: NotRequired[int]
+    usage: NotRequired[list[Usage]]
     handoffs: NotRequired[list[Handoff]]
+    agents: NotRequired[list[Agent]]
+    agentPrompt: NotRequired[str]
+    participant: NotRequired[Participant]
+    dtmf: NotRequired[list[Dtmf]]
+    events: NotRequired[list[CallEvent]]
     recording: NotRequired[Recording]
     delivery: NotRequired[DeliveryCounts]
     metadata: NotRequired[dict[str, Any]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from ._config import (
 from ._guard import Guard
 from ._log import logger
 from ._payloads import CallFacts
+from ._redaction import Redact, check_redact
 from ._shipper import Shipper
 from ._version import __version__
 from .client import RoarkClient
@@ -105,13 +106,26 @@ class CallHandle:
                 await self._parts.observation.end(str(reason))
                 await self._parts.shipper.wait(self._parts.budget + GRACE)
 
+    async def _shut_down(self, reason: str) -> None:
+        """The job is over: what has not ended before ends by that."""
+        if self._parts is not None:
+            with self._parts.guard("shutdown"):
+                await self._parts.observation.end(str(reason), ended_by="worker")
+                await self._parts.shipper.wait(self._parts.budget + GRACE)
+
     def add_metadata(self, **metadata: Any) -> None:
         """Adds to the call's metadata; later values replace earlier ones of the same name."""
         self._tell(MetadataAdded(metadata))
 
-    def pause_recording(self) -> None:
-        """Silences both channels of the recording from now on; its time line goes on."""
-        self._tell(RecordingSwitched(time.monotonic(), on=False))
+    def pause_recording(self, *, transcripts: bool = True) -> None:
+        """Silences both channels of the recording from now on; its time line goes on.
+
+        Args:
+            transcripts: False also leaves out what is said, which tools run and which keys are
+                pressed until the recording is resumed: every turn of which some part falls in
+                the pause.
+        """
+        self._tell(RecordingSwitched(time.monotonic(), on=False, transcripts=bool(transcripts)))
 
     def resume_recording(self) -> None:
         """Ends the silence that `pause_recording` began."""
@@ -166,6 +180,7 @@ async def observe_session(
     recording: RecordingMode = "chunks",
     shutdown_timeout: float = DEFAULT_SHUTDOWN_TIMEOUT,
     spool_dir: SpoolDir = UseDefault.SPOOL_DIR,
+    redact: Callable[[str], str] | None = None,
     client: RoarkClient | None = None,
     **metadata: Any,
 ) -> CallHandle:
@@ -192,6 +207,10 @@ async def observe_session(
         spool_dir: Where calls are kept until they are delivered, so that a killed process loses
             next to nothing: the next one on this disk delivers the rest. By default
             `ROARK_SPOOL_DIR`, else the user's state directory; None keeps them in memory.
+        redact: Applied to every transcript text, prompt, tool argument and result, metadata value,
+            error message and phone number before it is stored or sent, on a thread of its own.
+            Where it raises, a marker stands in the text's place. `redaction.redact_pii` is a
+            ready-made one.
         client: A client to use instead of one made from `api_key` and `base_url`.
         **metadata: Anything worth knowing about the call; JSON values, others as their `str()`.
 
@@ -224,10 +243,11 @@ async def observe_session(
                 shutdown_timeout=shutdown_timeout,
                 spool_dir=spool_dir,
             )
+            check_redact(redact)
         except SettingsError as error:
             logger.warning("roark: nothing is observed: %s", error)
             return CallHandle()
-        return _observe(ctx, session, settings, livekit_call_id, client, metadata, guard)
+        return _observe(ctx, session, settings, livekit_call_id, client, redact, metadata, guard)
     return CallHandle()
 
 
@@ -237,6 +257,7 @@ def _observe(
     settings: Settings,
     livekit_call_id: str | None,
     client: RoarkClient | None,
+    redact: Redact | None,
     metadata: Mapping[str, Any],
     guard: Guard,
 ) -> CallHandle:
@@ -252,7 +273,9 @@ def _observe(
     if _livekit.is_running(session):
         logger.warning("roark: observing after session.start(): what came before is missing")
 
-    facts = _facts(ctx, settings, str(livekit_call_id or _livekit.call_id(ctx) or uuid.uuid4()))
+    facts = _facts(
+        ctx, session, settings, str(livekit_call_id or _livekit.call_id(ctx) or uuid.uuid4())
+    )
     shipment = CallShipment(
         facts,
         metadata,
@@ -262,6 +285,7 @@ def _observe(
         spool_dir=settings.spool_dir,
         budget=settings.shutdown_timeout,
         guard=guard,
+        redact=redact,
     )
     shipper = Shipper(shipment.run, name=f"roark-{facts.call_id}")
     observation = _livekit.Observation(
@@ -270,6 +294,7 @@ def _observe(
         guard,
         on_end=lambda end: shipper.mailbox.put_now(end),
         audio=settings.recording != "off",
+        room=_livekit.room_of(ctx),
     )
     shipper.start()
     observation.attach()
@@ -277,18 +302,19 @@ def _observe(
         facts.call_id,
         _Parts(observation, shipper, shipment, guard, settings.shutdown_timeout),
     )
-    _livekit.on_shutdown(ctx, handle.aflush)
+    _livekit.on_shutdown(ctx, handle._shut_down)
     _observed[session] = handle
     return handle
 
 
-def _facts(ctx: Any, settings: Settings, call_id: str) -> CallFacts:
+def _facts(ctx: Any, session: Any, settings: Settings, call_id: str) -> CallFacts:
     assert _livekit is not None
+    running = _livekit.is_running(session)
     return CallFacts(
         call_id=call_id,
         agent_id=settings.agent_id,
         agent_name=settings.agent_name,
-        agent_prompt=settings.agent_prompt,
+        agent_prompt=settings.agent_prompt or (_livekit.prompt_of(session) if running else None),
         is_test=settings.is_test,
         job=_livekit.job_facts(ctx),
         versions={"sdk": __version__, "livekit-agents": _livekit.LIVEKIT_AGENTS_VERSION},

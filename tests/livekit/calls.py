@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import wave
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -44,20 +45,24 @@ class FakeJob:
 
 
 def create_session(
-    answers: dict[str, Any], script: ScriptedSTT | None = None, **more: Any
+    answers: dict[str, Any], script: ScriptedSTT | None = None, voice: Any = None, **more: Any
 ) -> AgentSession[Any]:
     """A session in which nothing reaches for the network, on every version.
 
     Args:
         answers: What the model answers to what.
         script: The recognizer.
+        voice: A TTS; agents that make their own sound need none.
         more: About interruptions, as `AgentSession` before 1.5 names it.
     """
     options: dict[str, Any] = {
         "stt": script or ScriptedSTT(),
         "vad": EnergyVAD(),
         "llm": ScriptedLLM(answers),
+        **({} if voice is None else {"tts": voice}),
     }
+    if "aec_warmup_duration" in inspect.signature(AgentSession.__init__).parameters:
+        options["aec_warmup_duration"] = None  # from 1.4 on: no interruptions in the first 3 s
     try:
         return AgentSession(
             **options,
@@ -66,7 +71,6 @@ def create_session(
                 "endpointing": {"mode": "fixed", "min_delay": 0.1, "max_delay": 0.3},
                 "interruption": {"mode": "vad", "min_duration": 0.2, **more},
             },
-            aec_warmup_duration=None,
         )
     except TypeError:  # before turn_handling there was an argument for each
         return AgentSession(

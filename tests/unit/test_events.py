@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from roark_analytics_python_livekit import _events
+from roark_analytics_python_livekit import _events, _metrics
 from roark_analytics_python_livekit._records import Record
 
 OFFSET = 1_764_000_000.0  # of the wall clock against the monotonic one
@@ -145,7 +145,7 @@ class TestConversationItems:
         item = message(metrics={"end_of_turn_delay": math.nan, "odd": b"12", "deep": {"a": {1}}})
         (turn,) = rows(_events.conversation_item(SimpleNamespace(item=item), clocks, None))
         assert turn["metrics"] == {"endOfTurnDelay": "nan", "odd": "<2 bytes>", "deep": {"a": [1]}}
-        assert _events.message_to_eou(turn["metrics"]) == {}
+        assert _metrics.message_to_eou(turn["metrics"]) == {}
 
 
 class TestTranscripts:
@@ -161,7 +161,7 @@ class TestTranscripts:
     def test_before_1_1_it_tells_that_something_was_heard(self, clocks: Clocks) -> None:
         """Neither attribute is there."""
         event = SimpleNamespace(is_final=True, transcript="hello")
-        assert _events.transcribed(event, clocks) == [{"type": "heard", "at": NOW}]
+        assert _events.transcribed(event, clocks) == [{"type": "heard", "at": NOW, "text": "hello"}]
 
     def test_a_language_with_a_type_of_its_own_becomes_text(self, clocks: Clocks) -> None:
         """`LanguageCode`, on newer versions."""
@@ -279,15 +279,48 @@ class TestTools:
         """1.6: the call itself was created when the model wrote it."""
         update = SimpleNamespace(type="tool_call_started", function_call=call(created_at=at(1)))
         (record,) = rows(
-            _events.tool_started(SimpleNamespace(update=update, created_at=at(2)), clocks)
+            _events.tool_updated(SimpleNamespace(update=update, created_at=at(2)), clocks)
         )
         assert (record["type"], record["id"], record["at"]) == ("tool_call", "call_1", 2.0)
 
-    @pytest.mark.parametrize("kind", ["tool_call_updated", "tool_call_ended", "new_kind", None])
+    def test_a_tool_that_reports_its_progress_is_told_of(self, clocks: Clocks) -> None:
+        """Under the id of its call."""
+        update = SimpleNamespace(
+            type="tool_call_updated", id="call_1_update_1", call_id="call_1", message="searching"
+        )
+        event = SimpleNamespace(update=update, created_at=at(2))
+        assert _events.tool_updated(event, clocks) == [
+            {"type": "tool_update", "id": "call_1", "content": "searching", "at": 2.0}
+        ]
+
+    @pytest.mark.parametrize("message", [None, "boom"])
+    @pytest.mark.parametrize("entry", ["call_1", "call_1_final"])
+    def test_the_end_of_a_call_is_told_of(
+        self, clocks: Clocks, entry: str, message: str | None
+    ) -> None:
+        """With what it told, and whether its result was given before."""
+        update = SimpleNamespace(
+            type="tool_call_ended", id=entry, call_id="call_1", message=message, status="error"
+        )
+        (record,) = rows(
+            _events.tool_updated(SimpleNamespace(update=update, created_at=at(2)), clocks)
+        )
+        content = {} if message is None else {"content": message}
+        final = entry != "call_1"
+        assert record == {
+            "type": "tool_ended",
+            "id": "call_1",
+            "status": "error",
+            "final": final,
+            "at": 2.0,
+            **content,
+        }
+
+    @pytest.mark.parametrize("kind", ["tool_reply_updated", "new_kind", None])
     def test_other_updates_are_left_out(self, clocks: Clocks, kind: str | None) -> None:
-        """The result comes with `function_tools_executed`."""
+        """They are about the reply, which comes as a turn."""
         assert (
-            _events.tool_started(SimpleNamespace(update=SimpleNamespace(type=kind)), clocks) == []
+            _events.tool_updated(SimpleNamespace(update=SimpleNamespace(type=kind)), clocks) == []
         )
 
 
@@ -313,7 +346,7 @@ class TTSMetrics:
 
 def metric(model: Any, clocks: Clocks) -> tuple[str, dict[str, Any], dict[str, Any], float]:
     """kind, fields, extra and time of the one record that a metrics object becomes."""
-    (record,) = rows(_events.metrics(model, clocks))
+    (record,) = rows(_metrics.metrics(model, clocks))
     return record["kind"], record["fields"], record["extra"], record["at"]
 
 
@@ -434,7 +467,7 @@ class TestMetrics:
 
     def test_voice_activity_is_left_out(self, clocks: Clocks) -> None:
         """Every second, and of no use afterwards."""
-        assert _events.metrics(Model(type="vad_metrics", idle_time=1.0), clocks) == []
+        assert _metrics.metrics(Model(type="vad_metrics", idle_time=1.0), clocks) == []
 
     def test_what_a_later_version_adds_is_kept(self, clocks: Clocks) -> None:
         """As the agent's, with its name."""
@@ -469,6 +502,7 @@ class TestErrors:
             "kind": "llm_error",
             "message": "refused",
             "at": 3.0,
+            "source": "x",
         }
 
     def test_an_exception_is_its_own_kind(self) -> None:
@@ -532,7 +566,7 @@ EVENTS: list[tuple[str, Callable[[Clocks], object], list[float | None]]] = [
     ),
     (
         "a metric",
-        lambda clocks: _events.metrics(Model(type="llm_metrics", timestamp=at(3)), clocks),
+        lambda clocks: _metrics.metrics(Model(type="llm_metrics", timestamp=at(3)), clocks),
         [at(3)],
     ),
     (
@@ -559,4 +593,4 @@ def test_each_time_is_taken_to_the_monotonic_clock_once(
 )
 def test_class_names_are_read_as_type_names(name: str, snake: str | None) -> None:
     """For metrics without a type of their own."""
-    assert _events._snake(name) == (snake or "realtime_model_metrics")
+    assert _metrics.snake(name) == (snake or "realtime_model_metrics")

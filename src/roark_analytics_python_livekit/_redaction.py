@@ -1,0 +1,163 @@
+"""The one place where the caller's privacy is kept: what of a journal's entry is redacted."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ._config import SettingsError
+from ._json import json_safe
+
+FAILED = "[redaction failed]"
+MASKED_KEY = "*"  # a pressed key: alone it says nothing, and a card number comes key by key
+MAX_DEPTH = 40  # deeper than `json_safe` leaves anything
+
+Redact = Callable[[str], str]
+
+
+def check_redact(redact: object) -> None:
+    """Refuses what cannot redact, so that nothing goes out as it is.
+
+    Raises:
+        SettingsError: With a message that is fit for a log.
+    """
+    if redact is not None and (not callable(redact) or inspect.iscoroutinefunction(redact)):
+        raise SettingsError("redact must be a plain function of a text, or None")
+
+
+class Redactor:
+    """Applies `redact` to whatever of an entry may be private, and counts where it failed.
+
+    Args:
+        redact: Gives a text back without what nobody should see. Where it raises, or gives no
+            text, a marker stands in the text's place.
+    """
+
+    def __init__(self, redact: Redact) -> None:
+        self.failures = 0
+        self._redact = redact
+        self._parts: dict[str, Callable[[dict[str, Any]], None]] = {
+            "call": self._call,
+            "metadata": lambda entry: self._values(entry, "values"),
+            "turn": lambda entry: self._texts(entry, "text"),
+            "heard": lambda entry: self._texts(entry, "text"),
+            "tool_call": lambda entry: self._json(entry, "arguments", keep_names=True),
+            "tool_result": lambda entry: self._json(entry, "content"),
+            "tool_update": lambda entry: self._json(entry, "content"),
+            "tool_ended": lambda entry: self._json(entry, "content"),
+            "error": lambda entry: self._texts(entry, "message"),
+            "agent": lambda entry: self._texts(entry, "instructions"),
+            "participant": self._participant,
+            "dtmf": lambda entry: entry.update(digit=MASKED_KEY),
+            "end": self._end,
+        }
+
+    def concerns(self, entry: Mapping[str, Any]) -> bool:
+        """Whether there can be anything private in an entry."""
+        return entry.get("type") in self._parts
+
+    def entry(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """A redacted copy of an entry."""
+        copy = dict(entry)
+        part = self._parts.get(str(entry.get("type")))
+        if part is not None:
+            part(copy)
+        return copy
+
+    def withheld(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """A copy with the marker in the place of everything that should have been redacted."""
+        return _Blank(self).entry(entry)
+
+    def text(self, text: str) -> str:
+        """One redacted text."""
+        try:
+            redacted = self._redact(text)
+        except Exception:
+            redacted = None
+        if isinstance(redacted, str):
+            return redacted
+        if inspect.iscoroutine(redacted):
+            redacted.close()
+        self.failures += 1
+        return FAILED
+
+    def value(self, value: object, depth: int = 0, *, keep_names: bool = False) -> Any:
+        """A JSON value whose every text, number and key is redacted.
+
+        Args:
+            value: Plain JSON, as `json_safe` makes it.
+            depth: How deep it lies.
+            keep_names: Whether the keys of an object are names that the agent's code has given.
+        """
+        if depth > MAX_DEPTH:
+            return FAILED
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            written = str(value)
+            redacted = self.text(written)
+            return value if redacted == written else redacted
+        if isinstance(value, dict):
+            return {
+                key if keep_names else self.text(key): self.value(item, depth + 1)
+                for key, item in value.items()
+            }
+        if isinstance(value, list):
+            return [self.value(item, depth + 1) for item in value]
+        return value
+
+    # The fields
+
+    def _texts(self, entry: dict[str, Any], *names: str) -> None:
+        for name in names:
+            if isinstance(entry.get(name), str):
+                entry[name] = self.text(entry[name])
+
+    def _values(self, entry: dict[str, Any], name: str) -> None:
+        entry[name] = self.value(json_safe(entry.get(name) or {}), keep_names=True)
+
+    def _json(self, entry: dict[str, Any], name: str, *, keep_names: bool = False) -> None:
+        """Text that may be JSON: inside its values, so that it stays JSON."""
+        text = entry.get(name)
+        if not isinstance(text, str):
+            return
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            value = None
+        if isinstance(value, (dict, list)):
+            redacted = self.value(value, keep_names=keep_names)
+            unchanged = redacted == value
+            entry[name] = text if unchanged else json.dumps(redacted, ensure_ascii=False)
+        else:
+            entry[name] = self.text(text)
+
+    def _call(self, entry: dict[str, Any]) -> None:
+        facts = entry["facts"] = dict(entry.get("facts") or {})
+        self._texts(facts, "agent_prompt")
+        job = facts["job"] = dict(facts.get("job") or {})
+        self._texts(job, "participantIdentity", "roomName")  # a SIP caller's have the number
+        self._values(entry, "metadata")
+
+    def _participant(self, entry: dict[str, Any]) -> None:
+        self._texts(entry, "identity", "name")
+        self._values(entry, "attributes")
+
+    def _end(self, entry: dict[str, Any]) -> None:
+        if entry.get("error"):
+            error = entry["error"] = dict(entry["error"])
+            self._texts(error, "message")
+
+
+class _Blank(Redactor):
+    """Says of everything that its redaction failed, on behalf of another redactor."""
+
+    def __init__(self, owner: Redactor) -> None:
+        super().__init__(lambda text: FAILED)
+        self._owner = owner
+
+    def text(self, text: str) -> str:
+        self._owner.failures += 1
+        return FAILED

@@ -1,0 +1,140 @@
+"""What of a journal's entry is redacted, before it is stored or sent."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from roark_analytics_python_livekit._config import SettingsError
+from roark_analytics_python_livekit._redaction import FAILED, Redactor, check_redact
+
+SECRET = "+15105550100"
+
+
+def without_secret(text: str) -> str:
+    """Redacts that one number, however it stands in a text."""
+    return text.replace(SECRET, "[x]").replace(SECRET[1:], "[x]")
+
+
+def redacted(entry: dict[str, Any]) -> dict[str, Any]:
+    """The entry as it is stored."""
+    return Redactor(without_secret).entry(entry)
+
+
+ENTRIES: list[dict[str, Any]] = [
+    {"type": "turn", "role": "user", "text": f"i am {SECRET}", "at": 1.0},
+    {"type": "heard", "text": f"i am {SECRET}", "at": 1.0},
+    {"type": "tool_call", "id": "1", "name": "n", "arguments": json.dumps({"to": SECRET}), "at": 1},
+    {"type": "tool_call", "id": "1", "name": "n", "arguments": '{"to": 15105550100}', "at": 1.0},
+    {"type": "tool_call", "id": "1", "name": "n", "arguments": f"not JSON {SECRET}", "at": 1.0},
+    {"type": "tool_result", "id": "1", "content": f"called {SECRET}", "error": False, "at": 1.0},
+    {"type": "tool_result", "id": "1", "content": json.dumps([{SECRET: [SECRET]}]), "at": 1.0},
+    {"type": "tool_update", "id": "1", "content": f"calling {SECRET}", "at": 1.0},
+    {"type": "tool_ended", "id": "1", "status": "error", "content": f"no {SECRET}", "at": 1.0},
+    {"type": "error", "kind": "llm_error", "message": f"refused {SECRET}", "at": 1.0},
+    {"type": "agent", "id": "a", "instructions": f"call {SECRET}", "tools": [], "at": 1.0},
+    {"type": "metadata", "values": {"phone": SECRET, "all": [{"of": SECRET}], "n": 15105550100}},
+    {
+        "type": "participant",
+        "identity": f"sip_{SECRET}",
+        "name": f"Phone {SECRET}",
+        "attributes": {"sip.phoneNumber": SECRET},
+        "at": 1.0,
+    },
+    {"type": "end", "at": 1.0, "reason": "error", "error": {"kind": "e", "message": SECRET}},
+    {
+        "type": "call",
+        "facts": {
+            "agent_prompt": f"never call {SECRET}",
+            "job": {"participantIdentity": f"sip_{SECRET}", "roomName": f"call-_{SECRET}_x"},
+        },
+        "metadata": {"phone": SECRET},
+    },
+]
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: str(entry["type"]))
+def test_nothing_private_is_left_in_an_entry(entry: dict[str, Any]) -> None:
+    """Wherever it stands, and the entry that came in is as it was."""
+    before = json.dumps(entry)
+    after = json.dumps(redacted(entry))
+    assert SECRET[1:] in before and SECRET[1:] not in after and "[x]" in after
+    assert json.dumps(entry) == before
+
+
+def test_what_was_json_is_json_still() -> None:
+    """Numbers that are redacted become text; names that the agent's code gave stay."""
+    entry = {"type": "tool_call", "arguments": '{"to": 15105550100, "times": 2, "now": true}'}
+    assert json.loads(redacted(entry)["arguments"]) == {"to": "[x]", "times": 2, "now": True}
+
+
+def test_what_holds_nothing_private_is_as_it_was_to_the_letter() -> None:
+    """White space of JSON text included."""
+    entry = {"type": "tool_call", "arguments": '{"order":  "427"}'}
+    assert redacted(entry) == entry
+    other = {"type": "metric", "kind": "llm", "extra": {"requestId": SECRET}}
+    assert redacted(other) == other and not Redactor(without_secret).concerns(other)
+
+
+def test_keys_of_a_telephone_are_masked() -> None:
+    """One alone says nothing, and a card number comes key by key."""
+    assert redacted({"type": "dtmf", "digit": "4", "at": 1.0})["digit"] == "*"
+
+
+@pytest.mark.parametrize("answer", [None, 7, b"text"])
+def test_what_gives_no_text_is_replaced_by_the_marker_and_counted(answer: Any) -> None:
+    """As is what raises."""
+    redactor = Redactor(lambda text: answer)
+    assert redactor.entry({"type": "turn", "text": "hello"})["text"] == FAILED
+    assert redactor.failures == 1
+
+
+def test_what_raises_is_replaced_by_the_marker_and_counted() -> None:
+    """Field by field: the others are redacted."""
+
+    def picky(text: str) -> str:
+        if "bad" in text:
+            raise ValueError(text)
+        return text.upper()
+
+    redactor = Redactor(picky)
+    values = {"one": "fine", "two": "bad", "three": ["bad", "fine"]}
+    assert redactor.entry({"type": "metadata", "values": values})["values"] == {
+        "one": "FINE",
+        "two": FAILED,
+        "three": [FAILED, "FINE"],
+    }
+    assert redactor.failures == 2
+
+
+async def test_a_coroutine_is_no_text() -> None:
+    """Of a function that hides that it is one; nothing is left to be awaited."""
+
+    async def later(text: str) -> str:
+        return text
+
+    redactor = Redactor(lambda text: later(text))  # type: ignore[arg-type]  # what is tested
+    assert redactor.entry({"type": "turn", "text": "hello"})["text"] == FAILED
+
+
+def test_withheld_is_the_marker_everywhere() -> None:
+    """Where there is no time to ask."""
+    redactor = Redactor(without_secret)
+    entry = redactor.withheld({"type": "tool_call", "arguments": '{"to": "anyone", "n": 1}'})
+    assert json.loads(entry["arguments"]) == {"to": FAILED, "n": FAILED}
+    assert redactor.failures == 2
+
+
+def test_only_plain_functions_are_taken() -> None:
+    """Anything else would be a promise that is not kept."""
+
+    async def later(text: str) -> str:
+        return text
+
+    check_redact(None)
+    check_redact(str.upper)
+    for wrong in ("redact", later, 7):
+        with pytest.raises(SettingsError, match="redact"):
+            check_redact(wrong)
