@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import numpy as np
 from livekit.agents import AgentSession
+from livekit.agents.voice import agent_session
 
 from fakes import EnergyVAD, NoisyAgent, Samples, ScriptedLLM, ScriptedSTT, spoken, until
 from local_roark import Faults, create_app
@@ -45,7 +46,12 @@ class FakeJob:
 
 
 def create_session(
-    answers: dict[str, Any], script: ScriptedSTT | None = None, voice: Any = None, **more: Any
+    answers: dict[str, Any],
+    script: ScriptedSTT | None = None,
+    voice: Any = None,
+    *,
+    impatient: bool = False,
+    **more: Any,
 ) -> AgentSession[Any]:
     """A session in which nothing reaches for the network, on every version.
 
@@ -53,6 +59,7 @@ def create_session(
         answers: What the model answers to what.
         script: The recognizer.
         voice: A TTS; agents that make their own sound need none.
+        impatient: Closes at the first error that it cannot get over, where it counts them (1.1).
         more: About interruptions, as `AgentSession` before 1.5 names it.
     """
     options: dict[str, Any] = {
@@ -61,6 +68,8 @@ def create_session(
         "llm": ScriptedLLM(answers),
         **({} if voice is None else {"tts": voice}),
     }
+    if impatient and hasattr(agent_session, "SessionConnectOptions"):
+        options["conn_options"] = agent_session.SessionConnectOptions(max_unrecoverable_errors=0)
     if "aec_warmup_duration" in inspect.signature(AgentSession.__init__).parameters:
         options["aec_warmup_duration"] = None  # from 1.4 on: no interruptions in the first 3 s
     try:

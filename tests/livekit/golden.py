@@ -6,10 +6,11 @@ most. What an older one cannot tell is taken away from both, by the list in `LAC
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -155,4 +156,13 @@ def check(name: str, event: Event) -> None:
     actual = normalized(event)
     if os.environ.get("ROARK_GOLDEN") == "write":
         path.write_text(json.dumps(actual, indent=2, ensure_ascii=False) + "\n")
-    assert told(actual) == told(json.loads(path.read_text()))
+    expected, seen = told(json.loads(path.read_text())), told(actual)
+    assert seen == expected, "\n".join(_difference(expected, seen))
+
+
+def _difference(expected: Event, seen: Event) -> Iterable[str]:
+    """What a reader of a failing run wants to see: the lines that differ, and those around."""
+    lines = [
+        json.dumps(event, indent=2, ensure_ascii=False).splitlines() for event in (expected, seen)
+    ]
+    return difflib.unified_diff(*lines, "golden", "seen", lineterm="", n=6)

@@ -237,12 +237,12 @@ async def llm_error(folder: Path) -> Call:
 
 
 async def stt_error(folder: Path) -> Call:
-    """Nothing is understood."""
-    session = create_session({}, FailingSTT())
+    """Nothing is understood, and the session closes for that."""
+    session = create_session({}, FailingSTT(), impatient=True)
     async with a_call(folder, Desk(), session=session) as call:
-        failed = failing(call)
+        over = closing(call) if has.CLOSE_REASON else failing(call)
         await call.say(ORDER)
-        await failed.wait()
+        await over.wait()
     return call
 
 
@@ -255,6 +255,13 @@ async def tts_error(folder: Path) -> Call:
         await call.say(ORDER)
         await failed.wait()
     return call
+
+
+def closing(call: Call) -> asyncio.Event:
+    """Is set when the session is closed."""
+    closed = asyncio.Event()
+    call.session.on("close", lambda _: closed.set())
+    return closed
 
 
 def failing(call: Call) -> asyncio.Event:
