@@ -74,6 +74,8 @@ class Opened:
         sink: What the agent's sink reports, or None where there is no output.
         rate: The sink's sample rate, or None where it takes any.
         new_input: The user's frames from here on are another input's than those before.
+        paced_input: That input hands its frames over as time passes: none comes late, unless
+            nobody takes them.
     """
 
     at: float
@@ -81,6 +83,18 @@ class Opened:
     sink: SinkTraits | None
     rate: int | None
     new_input: bool = False
+    paced_input: bool = False
+
+
+@dataclass(frozen=True)
+class Listening:
+    """The agent's side takes whatever the caller's line gives; said ten times a second.
+
+    Attributes:
+        at: When that was so, in monotonic seconds.
+    """
+
+    at: float
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from ._audio_items import AgentFrame, Opened, Report, UserFrame
+from ._audio_items import AgentFrame, Listening, Opened, Report, UserFrame
 from ._config import RecordingMode
 from ._delivery import Delivery
 from ._guard import Guard
@@ -199,6 +199,9 @@ class CallShipment:
         elif isinstance(item, Report):
             if self._capture is not None:
                 self._capture.report(item)
+        elif isinstance(item, Listening):
+            if self._capture is not None:
+                self._capture.listening(item)
         elif isinstance(item, Opened):
             self._on_opened(item)
         elif isinstance(item, RecordingSwitched):

@@ -27,6 +27,7 @@ from ._audio_items import (
     Cleared,
     Finished,
     Flushed,
+    Listening,
     Opened,
     Paused,
     Progressed,
@@ -46,6 +47,7 @@ from ._wall_clock import WallClock
 
 LAST = 1.0  # seconds for the message of a speech that was cut off; a dead sink never gives it
 LOOK_EVERY = 0.1  # seconds between two looks at whether an input or output was replaced
+PACED = {"RoomIO", "Console"}  # labels of inputs that give their frames as time passes
 ROOM_QUEUE = 0.2  # seconds: RoomIO's audio source holds this much, and a pause throws it away
 ROOM_FIRST_FRAMES = 0.06  # seconds: where they are shorter than its 50 ms, they are 20 and 40 ms
 
@@ -220,6 +222,7 @@ class InputTap(io.AudioInput):
         self._frames: AsyncIterator[rtc.AudioFrame] = source.__aiter__()
         self._outbox = outbox
         self._guard = guard
+        self.is_waiting = False  # somebody wants a frame, and the source has none
 
     @property
     def tapped(self) -> io.AudioInput:
@@ -227,7 +230,11 @@ class InputTap(io.AudioInput):
         return self._tapped
 
     async def __anext__(self) -> rtc.AudioFrame:
-        frame = await self._frames.__anext__()
+        self.is_waiting = True
+        try:
+            frame = await self._frames.__anext__()
+        finally:
+            self.is_waiting = False
         with self._guard("input tap"):
             self._outbox.put(
                 UserFrame(
@@ -355,9 +362,15 @@ class Taps:
         if new_input or new_output:
             self._outbox.put_now(self._opened(new_input=new_input))
 
+    def look(self) -> None:
+        """Says that the caller's line is listened to, if it is: all that it gave was taken."""
+        tap = _input_tap(self._session.input.audio)
+        if tap is not None and tap.is_waiting:
+            self._outbox.put(Listening(time.monotonic()))
+
     def _tap_input(self) -> bool:
         source = self._session.input.audio
-        if source is None or any(isinstance(part, InputTap) for part in _sources(source)):
+        if source is None or _input_tap(source) is not None:
             return False
         self._session.input.audio = InputTap(source, self._outbox, self._guard, self._can)
         return True
@@ -374,13 +387,14 @@ class Taps:
         return True
 
     def _opened(self, *, new_input: bool) -> Opened:
-        sink = self._session.output.audio
+        source, sink = self._session.input.audio, self._session.output.audio
         return Opened(
             at=time.monotonic(),
-            hears_user=self._session.input.audio is not None,
+            hears_user=source is not None,
             sink=None if sink is None else self._traits(sink),
             rate=None if sink is None else sink.sample_rate,
             new_input=new_input,
+            paced_input=any(getattr(part, "label", "") in PACED for part in _sources(source)),
         )
 
     def _traits(self, sink: io.AudioOutput) -> SinkTraits:
@@ -403,6 +417,10 @@ def _sources(source: io.AudioInput | None) -> Iterator[io.AudioInput]:
         yield source
         tapped = source.tapped if isinstance(source, InputTap) else None
         source = tapped or getattr(source, "source", None)
+
+
+def _input_tap(source: io.AudioInput | None) -> InputTap | None:
+    return next((part for part in _sources(source) if isinstance(part, InputTap)), None)
 
 
 def _sinks(sink: io.AudioOutput | None) -> Iterator[io.AudioOutput]:
@@ -600,6 +618,9 @@ class Observation:
         self._clock.look()
         self._looking = asyncio.get_running_loop().call_later(LOOK_EVERY, self._look)
         self._ensure()
+        with self._guard("taps"):
+            if self._taps is not None:
+                self._taps.look()
 
     def _ensure(self) -> None:
         with self._guard("taps"):

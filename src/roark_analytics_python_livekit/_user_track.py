@@ -13,6 +13,8 @@ GAP = 0.25  # seconds; a frame that is later than this begins a new run
 ANCHORING = 0.5  # seconds of a run within which its start may still move to an earlier time
 JITTER = 0.05  # seconds between two runs that are timing noise, and no silence
 STALL = 5.0  # seconds that a silent source is waited for: its audio may come as a burst
+QUIET = 0.75  # seconds, if it is paced and has a listener: then there is nothing that could come
+LISTENED = 0.3  # seconds between two signs of a listener; with more, it was held up
 UNPUBLISHED = 0.4  # seconds; RoomIO pushes one zero frame of 0.5 s when a track goes away
 DRIFT_WINDOW = 5.0  # seconds over which the earliest arrival tells the source's clock
 DRIFT_NOTICED = 0.002  # seconds; less than that is jitter, and the audio stays as it is
@@ -37,6 +39,8 @@ class UserTrack:
         self._ended: list[_HeardRun] = []
         self._heard_until = start
         self._new_source = False
+        self._listening_since = self._listening_at = float("-inf")
+        self.is_paced = False
         self.heard_anything = False
 
     def push(self, frame: Frame) -> None:
@@ -55,6 +59,12 @@ class UserTrack:
             self._new_source = False
         self._run.push(frame.at, samples)
 
+    def listened(self, at: float) -> None:
+        """Whatever the source has given by now was taken."""
+        if at - self._listening_at > LISTENED:
+            self._listening_since = at
+        self._listening_at = at
+
     def first_start(self, now: float) -> float | None:
         """When the first run was heard, or None while that can still change."""
         runs = [*self._ended, *([self._run] if self._run else [])]
@@ -68,11 +78,17 @@ class UserTrack:
         if run is not None and not run.is_anchored(now):
             return self._heard_until
         heard = self._heard_until if run is None else run.end
-        return max(heard, now - STALL)
+        return max(heard, self._quiet_until(now))
+
+    def _quiet_until(self, now: float) -> float:
+        """Up to when a source that gives nothing has nothing to give."""
+        if self.is_paced and self._listening_at - self._listening_since >= QUIET:
+            return max(self._listening_at - QUIET, now - STALL)
+        return now - STALL
 
     def place(self, mixer: StereoMixer, origin: float, now: float) -> None:
         """Moves all whose place is certain into the mixer; `origin` is its sample 0's time."""
-        if self._run is not None and self._run.is_stalled(now):
+        if self._run is not None and self._run.is_over(self._quiet_until(now)):
             self._end_run()
         for run in self._ended:
             self._place_run(run, mixer, origin)
@@ -133,8 +149,8 @@ class _HeardRun:
     def is_anchored(self, now: float) -> bool:
         return self._run is not None or now - self._first_arrival >= ANCHORING
 
-    def is_stalled(self, now: float) -> bool:
-        return now - self._last_arrival >= STALL
+    def is_over(self, quiet_until: float) -> bool:
+        return self._last_arrival <= quiet_until
 
     def continues_with(self, frame: Frame, count: int) -> bool:
         started = frame.at - (self._pushed + count) / self._rate

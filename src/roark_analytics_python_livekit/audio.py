@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._agent_track import AgentTrack, Played
-from ._audio_items import Frame, Opened, Report, Samples, SinkTraits
+from ._audio_items import Frame, Listening, Opened, Report, Samples, SinkTraits
 from ._mixer import ResamplerFactory, StereoMixer
 from ._user_track import UserTrack
 
@@ -44,6 +44,7 @@ class AudioCapture:
         self._hears_user = opened.hears_user
         self._start = opened.at
         self._user = UserTrack(opened.at, make_resampler)
+        self._user.is_paced = opened.paced_input
         self._agent = AgentTrack(opened.sink or SinkTraits(), make_resampler)
         self._mixer: StereoMixer | None = None
         self._origin = opened.at
@@ -56,12 +57,17 @@ class AudioCapture:
         self._hears_user = opened.hears_user
         if opened.new_input:
             self._user.replaced()
+        self._user.is_paced = opened.paced_input
         if opened.sink is not None:
             self._agent.traits = opened.sink
 
     def heard(self, frame: Frame) -> None:
         """Takes a frame of the user's audio."""
         self._user.push(frame)
+
+    def listening(self, sign: Listening) -> None:
+        """Takes a sign that the user's audio is being listened to."""
+        self._user.listened(sign.at)
 
     def captured(self, frame: Frame) -> None:
         """Takes a frame of the agent's audio that the sink has accepted."""

@@ -8,7 +8,7 @@ import numpy as np
 from sound import LinearResampler, Times, numbered, stereo, user_frame, when_recorded
 from stage import TICK
 
-from roark_analytics_python_livekit._audio_items import Opened, Samples
+from roark_analytics_python_livekit._audio_items import Listening, Opened, Samples
 from roark_analytics_python_livekit.audio import AudioCapture
 
 Arrival = tuple[float, Samples]  # when a frame is there, and its samples
@@ -23,6 +23,10 @@ class Line:
         opened: When the taps were put in.
         tick: Seconds between two looks at what has become certain.
         channels: How many the frames have.
+        paced: Whether the line gives its frames as time passes, and never late.
+
+    Attributes:
+        is_listened: Whether somebody takes what the line gives; said at each look.
     """
 
     def __init__(
@@ -33,12 +37,15 @@ class Line:
         opened: float = 0.0,
         tick: float = TICK,
         channels: int = 1,
+        paced: bool = False,
     ) -> None:
+        self.is_listened = paced
         self.rate = rate
         self.recorded = recorded or rate
         self.opened = opened
         self.pcm = bytearray()
-        self.capture = AudioCapture(Opened(opened, True, None, self.recorded), LinearResampler)
+        beginning = Opened(opened, True, None, self.recorded, paced_input=paced)
+        self.capture = AudioCapture(beginning, LinearResampler)
         self._tick = tick
         self._ticks = 1
         self._channels = channels
@@ -46,6 +53,8 @@ class Line:
     def go(self, until: float) -> None:
         """Lets time pass."""
         while (at := self.opened + self._ticks * self._tick) <= until:
+            if self.is_listened:
+                self.capture.listening(Listening(at))
             self.pcm += self.capture.settle(at)
             self._ticks += 1
 

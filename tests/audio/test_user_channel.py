@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from line import Line, not_before, spoken, stalled, when_said
 from sound import Times, difference, sine, user_frame
 
-from roark_analytics_python_livekit._audio_items import Samples, UserFrame
+from roark_analytics_python_livekit._audio_items import Listening, Samples, UserFrame
 
 steady = settings(deadline=None, derandomize=True, database=None, max_examples=60)
 
@@ -166,6 +166,35 @@ def test_a_caller_who_falls_silent_does_not_hold_back_the_recording() -> None:
     line.hear(spoken(0.0, 2.0, RATE))
     line.go(20.0)
     assert 20.0 - len(line.pcm) / 4 / RATE < 5.2
+
+
+def test_a_line_that_gives_nothing_and_is_listened_to_holds_nothing_back() -> None:
+    """RoomIO's frames come as time passes: where there is none, there is nothing to wait for."""
+    line = Line(RATE, paced=True)
+    line.hear(spoken(0.0, 2.0, RATE))
+    for second in range(3, 10):
+        line.go(second)
+        assert second - len(line.pcm) / 4 / RATE < 1.0
+    line.hear(spoken(10.0, 2.0, RATE, first=2 * RATE))
+    line.finish(12.5)
+    said = np.concatenate([when_said(0.0, 2.0, RATE), when_said(10.0, 2.0, RATE)])
+    assert np.abs(line.times(4 * RATE) - said).max() < 0.001
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.29, 0.5, 2.0, 4.0])
+def test_a_line_that_nobody_takes_from_is_waited_for(seconds: float) -> None:
+    """The agent's loop is blocked: what the caller says meanwhile comes late, and all at once."""
+    line = Line(RATE, paced=True)
+    line.hear(spoken(0.0, 2.0, RATE))
+    line.is_listened = False
+    line.go(2.0 + seconds)
+    line.is_listened = True
+    line.go(2.0 + seconds)  # a sign of life may come before the first frame is taken
+    line.capture.listening(Listening(2.0 + seconds))
+    late = spoken(2.0, 6.0, RATE, first=2 * RATE)
+    line.hear(not_before(2.05 + seconds, late))
+    line.finish(8.5)
+    check(line, 0.0, 8.0, 0.001)
 
 
 def test_the_lag_of_a_live_call_is_short() -> None:

@@ -41,6 +41,7 @@ class LineInput(io.AudioInput):
         channels: 1, or 2 of the same.
         frame_seconds: Length of a frame.
         clock: Monotonic seconds.
+        label: What it calls itself.
     """
 
     def __init__(
@@ -49,8 +50,9 @@ class LineInput(io.AudioInput):
         channels: int = 1,
         frame_seconds: float = 0.05,
         clock: Clock = time.monotonic,
+        label: str = "Line",
     ) -> None:
-        super().__init__(**accepted(io.AudioInput, label="Line", source=None))
+        super().__init__(**accepted(io.AudioInput, label=label, source=None))
         self.words: list[Words] = []
         self.rate = rate
         self._channels = channels

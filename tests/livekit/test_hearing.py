@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 import pytest_asyncio
 
 pytest.importorskip("livekit.agents")
+
+from livekit.agents.voice import io
 
 from calls import Call, a_call
 from fakes import NoisyAgent, Samples, spoken, until
@@ -105,3 +108,23 @@ async def test_a_burst_after_a_slow_start_lies_in_its_true_place(calls: dict[str
     rate, sound = call.recording()
     shifts = [shift(sound[:, 0], rate, word, origin(call)) for word in call.mouth.words[:PULSES]]
     assert len(shifts) == PULSES and np.abs(shifts).max() < HEARD, shifts
+
+
+@pytest.mark.skipif(not hasattr(io.AudioInput, "label"), reason="nameless before 1.2")
+async def test_a_muted_caller_does_not_hold_the_recording_back(tmp_path: Path) -> None:
+    """Of RoomIO's input it is known that nothing comes late: a kill would lose no more for it."""
+    mouth = LineInput(label="RoomIO")
+    async with a_call(tmp_path, NoisyAgent(), ANSWERS, mouth=mouth) as call:
+        await call.say(HELLO)
+        await call.answered(1)
+        mouth.unpublish()
+        left = time.monotonic()
+        await until(lambda: recorded(call) > left + 0.5)
+        assert time.monotonic() - left < 4.0  # and not 5.5, as for a line that may give a burst
+
+
+def recorded(call: Call) -> float:
+    """Up to when the recording is on its way, in monotonic seconds."""
+    assert call.handle._parts is not None
+    capture = call.handle._parts.shipment._capture
+    return 0.0 if capture is None else capture.origin + capture.duration_ms / 1000
