@@ -28,6 +28,7 @@ from pydantic import BaseModel
 from typing_extensions import NotRequired, is_typeddict
 
 from roark_analytics_python_livekit import _events, _livekit, _metrics, _snapshots, _types
+from roark_analytics_python_livekit._guard import Guard
 from roark_analytics_python_livekit._payloads import (
     CallEnd,
     CallFacts,
@@ -35,6 +36,7 @@ from roark_analytics_python_livekit._payloads import (
     call_ended,
 )
 from roark_analytics_python_livekit._records import Record
+from roark_analytics_python_livekit._room import RoomWatch
 
 TABLE = Path(__file__).parents[2] / ".github" / "EVENTS.md"
 CODE = re.compile(r"`([^`]+)`")
@@ -314,12 +316,9 @@ class Marked:
         if hint is float:
             is_time = name == "timestamp" or name.endswith("_at")
             return (WALL if is_time else 0) + self._count + 0.25
-        simple: dict[Any, Any] = {
-            bool: True,
-            int: 70_000 + self._count,
-            str: f"{owner.__name__}.{name}",
-        }
-        return simple.get(hint)
+        if issubclass(hint, str):
+            return f"{owner.__name__}.{name}" if hint is str else hint("de")
+        return {bool: True, int: 70_000 + self._count}.get(hint)
 
 
 def monotonic(wall: float | None) -> float:
@@ -602,6 +601,9 @@ def test_a_session_that_closes_for_no_reason_is_what_the_table_says() -> None:
     for error, reason, by in zip((None, RuntimeError("x")), reasons, ended_by, strict=True):
         event = ended([], _livekit._end_of(SimpleNamespace(error=error)))
         assert (event["callEndedReason"], event["endedBy"]) == (reason, by)
+        if error is not None:
+            paths = table()["CloseEvent"]["error"].paths
+            assert [find(event, path) for path in paths] == [["RuntimeError"], ["x"]]
     shut_down = ended([], CallEnd(1.0, "user requested", ended_by="worker"))
     assert [shut_down["endedBy"]] == CODE.findall(rows[2][2])
     for row in rows[3:]:
@@ -626,3 +628,24 @@ def test_the_caller_is_where_the_table_says() -> None:
     assert find(event, rows["kind"].paths[0])[0] in rows["kind"].said
     assert find(event, rows["attributes"].paths[0]) == [{"sip.callStatus": "active"}]
     assert "RemoteParticipant." not in json.dumps(event)
+
+
+def test_a_key_that_is_pressed_is_where_the_table_says() -> None:
+    """And only the key."""
+    records: list[Record] = []
+    room: Any = rtc.EventEmitter()
+    room.remote_participants = {}
+    RoomWatch(room, records.append, Guard()).begin()
+    room.emit("sip_dtmf_received", rtc.SipDTMF(code=70_011, digit="#"))
+    event = ended(records)
+    assert find(event, table()["SipDTMF"]["digit"].paths[0]) == ["#"]
+    assert "70011" not in json.dumps(event)
+
+
+def test_an_agents_instructions_and_tools_are_where_the_table_says() -> None:
+    """As they are, whatever told of their change."""
+    agent = SimpleNamespace(id="desk", instructions="Be brief.", tools=[])
+    event = ended([_snapshots.agent(agent, 1.0)])
+    rows = table()["AgentConfigUpdate"]
+    assert find(event, rows["instructions"].paths[0]) == ["Be brief."]
+    assert find(event, rows["tools_added"].said[0]) == [[]]
