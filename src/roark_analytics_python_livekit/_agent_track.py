@@ -73,8 +73,11 @@ class AgentTrack:
         """Takes what the sink, or a command to it, says of the segment being played."""
         if isinstance(report, (Paused, Resumed)):
             self._paused = isinstance(report, Paused)
-        self._cuts_afresh = self._cuts_afresh or isinstance(report, Cleared)
         playing = self._playing()
+        if isinstance(report, Cleared):
+            self._cuts_afresh = True
+            if playing is not None:
+                self._cut_finished(report.at)
         if isinstance(report, Flushed):
             if self._segments:
                 self._segments[-1].flush(report.at)
@@ -126,6 +129,12 @@ class AgentTrack:
         self._segments.append(segment)
         if playing is None:
             segment.begin(free_at, paused=self._paused)
+
+    def _cut_finished(self, at: float) -> None:
+        """The sink drops all it holds; before 1.6 RoomIO says it is over while its end sounds."""
+        for segment in self._segments:
+            if segment.finished:
+                segment.cut(at)
 
     def _make_way(self, finished: _Segment) -> None:
         if finished.was_heard:
@@ -227,6 +236,11 @@ class _Segment:
             self._on_cleared(report.at)
         elif isinstance(report, Finished):
             self._on_finished(report)
+
+    def cut(self, at: float) -> None:
+        """What is finished and still sounds does so until `at`."""
+        self._plan.halt(at)
+        self.stopped_at = min(self.stopped_at, at)
 
     def stop(self, now: float) -> None:
         """Ends the segment without a report."""

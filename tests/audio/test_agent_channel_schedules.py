@@ -31,11 +31,13 @@ steady = settings(deadline=None, derandomize=True, database=None, max_examples=6
 
 
 @st.composite
-def speeches(draw: st.DrawFn, *, pauses: bool = True, late: bool = True) -> Speech:
+def speeches(
+    draw: st.DrawFn, *, pauses: bool = True, late: bool = True, soonest: float = 0.01
+) -> Speech:
     """Frames of 20 to 200 ms in bursts or late ones, pauses, and an interruption, or none."""
     waits = st.sampled_from([0, 0, 0, 10, 50, 300, 500]) if late else st.just(0)
     sizes = st.sampled_from([20, 50, 100, 130, 200])
-    first = draw(st.sampled_from([100, 130, 200]))  # more than RoomIO's shorter first frames
+    first = draw(st.sampled_from([100, 130, 200]))  # no speech is over within RoomIO's first frames
     frames, at = [(0.0, first / 1000)], 0.0
     for wait, size in draw(st.lists(st.tuples(waits, sizes), max_size=14)):
         at += wait / 1000
@@ -48,7 +50,7 @@ def speeches(draw: st.DrawFn, *, pauses: bool = True, late: bool = True) -> Spee
             if not held or begin > sum(held[-1]):
                 held.append((begin, hundredths / 100 + 0.0055))
     cut = draw(st.none() | moments(length + 0.3))
-    after = 0.3 + draw(moments(1.0))  # before 1.6 RoomIO says it is over 0.25 s too early
+    after = soonest - 0.05 + draw(moments(1.0))
     return Speech(frames, held, cut, after)
 
 
@@ -57,9 +59,11 @@ def moments(most: float) -> st.SearchStrategy[float]:
     return st.integers(5, max(6, round(most * 100))).map(lambda at: at / 100 + 0.0034)
 
 
-def calls(*, pauses: bool = True, late: bool = True) -> st.SearchStrategy[list[Speech]]:
-    """One to three speeches."""
-    return st.lists(speeches(pauses=pauses, late=late), min_size=1, max_size=3)
+def calls(
+    *, pauses: bool = True, late: bool = True, soonest: float = 0.01
+) -> st.SearchStrategy[list[Speech]]:
+    """One to three speeches, `soonest` seconds after the sink has said that one is over."""
+    return st.lists(speeches(pauses=pauses, late=late, soonest=soonest), min_size=1, max_size=3)
 
 
 def check(stage: Stage, call: list[Speech], tolerance: float, spared: float = 0.002) -> None:
@@ -89,14 +93,35 @@ def test_a_room_that_reports_progress_is_recorded_exactly(
     check(Stage(sink), call, EXACT, short_of_a_frame)
 
 
-@pytest.mark.parametrize("version", [ROOM_1_2, ROOM_1_3, ROOM_1_5, ROOM_1_6], ids=lambda v: v.name)
+@pytest.mark.parametrize("version", [ROOM_1_2, ROOM_1_3, ROOM_1_5], ids=lambda v: v.name)
 @steady
-@given(call=calls())
+@given(call=calls(soonest=0.3))
 def test_a_room_that_reports_no_progress_is_simulated(
     version: RoomVersion, call: list[Speech]
 ) -> None:
-    """livekit-agents 1.2 to 1.6: its frames, its queue, and what a pause throws away."""
+    """livekit-agents 1.2 to 1.5: its frames, its queue, and what a pause throws away.
+
+    It says that a speech is over up to 0.25 s too early. A pause within that time of the next one
+    throws away some of both, which is not simulated.
+    """
     check(Stage(RoomSink(version, RATE)), call, SIMULATED)
+
+
+@pytest.mark.parametrize("version", [ROOM_1_2, ROOM_1_3], ids=lambda v: v.name)
+@steady
+@given(call=calls(pauses=False))
+def test_speeches_that_follow_at_once_are_simulated(
+    version: RoomVersion, call: list[Speech]
+) -> None:
+    """The end of one still sounds when the next is begun, or is cut with it."""
+    check(Stage(RoomSink(version, RATE)), call, SIMULATED)
+
+
+@steady
+@given(call=calls())
+def test_a_room_that_waits_for_its_end_is_simulated(call: list[Speech]) -> None:
+    """livekit-agents 1.6."""
+    check(Stage(RoomSink(ROOM_1_6, RATE)), call, SIMULATED)
 
 
 @steady
