@@ -195,6 +195,8 @@ class Delivery:
         event, unusable = _sendable(event)
         if unusable:
             self.stats.dropped["unusable"] += unusable
+            if "delivery" in event:
+                event["delivery"]["dropped"]["unusable"] = unusable
 
         async def post() -> None:
             key = idempotency_key(self._call_id, name, event)

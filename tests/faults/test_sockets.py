@@ -343,6 +343,7 @@ def json_answer(value: object) -> bytes:
         json_answer({"uploadUrl": "https://[::1"}),
         json_answer({"uploadUrl": "file:///etc/passwd"}),
         json_answer({"uploadUrl": 7}),
+        json_answer({"uploadUrl": "http://127.0.0.1:65536/there"}),
         b"\x16\x03\x01 this is not HTTP\r\n\r\n",
         b"HTTP/1.1 200 OK\r\ncontent-length: nonsense\r\n\r\n",
         b"",

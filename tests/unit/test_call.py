@@ -390,6 +390,37 @@ class TestWhenItGoesWrong:
         assert event["delivery"]["dropped"] == {"internal_error": 1}
         internal_errors.clear()
 
+    @pytest.mark.parametrize("spooled", [False, True])
+    @pytest.mark.parametrize(
+        "record",
+        [
+            {"type": "turn", "role": "user", "text": b"x"},
+            {"type": "turn", "role": "user", "text": object(), "id": "7"},
+            {"type": "metric", "kind": "llm", "fields": {"ttft": float("nan")}, "extra": {}},
+        ],
+        ids=["bytes", "object", "nan"],
+    )
+    async def test_a_record_that_is_no_json_costs_its_own_row_only(
+        self,
+        client: RoarkClient,
+        roark: Roark,
+        tmp_path: Path,
+        record: dict[str, Any],
+        spooled: bool,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """Counted as unusable in call-ended, and in the call's one line (fault 11)."""
+        caplog.set_level(logging.INFO, "roark_analytics_python_livekit")
+        calling = Calling(client, spool_dir=tmp_path / "spool" if spooled else None)
+        calling.turn("user", "hello", 1.0)
+        calling.mailbox.put_now({**record, "at": calling.start + 2.0})
+        await calling.end()
+        event = ended(roark)
+        assert [row["content"] for row in event["transcript"]] == ["hello"]
+        assert event["metrics"] == []
+        assert event["delivery"]["dropped"] == {"unusable": 1}
+        assert "dropped {'unusable': 1}" in caplog.text
+
     async def test_hostile_metadata_becomes_plain(self, client: RoarkClient, roark: Roark) -> None:
         """Whatever the agent's code knows of its call."""
 
