@@ -317,12 +317,32 @@ def test_an_expired_url_is_replaced_by_a_fresh_one(gate: Gate, calls: Path, spoo
     assert len(gate.asked("url")) == stats_of_chunks(calls) + 1
 
 
-def test_urls_that_are_always_expired_are_bounded(gate: Gate, calls: Path, spool: Path) -> None:
-    """Four for a chunk, then it is given up; call-ended goes all the same (fault 9)."""
+async def test_urls_that_are_always_expired_are_bounded(
+    gate: Gate, calls: Path, spool: Path
+) -> None:
+    """Four for a chunk, then it waits in the spool; call-ended goes all the same (fault 9)."""
     gate.rules.append(("chunk", answer(http_answer(403)), 10_000))
     call = whole_call(gate.url, spool)
-    chunks = stats_of(call).dropped["refused"]
+    chunks = stats_of(call).spooled
     assert chunks > 0 and len(gate.asked("url")) == 4 * chunks
+    assert not stats_of(call).dropped
+    assert call_file(calls)["ended"]["recording"]["status"] == "failed"
+    gate.rules.clear()
+    (recovered,) = await recover(gate.url, spool)
+    assert (recovered.result, recovered.chunks) == ("delivered", chunks)
+    assert_whole(calls)
+    assert list(spool.iterdir()) == []
+
+
+async def test_a_recovery_too_asks_for_a_bounded_number_of_urls(
+    gate: Gate, calls: Path, spool: Path
+) -> None:
+    """Each process asks four times a chunk, and leaves it to the next (fault 9)."""
+    gate.rules.append(("chunk", answer(http_answer(403)), 10_000))
+    chunks = stats_of(whole_call(gate.url, spool)).spooled
+    (recovered,) = await recover(gate.url, spool)
+    assert (recovered.result, recovered.reason) == ("kept", "status 403")
+    assert len(gate.asked("url")) == 2 * 4 * chunks
     assert call_file(calls)["ended"]["recording"]["status"] == "failed"
 
 

@@ -99,6 +99,33 @@ class FakeClient(RoarkClient):
             self.uploading.remove(index)
 
 
+class Recovering(FakeClient):
+    """A service that has no URL for a while, then takes everything.
+
+    Args:
+        failures: How often it has none.
+
+    Attributes:
+        arrived: The indices of the chunks, in the order they came.
+    """
+
+    def __init__(self, failures: int) -> None:
+        super().__init__()
+        self.arrived: list[int] = []
+        self._down = failures
+
+    async def create_upload(
+        self, call_id: str, chunk_index: int, content_type: Any
+    ) -> PresignedUpload:
+        self._down -= 1
+        if self._down >= 0:
+            raise unavailable()
+        return PresignedUpload(str(chunk_index), content_type)
+
+    async def upload(self, upload: PresignedUpload, body: Any, *, size: int) -> None:
+        self.arrived.append(int(upload.url))
+
+
 def unavailable(retry_after: float | None = None) -> RequestError:
     """503."""
     return RequestError(Outcome.RETRY, "status 503", status=503, retry_after=retry_after)
@@ -452,25 +479,44 @@ class TestChunksThatFail:
 
     async def test_a_short_outage_does_not_even_change_their_order(self) -> None:
         """Within its tries in a row a chunk keeps its place."""
-        asked: list[int] = []
-        arrived: list[int] = []
-
-        class Recovering(FakeClient):
-            async def create_upload(
-                self, call_id: str, chunk_index: int, content_type: Any
-            ) -> PresignedUpload:
-                asked.append(chunk_index)
-                if len(asked) <= IN_FLIGHT * 2:
-                    raise unavailable()
-                return PresignedUpload(str(chunk_index), content_type)
-
-            async def upload(self, upload: PresignedUpload, body: Any, *, size: int) -> None:
-                arrived.append(int(upload.url))
-
-        shipping = Shipping(Recovering())
+        client = Recovering(failures=IN_FLIGHT * 2)
+        shipping = Shipping(client)
         shipping.record(pcm(7))
         await shipping.finish()
-        assert arrived == list(range(7))
+        assert client.arrived == list(range(7))
+
+    async def test_after_a_long_outage_what_waits_goes_in_order(self) -> None:
+        """Also what had lined up behind the others meanwhile."""
+        client = Recovering(failures=IN_FLIGHT * (TRIES_IN_A_ROW + 1))
+        shipping = Shipping(client)
+        shipping.record(pcm(9))
+        await shipping.finish()
+        assert sorted(client.arrived) == list(range(9))
+        assert client.arrived[0] != 0
+        waited = client.arrived[IN_FLIGHT:]  # the others were under way when it ended
+        assert waited == sorted(waited)
+
+    async def test_a_chunk_that_fails_while_others_arrive_stays_behind_them(
+        self, client: RoarkClient, roark: Roark
+    ) -> None:
+        """However often it comes to its turn."""
+        roark.broken.add("chunk 1")
+        shipping = Shipping(client)
+        shipping.record(pcm(30))
+        await until(lambda: shipping.stats.chunks == 29)
+        asked = [seen.what for seen in roark.asked("chunk")]
+        assert asked[: asked.index("chunk 20")].count("chunk 1") == TRIES_IN_A_ROW
+        roark.broken.clear()
+        await shipping.finish()
+        assert shipping.lost == []
+
+    async def test_what_is_not_the_first_try_is_a_retry(self) -> None:
+        """Also after a chunk had lined up behind the others."""
+        shipping = Shipping(Recovering(failures=18))
+        shipping.record(pcm(7))
+        await shipping.finish()
+        assert shipping.stats.retries == 18
+        assert shipping.stats.attempts == 18 + 7 + 2
 
 
 class TestItsOwnErrors:
