@@ -147,8 +147,8 @@ async def test_every_sealed_record_and_all_sound_outlive_a_kill_at_any_step(
     await recover(service, spool)
     certain, _ = read_ledger(ledger)
     duplicates = sum(check(calls, ledger, name, known) for name, known in certain.items())
-    leftovers = [path for path in spool.iterdir() if (path / "journal").exists()]
-    assert leftovers == []
+    assert list(Spool(spool).abandoned()) == []
+    assert [path for path in spool.glob("*/journal") if path.stat().st_size] == []
     left = len(list(spool.iterdir()))  # killed while they were made or removed
     later = Spool(spool, clock=lambda: time.time() + 7200)
     assert later.evict() == ["leftover"] * left
