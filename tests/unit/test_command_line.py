@@ -52,9 +52,14 @@ class TestRecover:
         """Status 0, one line a call, one at the end; the spool is empty."""
         dead_call(spool, "RM_1")
         dead_call(spool, "RM_2", sound=b"")
-        assert run("recover") == (
+        status, said = run("recover")
+        assert (status, said.splitlines()) == (
             OK,
-            "RM_1: delivered (3 chunks sent)\nRM_2: delivered (0 chunks sent)\n2 delivered, 0 left\n",
+            [
+                "RM_1: delivered (3 chunks sent)",
+                "RM_2: delivered (0 chunks sent)",
+                "2 delivered, 0 left",
+            ],
         )
         assert sound_of(roark) == SOUND
         assert list(spool.iterdir()) == []
