@@ -30,7 +30,7 @@ MAX_FRESH_URLS = 4  # presigned URLs for one chunk that may turn out to be expir
 STARTED_SHARE, CHUNKS_SHARE = 0.3, 0.7
 
 Stopped = Literal["unauthorized", "untrusted"]
-Result = Literal["ok", "later", "refused", "time"] | Stopped
+Result = Literal["ok", "later", "refused", "expired", "time"] | Stopped
 """Accepted, to be tried again, or why it was given up."""
 
 _KEYS = uuid.UUID("5f0c6f2c-6a0e-5d0b-9a64-0d5c3a9b7e11")
@@ -102,6 +102,7 @@ class Delivery:
         self._jitter = jitter
         self._tries = tries
         self._quota = RetryQuota()
+        self._failed: set[int] = set()  # the chunks of which a try failed
         self._chunk_ready = asyncio.Event()
         self._closing = asyncio.Event()
         self._sealed = asyncio.Event()
@@ -195,6 +196,8 @@ class Delivery:
         event, unusable = _sendable(event)
         if unusable:
             self.stats.dropped["unusable"] += unusable
+            if "delivery" in event:
+                event["delivery"]["dropped"]["unusable"] = unusable
 
         async def post() -> None:
             key = idempotency_key(self._call_id, name, event)
@@ -249,8 +252,9 @@ class Delivery:
 
     async def _send_chunk(self, chunk: Chunk) -> None:
         result: Result = "later"
+        again = chunk.index in self._failed
         try:
-            result = await self._try(lambda: self._upload(chunk), tries=TRIES_IN_A_ROW)
+            result = await self._try(lambda: self._upload(chunk), tries=TRIES_IN_A_ROW, again=again)
         finally:
             self._settle_chunk(chunk, result)
 
@@ -261,11 +265,21 @@ class Delivery:
             self.stats.chunks += 1
             self.stats.bytes += chunk.size
             self._store.settle(chunk, result, keep=False)
+            if chunk.index in self._failed:  # the service is back: it was not this chunk's fault
+                self._store.in_order()
         else:
             self._lose(chunk, "time" if result == "later" else result)
 
     async def _upload(self, chunk: Chunk) -> None:
-        """One try: a fresh URL, then the bytes."""
+        """One try; a chunk that ever failed is known."""
+        try:
+            await self._put(chunk)
+        except RequestError:
+            self._failed.add(chunk.index)
+            raise
+
+    async def _put(self, chunk: Chunk) -> None:
+        """A fresh URL, then the bytes."""
         for fresh in range(MAX_FRESH_URLS):
             upload = await self._client.create_upload(
                 self._call_id, chunk.index, chunk.content_type
@@ -299,15 +313,25 @@ class Delivery:
     # Tries
 
     async def _try(
-        self, request: Callable[[], Awaitable[None]], *, tries: int | None = None
+        self,
+        request: Callable[[], Awaitable[None]],
+        *,
+        tries: int | None = None,
+        again: bool = False,
     ) -> Result:
-        """Makes a request until it succeeds, cannot succeed, or had its `tries`."""
+        """Makes a request until it succeeds, cannot succeed, or had its `tries`.
+
+        Args:
+            request: Makes it once.
+            tries: How often, at the most.
+            again: It was tried before.
+        """
         attempt = 0
         while True:
             if self._stopped is not None:
                 return self._stopped
             self.stats.attempts += 1
-            self.stats.retries += attempt > 0
+            self.stats.retries += again or attempt > 0
             try:
                 await request()
                 return "ok"
@@ -316,6 +340,8 @@ class Delivery:
                 if error.outcome in (Outcome.UNAUTHORIZED, Outcome.UNTRUSTED):
                     self._stop(error)
                     continue
+                if error.outcome is Outcome.EXPIRED:
+                    return "expired"
                 if error.outcome is not Outcome.RETRY:
                     return "refused"
                 delay = self._policy.delay(

@@ -70,7 +70,8 @@ class Spool:
 
     Args:
         root: The directory; made if it is not there.
-        quota: Bytes that all calls may take together.
+        quota: Bytes that all calls may take together. Each call looks at it before it writes
+            another 8 MiB of sound: so much, and the journals, may come on top.
         max_age: Seconds after which a call that nobody works on is removed.
         clock: The wall clock, in seconds: ages outlive processes.
 
@@ -115,14 +116,30 @@ class Spool:
         return self.quota - sum(call.size for call in self.calls())
 
     def abandoned(self) -> Iterator[CallSpool]:
-        """Claims the calls that dead processes left, one after the other, oldest first."""
+        """Claims the calls that dead processes left, one after the other, oldest first.
+
+        Those that others have are looked at once more in the end: a process that just lists the
+        spool holds their locks for a moment.
+        """
+        others = []
         for path in self._paths():
-            call = None
-            if _has_journal(path):  # one without is just being made, or never came to anything
-                with contextlib.suppress(OSError):
-                    call = CallSpool.claim(path)
-            if call is not None:
+            if (call := self._claim(path)) is not None:
                 yield call
+            else:
+                others.append(path)
+        for path in others:
+            if (call := self._claim(path)) is not None:
+                yield call
+
+    def _claim(self, path: Path) -> CallSpool | None:
+        with contextlib.suppress(OSError):
+            if not _is_call(path):
+                return None
+            call = CallSpool.claim(path)
+            if call is None or _is_call(path):
+                return call
+            call.remove()  # whoever had it was just removing it
+        return None
 
     def calls(self) -> list[SpooledCall]:
         """All calls, oldest first."""
@@ -153,7 +170,7 @@ class Spool:
         return reasons
 
     def _reason_to_go(self, call: SpooledCall, wanted: int) -> str | None:
-        if not _has_journal(call.path):  # just being made, or killed while it was made or removed
+        if not _is_call(call.path):
             return "leftover" if call.age > _LEFTOVER_AGE else None
         if call.age > self._max_age:
             return "age"
@@ -243,7 +260,7 @@ class CallSpool:
         Raises:
             OSError: It cannot be written, or the quota is used up.
         """
-        self._check_quota(len(pcm))
+        self._check_quota(_HEADER.size + len(pcm))
         if self._chunk is None or self._chunk[0] != index:
             self._close_chunk()
             self._chunk = (index, self._open_appending(_chunk_name(index)))
@@ -422,12 +439,22 @@ def _measure(path: Path) -> tuple[int, float]:
     return size, newest
 
 
-def _has_journal(path: Path) -> bool:
-    return (path / _JOURNAL).exists()
+def _is_call(path: Path) -> bool:
+    """Whether there is anything to deliver: a record, or sound whose records were damaged.
+
+    If not, it is just being made, or a kill has left it when it was made or removed.
+    """
+    try:
+        if (path / _JOURNAL).stat().st_size:
+            return True
+        return any(_CHUNK_NAME.match(name) for name in os.listdir(path))
+    except OSError:  # no journal
+        return False
 
 
 def _is_claimed(path: Path) -> bool:
-    if not _has_journal(path):
+    """Whether somebody works on a call. It may seem so while somebody else just asks this."""
+    if not _is_call(path):
         return True
     call = CallSpool.claim(path)
     if call is None:

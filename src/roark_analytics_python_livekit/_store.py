@@ -7,7 +7,7 @@ once it is delivered; without one, or when the disk refuses, chunks wait in memo
 from __future__ import annotations
 
 import contextlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -82,6 +82,7 @@ class CallStore:
         self._position = 0
         self._next_index = 0
         self._chunks: deque[Chunk] = deque()
+        self._put_back: Counter[int] = Counter()  # how often a chunk was
         self._bodies: dict[int, bytes] = {}  # chunks that are in memory only
         self._on_disk = True  # the chunk that is being filled
         self._unwritten: deque[Mapping[str, Any]] = deque()
@@ -183,8 +184,20 @@ class CallStore:
         return self._chunks.popleft() if self.waiting else None
 
     def put_back(self, chunk: Chunk) -> None:
-        """Returns a chunk that could not be delivered for now, behind all others."""
+        """Returns a chunk that could not be delivered for now, behind those that never were."""
+        self._put_back[chunk.index] += 1
         self._chunks.append(chunk)
+        self._sort()
+
+    def in_order(self) -> None:
+        """What was put back failed with everything else: nothing stands behind for it any more."""
+        if self._put_back:
+            self._put_back.clear()
+            self._sort()
+
+    def _sort(self) -> None:
+        ordered = sorted(self._chunks, key=lambda one: (self._put_back[one.index], one.index))
+        self._chunks = deque(ordered)
 
     def settle(self, chunk: Chunk, result: str, *, keep: bool) -> None:
         """Notes what became of a chunk, and forgets its bytes unless they are kept for later."""

@@ -30,7 +30,7 @@ async def recover(service: str, spool: Path) -> list[Recovered]:
 async def test_a_call_killed_in_its_middle_is_recovered_to_the_last_second(
     service: str, calls: Path, spool: Path
 ) -> None:
-    """Every turn but the last, and all sound but the last second; then the spool is empty."""
+    """Every turn but the last, all sound but the last second; the spool is empty (fault 17)."""
     with spawn(service, spool) as child:
         assert child.stdout is not None
         while child.stdout.readline().strip() != "12":

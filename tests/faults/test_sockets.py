@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
@@ -24,11 +25,12 @@ from gate import (
     hang,
     http_answer,
     nobody_accepts,
+    pass_on,
     reset_at_once,
     reset_in_the_answer,
     reset_in_the_request,
 )
-from test_disk import assert_whole, call_file, complaints, until, whole_call
+from test_disk import assert_whole, call_file, complaints, dead_call, until, whole_call
 from test_killed import recover
 
 from local_roark import Faults
@@ -306,6 +308,63 @@ def test_a_certificate_that_is_not_trusted_stops_the_call(
     assert list(spool.glob("*/journal"))
 
 
+async def test_recovery_stops_at_a_bad_certificate_too(
+    service: str, spool: Path, authority: trustme.CA
+) -> None:
+    """It keeps what it found, all of it (fault 8)."""
+    for name in ("RM_1", "RM_2"):
+        dead_call(spool, "https://localhost:1", name)
+    with Gate(service, tls=tls(trustme.CA().issue_cert("localhost")), host="localhost") as gate:
+        for name in ("RM_3", "RM_4"):
+            dead_call(spool, gate.url, name)
+        found = await recover(gate.url, spool)
+        assert gate.arrived == [] and gate.connections == 1
+    assert [(one.call_id, one.result, one.reason) for one in found][2:] == [
+        ("RM_3", "kept", "the TLS certificate is not trusted")
+    ]
+    assert len(list(spool.glob("*/journal"))) == 4
+
+
+async def test_a_bad_certificate_in_mid_call_stops_the_rest(
+    service: str, calls: Path, spool: Path, authority: trustme.CA
+) -> None:
+    """What follows call-started stays in the spool, until it is good again (fault 8)."""
+    good = tls(authority.issue_cert("localhost"))
+    with Gate(service, tls=good, host="localhost") as gate:
+
+        def spoil(exchange: Exchange) -> None:
+            gate.tls = tls(trustme.CA().issue_cert("localhost"))
+            pass_on(exchange)
+
+        gate.rules.append(("call-started", spoil, 1))
+        whole_call(gate.url, spool)
+        assert [one.what for one in gate.arrived] == ["call-started"]
+        gate.tls = good
+        (recovered,) = await recover(gate.url, spool)
+    assert recovered.result == "delivered"
+    assert_whole(calls)
+
+
+def test_a_server_that_speaks_no_tls_hears_nothing(service: str, spool: Path) -> None:
+    """It may be a proxy's hiccup: tried again, then spooled; never in plain text (fault 8)."""
+    heard: list[bytes] = []
+    with Gate(service) as gate:
+
+        def listen(connection: socket.socket) -> None:
+            heard.append(connection.recv(65_536))
+            connection.sendall(http_answer(400))
+            connection.close()
+
+        gate._serve = listen  # type: ignore[method-assign]  # not even a head is read
+        url = gate.url.replace("http://127.0.0.1", "https://localhost")
+        call = SimulatedCall(url, spool, clock=FastClock(5.0), budget=10.0)
+        call.talk(2.0)
+        call.end()
+        until(lambda: call.shipper.done)
+    assert stats_of(call).retries >= 1 and stats_of(call).spooled == 3
+    assert heard and not any(KEY.encode() in part or b"call-" in part for part in heard)
+
+
 # 9, 10: odd answers
 
 
@@ -317,12 +376,32 @@ def test_an_expired_url_is_replaced_by_a_fresh_one(gate: Gate, calls: Path, spoo
     assert len(gate.asked("url")) == stats_of_chunks(calls) + 1
 
 
-def test_urls_that_are_always_expired_are_bounded(gate: Gate, calls: Path, spool: Path) -> None:
-    """Four for a chunk, then it is given up; call-ended goes all the same (fault 9)."""
+async def test_urls_that_are_always_expired_are_bounded(
+    gate: Gate, calls: Path, spool: Path
+) -> None:
+    """Four for a chunk, then it waits in the spool; call-ended goes all the same (fault 9)."""
     gate.rules.append(("chunk", answer(http_answer(403)), 10_000))
     call = whole_call(gate.url, spool)
-    chunks = stats_of(call).dropped["refused"]
+    chunks = stats_of(call).spooled
     assert chunks > 0 and len(gate.asked("url")) == 4 * chunks
+    assert not stats_of(call).dropped
+    assert call_file(calls)["ended"]["recording"]["status"] == "failed"
+    gate.rules.clear()
+    (recovered,) = await recover(gate.url, spool)
+    assert (recovered.result, recovered.chunks) == ("delivered", chunks)
+    assert_whole(calls)
+    assert list(spool.iterdir()) == []
+
+
+async def test_a_recovery_too_asks_for_a_bounded_number_of_urls(
+    gate: Gate, calls: Path, spool: Path
+) -> None:
+    """Each process asks four times a chunk, and leaves it to the next (fault 9)."""
+    gate.rules.append(("chunk", answer(http_answer(403)), 10_000))
+    chunks = stats_of(whole_call(gate.url, spool)).spooled
+    (recovered,) = await recover(gate.url, spool)
+    assert (recovered.result, recovered.reason) == ("kept", "status 403")
+    assert len(gate.asked("url")) == 2 * 4 * chunks
     assert call_file(calls)["ended"]["recording"]["status"] == "failed"
 
 
@@ -343,6 +422,7 @@ def json_answer(value: object) -> bytes:
         json_answer({"uploadUrl": "https://[::1"}),
         json_answer({"uploadUrl": "file:///etc/passwd"}),
         json_answer({"uploadUrl": 7}),
+        json_answer({"uploadUrl": "http://127.0.0.1:65536/there"}),
         b"\x16\x03\x01 this is not HTTP\r\n\r\n",
         b"HTTP/1.1 200 OK\r\ncontent-length: nonsense\r\n\r\n",
         b"",
@@ -391,6 +471,21 @@ def test_a_redirect_carries_nothing_elsewhere(
         call = whole_call(gate.url, spool)
         assert elsewhere.connections == 0
     assert stats_of(call).dropped["refused"] >= 1
+
+
+def test_a_cookie_that_the_service_sets_goes_to_no_other_server(
+    gate: Gate, calls: Path, spool: Path
+) -> None:
+    """The two pools share nothing (fault 12)."""
+
+    def set_cookie(exchange: Exchange) -> None:
+        head, _, body = exchange.forward().partition(b"\r\n\r\n")
+        exchange.connection.sendall(head + b"\r\nset-cookie: roark=1; Path=/\r\n\r\n" + body)
+
+    gate.rules.append(("url", set_cookie, 10_000))
+    whole_call(gate.url, spool)
+    assert gate.asked("chunk") and all("cookie" not in one.headers for one in gate.asked("chunk"))
+    assert_whole(calls)
 
 
 def test_presigned_urls_get_no_credentials(gate: Gate, calls: Path, spool: Path) -> None:

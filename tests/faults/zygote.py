@@ -38,6 +38,7 @@ class Job(TypedDict):
 
     Attributes:
         call_id: Of the call to make; "" only recovers.
+        recording: How it uploads its sound.
         at: Where it dies: at the n-th step on the "disk", the n-th "request", or after a "delay".
         step: n, or milliseconds of the delay; 0 lives.
         how: "before" the step, with a "torn" write, or "after" it.
@@ -47,6 +48,7 @@ class Job(TypedDict):
     spool: str
     ledger: str
     call_id: str
+    recording: str
     at: str
     step: int
     how: str
@@ -190,7 +192,12 @@ def make_call(job: Job) -> None:
     """A call from its beginning to its end."""
     clock = FastClock(SPEED)
     call = SimulatedCall(
-        job["service"], Path(job["spool"]), job["call_id"], clock=clock, budget=20.0 * SPEED
+        job["service"],
+        Path(job["spool"]),
+        job["call_id"],
+        recording=job["recording"],
+        clock=clock,
+        budget=20.0 * SPEED,
     )
     call.talk(SECONDS)
     call.end()

@@ -126,7 +126,7 @@ async def test_a_service_that_recovers_gets_everything(tmp_path: Path) -> None:
 async def test_bad_settings_are_one_warning_and_the_call_goes_on(
     options: dict[str, Any], word: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The handle is inert and falsy; nothing secret is echoed."""
+    """The handle is inert and falsy; nothing secret is echoed (fault 13, fault 14)."""
     session = create_session({})
     handle = await observe_session(
         FakeJob(),  # type: ignore[arg-type]  # a stand-in

@@ -43,6 +43,7 @@ class Shipping:
         jitter: The part of each wait that is waited.
         clock: By default the real one.
         store: By default chunks in memory.
+        ended: What is told at its end.
     """
 
     def __init__(
@@ -53,10 +54,12 @@ class Shipping:
         jitter: float = 0.0,
         clock: Callable[[], float] | None = None,
         store: CallStore | None = None,
+        ended: Mapping[str, Any] = ENDED,
     ) -> None:
         self.store = store or CallStore()
         self.guard = Guard()
         self.ended_asked = False
+        self._ended = ended
         options: dict[str, Any] = {} if clock is None else {"clock": clock}
         self.delivery = Delivery(
             client,
@@ -89,7 +92,7 @@ class Shipping:
 
     async def _make_ended(self) -> Mapping[str, Any]:
         self.ended_asked = True
-        return ENDED
+        return self._ended
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,6 +33,7 @@ from roark_analytics_python_livekit._audio_items import (
 )
 from roark_analytics_python_livekit._call import CallShipment, MetadataAdded, RecordingSwitched
 from roark_analytics_python_livekit._config import RecordingMode
+from roark_analytics_python_livekit._events import tools_executed
 from roark_analytics_python_livekit._guard import Guard
 from roark_analytics_python_livekit._mixer import Resampler
 from roark_analytics_python_livekit._payloads import CallEnd, CallFacts
@@ -129,6 +133,45 @@ def frames(begin: float, end: float, level: int) -> list[tuple[float, bytes]]:
         (begin + number * FRAME, (noise.choice([-1, 1], samples) * level).astype("<i2").tobytes())
         for number in range(round((end - begin) / FRAME))
     ]
+
+
+class Raising:
+    """Everything about it raises."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("str")
+
+    __repr__ = __str__
+
+
+def cyclic() -> dict[str, Any]:
+    """A value that holds itself."""
+    value: dict[str, Any] = {}
+    value["self"] = [value]
+    return value
+
+
+def deep() -> Any:
+    """A list in a list in a list."""
+    value: Any = "bottom"
+    for _ in range(100_000):
+        value = [value]
+    return value
+
+
+VALUES: dict[str, Callable[[], Any]] = {
+    "nan": lambda: {"x": float("nan"), "y": [float("inf"), float("-inf")]},
+    "surrogate": lambda: {"\ud800": "\udfff and \ud83d"},
+    "bytes": lambda: {"x": b"\xff\0", "y": bytearray(3), "z": memoryview(b"abc")},
+    "cyclic": cyclic,
+    "deep": deep,
+    "wide": lambda: {"x": list(range(200_000))},
+    "long": lambda: {"x": "\u00e4" * 5_000_000},
+    "huge number": lambda: {"x": 10**4000},
+    "odd keys": lambda: {None: 1, 2.5: 2, (1, 2): 3, b"x": 4, float("nan"): 5},
+    "objects": lambda: {"x": object(), "y": Raising(), "z": {1, 2}, "e": ValueError("x")},
+    "nul": lambda: {"x": "\0\x1b[31m\u2028"},
+}
 
 
 def ended(roark: Roark) -> dict[str, Any]:
@@ -389,6 +432,60 @@ class TestWhenItGoesWrong:
         assert event["transcript"] == []
         assert event["delivery"]["dropped"] == {"internal_error": 1}
         internal_errors.clear()
+
+    @pytest.mark.parametrize("kind", VALUES)
+    async def test_odd_values_do_not_keep_call_ended_back(
+        self, client: RoarkClient, roark: Roark, tmp_path: Path, kind: str
+    ) -> None:
+        """In metadata, and in arguments and results of tools: made plain (fault 11)."""
+        value = VALUES[kind]()
+        calling = Calling(client, spool_dir=tmp_path / "spool")
+        calling.mailbox.put_now(MetadataAdded({"odd": value}))
+        called = SimpleNamespace(call_id="c1", name="look_up", arguments=value)
+        output = SimpleNamespace(call_id="c1", name="look_up", output=value, is_error=False)
+        executed = SimpleNamespace(created_at=None, zipped=lambda: [(called, output)])
+        for record in tools_executed(executed, lambda created: calling.start + 1.0):
+            calling.mailbox.put_now(record)
+        calling.turn("user", "hello", 2.0)
+        await calling.end()
+        event = ended(roark)
+        assert set(event["metadata"]) == {"odd"}
+        assert [row["kind"] for row in event["toolCalls"]] == ["tool_call", "tool_result"]
+        assert [row["content"] for row in event["transcript"]] == ["hello"]
+        assert event["delivery"]["dropped"] == {} and calling.guard.count == 0
+        assert len(json.dumps(event)) < 8_000_000
+        assert list((tmp_path / "spool").iterdir()) == []
+
+    @pytest.mark.parametrize("spooled", [False, True])
+    @pytest.mark.parametrize(
+        "record",
+        [
+            {"type": "turn", "role": "user", "text": b"x"},
+            {"type": "turn", "role": "user", "text": object(), "id": "7"},
+            {"type": "metric", "kind": "llm", "fields": {"ttft": float("nan")}, "extra": {}},
+        ],
+        ids=["bytes", "object", "nan"],
+    )
+    async def test_a_record_that_is_no_json_costs_its_own_row_only(
+        self,
+        client: RoarkClient,
+        roark: Roark,
+        tmp_path: Path,
+        record: dict[str, Any],
+        spooled: bool,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """Counted as unusable in call-ended, and in the call's one line (fault 11)."""
+        caplog.set_level(logging.INFO, "roark_analytics_python_livekit")
+        calling = Calling(client, spool_dir=tmp_path / "spool" if spooled else None)
+        calling.turn("user", "hello", 1.0)
+        calling.mailbox.put_now({**record, "at": calling.start + 2.0})
+        await calling.end()
+        event = ended(roark)
+        assert [row["content"] for row in event["transcript"]] == ["hello"]
+        assert event["metrics"] == []
+        assert event["delivery"]["dropped"] == {"unusable": 1}
+        assert "dropped {'unusable': 1}" in caplog.text
 
     async def test_hostile_metadata_becomes_plain(self, client: RoarkClient, roark: Roark) -> None:
         """Whatever the agent's code knows of its call."""

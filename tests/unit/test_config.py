@@ -128,7 +128,7 @@ class TestBaseUrl:
         ],
     )
     def test_plain_http_is_for_this_machine_only(self, url: str) -> None:
-        """The key would travel readable."""
+        """The key would travel readable (fault 13)."""
         with pytest.raises(SettingsError, match="must use https"):
             clean_base_url(url)
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from deliveries import CALL, ENDED, STARTED, Shipping, until
+from deliveries import AT, CALL, ENDED, STARTED, Shipping, until
 from roark_stand_in import Roark
 
 from local_roark import Faults
@@ -39,6 +39,14 @@ def pcm(chunks: float) -> bytes:
     """So many chunks of samples, no two alike."""
     count = int(chunks * SIZE) // 4
     return b"".join(number.to_bytes(4, "little") for number in range(count))
+
+
+def nested(depth: int) -> Any:
+    """A list in a list in a list."""
+    value: Any = "bottom"
+    for _ in range(depth):
+        value = [value]
+    return value
 
 
 class FakeClient(RoarkClient):
@@ -89,6 +97,33 @@ class FakeClient(RoarkClient):
             await self._answers[index]
         finally:
             self.uploading.remove(index)
+
+
+class Recovering(FakeClient):
+    """A service that has no URL for a while, then takes everything.
+
+    Args:
+        failures: How often it has none.
+
+    Attributes:
+        arrived: The indices of the chunks, in the order they came.
+    """
+
+    def __init__(self, failures: int) -> None:
+        super().__init__()
+        self.arrived: list[int] = []
+        self._down = failures
+
+    async def create_upload(
+        self, call_id: str, chunk_index: int, content_type: Any
+    ) -> PresignedUpload:
+        self._down -= 1
+        if self._down >= 0:
+            raise unavailable()
+        return PresignedUpload(str(chunk_index), content_type)
+
+    async def upload(self, upload: PresignedUpload, body: Any, *, size: int) -> None:
+        self.arrived.append(int(upload.url))
 
 
 def unavailable(retry_after: float | None = None) -> RequestError:
@@ -444,25 +479,44 @@ class TestChunksThatFail:
 
     async def test_a_short_outage_does_not_even_change_their_order(self) -> None:
         """Within its tries in a row a chunk keeps its place."""
-        asked: list[int] = []
-        arrived: list[int] = []
-
-        class Recovering(FakeClient):
-            async def create_upload(
-                self, call_id: str, chunk_index: int, content_type: Any
-            ) -> PresignedUpload:
-                asked.append(chunk_index)
-                if len(asked) <= IN_FLIGHT * 2:
-                    raise unavailable()
-                return PresignedUpload(str(chunk_index), content_type)
-
-            async def upload(self, upload: PresignedUpload, body: Any, *, size: int) -> None:
-                arrived.append(int(upload.url))
-
-        shipping = Shipping(Recovering())
+        client = Recovering(failures=IN_FLIGHT * 2)
+        shipping = Shipping(client)
         shipping.record(pcm(7))
         await shipping.finish()
-        assert arrived == list(range(7))
+        assert client.arrived == list(range(7))
+
+    async def test_after_a_long_outage_what_waits_goes_in_order(self) -> None:
+        """Also what had lined up behind the others meanwhile."""
+        client = Recovering(failures=IN_FLIGHT * (TRIES_IN_A_ROW + 1))
+        shipping = Shipping(client)
+        shipping.record(pcm(9))
+        await shipping.finish()
+        assert sorted(client.arrived) == list(range(9))
+        assert client.arrived[0] != 0
+        waited = client.arrived[IN_FLIGHT:]  # the others were under way when it ended
+        assert waited == sorted(waited)
+
+    async def test_a_chunk_that_fails_while_others_arrive_stays_behind_them(
+        self, client: RoarkClient, roark: Roark
+    ) -> None:
+        """However often it comes to its turn."""
+        roark.broken.add("chunk 1")
+        shipping = Shipping(client)
+        shipping.record(pcm(30))
+        await until(lambda: shipping.stats.chunks == 29)
+        asked = [seen.what for seen in roark.asked("chunk")]
+        assert asked[: asked.index("chunk 20")].count("chunk 1") == TRIES_IN_A_ROW
+        roark.broken.clear()
+        await shipping.finish()
+        assert shipping.lost == []
+
+    async def test_what_is_not_the_first_try_is_a_retry(self) -> None:
+        """Also after a chunk had lined up behind the others."""
+        shipping = Shipping(Recovering(failures=18))
+        shipping.record(pcm(7))
+        await shipping.finish()
+        assert shipping.stats.retries == 18
+        assert shipping.stats.attempts == 18 + 7 + 2
 
 
 class TestItsOwnErrors:
@@ -511,6 +565,42 @@ class TestItsOwnErrors:
         assert roark.accepted() == ["call-started", "call-ended"]
         assert shipping.lost == [0]
         internal_errors.clear()
+
+
+class TestRowsThatAreNoJson:
+    """What was not made plain where it came in takes nothing else with it."""
+
+    @pytest.mark.parametrize(
+        "bad",
+        [object(), b"bytes", float("nan"), {1, 2}, {(1, 2): 3}, nested(100_000)],
+        ids=["object", "bytes", "nan", "set", "key", "deep"],
+    )
+    async def test_they_are_left_out_and_counted(
+        self, client: RoarkClient, roark: Roark, bad: Any
+    ) -> None:
+        """The other rows arrive, and call-ended says what is missing (fault 11)."""
+        good = {"role": "user", "content": "hello", "timestamp": AT}
+        ended = {
+            **ENDED,
+            "transcript": [good, {**good, "content": bad}, good],
+            "metrics": [{"kind": "llm", "timestamp": AT, "extra": {"odd": bad}}],
+            "delivery": {"attempts": 1, "retries": 0, "dropped": {"full": 1}, "recovered": False},
+        }
+        shipping = Shipping(client, ended=ended)
+        await shipping.finish()
+        assert roark.accepted() == ["call-started", "call-ended"]
+        assert shipping.stats.dropped == {"unusable": 2}
+        told = roark.call(CALL)["ended"]
+        assert [row["content"] for row in told["transcript"]] == ["hello", "hello"]
+        assert told["metrics"] == []
+        assert told["delivery"]["dropped"] == {"full": 1, "unusable": 2}
+
+    async def test_what_is_no_row_is_made_plain(self, client: RoarkClient, roark: Roark) -> None:
+        """Metadata, say (fault 11)."""
+        shipping = Shipping(client, ended={**ENDED, "metadata": {"odd": float("nan"), "plan": 1}})
+        await shipping.finish()
+        assert roark.call(CALL)["ended"]["metadata"] == {"odd": "nan", "plan": 1}
+        assert shipping.stats.dropped == {}
 
 
 class TestIdempotencyKeys:

@@ -10,7 +10,7 @@ from roark_stand_in import Roark
 
 from local_roark import Fault, Faults
 from roark_analytics_python_livekit import RoarkClient, _store
-from roark_analytics_python_livekit._delivery import MAX_FRESH_URLS
+from roark_analytics_python_livekit._delivery import MAX_FRESH_URLS, Delivery
 
 ENDPOINTS = ["events", "chunk-upload-url", "uploads"]
 
@@ -68,6 +68,36 @@ async def test_several_errors_in_a_row_do_too(
     shipping = await ship(client)
     assert_each_arrived_once(roark)
     assert shipping.stats.retries == 4
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.3, 0.999])
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+async def test_the_waits_in_between_are_a_random_part_of_a_doubling(
+    client: RoarkClient,
+    roark: Roark,
+    faults: Faults,
+    endpoint: str,
+    jitter: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Full jitter, on clock and dice of the test's own; accepted exactly once (fault 1)."""
+    now, waited = 1000.0, []
+
+    async def pause(self: Delivery, seconds: float) -> None:
+        nonlocal now
+        waited.append(seconds)
+        now += seconds
+
+    monkeypatch.setattr(Delivery, "_pause", pause)
+    for status in (500, 502, 503, 504):
+        faults.add(f"{endpoint}:status={status},count=1")
+    shipping = Shipping(client, clock=lambda: now, jitter=jitter)
+    shipping.record(b"1234" * 250)
+    await until(lambda: shipping.stats.chunks == 1)
+    await shipping.finish()
+    assert waited == pytest.approx([jitter * ceiling for ceiling in (0.5, 1.0, 2.0, 4.0)])
+    assert roark.accepted() == ["call-started", "chunk 0", "call-ended"]
+    assert (shipping.stats.attempts, shipping.stats.retries) == (3 + 4, 4)
 
 
 @pytest.mark.parametrize("kind", ["drop", "drop-answer"])
@@ -198,13 +228,13 @@ async def test_an_expired_url_is_replaced(
 async def test_urls_that_are_always_expired_are_not_asked_for_for_ever(
     client: RoarkClient, roark: Roark, faults: Faults
 ) -> None:
-    """A few, then the chunk is given up and the key is not blamed."""
+    """A few, then the chunk is given up and the key is not blamed (fault 9)."""
     faults.add("uploads:status=403")
     shipping = await ship(client, chunks=1)
     assert len(roark.asked("url 0")) == MAX_FRESH_URLS
     assert len(roark.asked("chunk 0")) == MAX_FRESH_URLS
     assert shipping.lost == [0]
-    assert shipping.stats.dropped == {"refused": 1}
+    assert shipping.stats.dropped == {"expired": 1}
     assert roark.accepted()[-1] == "call-ended"
     assert shipping.stats.attempts == 2 + MAX_FRESH_URLS
 

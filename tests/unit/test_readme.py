@@ -25,6 +25,19 @@ def test_each_fault_in_the_readme_is_a_test() -> None:
     assert [name for name in named if name not in tests] == []
 
 
+def test_each_of_the_28_faults_is_in_the_readme() -> None:
+    """The docstring of the test that a row names says which of them it proves."""
+    sources = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    proven: set[int] = set()
+    for row in rows_of("When something goes wrong"):
+        name = row[-1].strip("` ")
+        text = re.split(rf"^ *(?:async )?def {name}\(", sources, flags=re.MULTILINE)[1]
+        numbers = re.findall(r"fault (\d+)", text.split('"""')[1])
+        assert numbers, f"{name} does not say which fault it proves"
+        proven.update(map(int, numbers))
+    assert proven == set(range(1, 29))
+
+
 def test_each_option_and_variable_in_the_readme_exists() -> None:
     """Nothing is promised that is not there."""
     sources = "\n".join(path.read_text("utf-8") for path in (ROOT / "src").rglob("*.py"))

@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
 from deliveries import RATE, until
 from roark_stand_in import BASE_URL, KEY, Roark
 
@@ -20,16 +21,25 @@ from roark_analytics_python_livekit._recovery import Recovered, recover_all
 from roark_analytics_python_livekit._spool import Spool
 from roark_analytics_python_livekit._store import CHUNK_BYTES, CallStore
 from roark_analytics_python_livekit._story import account_of, call_entry
+from roark_analytics_python_livekit._wav import wav_header
 
+HEADER = 44  # bytes before the PCM of a plain WAV file
 SOUND = bytes(range(256)) * (2 * CHUNK_BYTES // 256) + b"rest"
 
 
-def dead_call(root: Path, call_id: str = "RM_1", *, key: str = KEY, sound: bytes = SOUND) -> Path:
+def dead_call(
+    root: Path,
+    call_id: str = "RM_1",
+    *,
+    key: str = KEY,
+    sound: bytes = SOUND,
+    recording: str = "chunks",
+) -> Path:
     """A call whose process has died in its middle."""
     call = Spool(root).begin(call_id)
     now = datetime.now(timezone.utc)
     facts = CallFacts(call_id, "agent", None, None, True, {}, {"sdk": "0"}, now, 100.0)
-    entry = call_entry(facts, {}, base_url=BASE_URL, account=account_of(key), recording="chunks")
+    entry = call_entry(facts, {}, base_url=BASE_URL, account=account_of(key), recording=recording)
     store = CallStore(call)
     store.note(cast(dict[str, Any], entry))
     store.note({"type": "recording", "rate": RATE, "origin": 100.0})
@@ -176,3 +186,52 @@ async def test_call_ended_that_was_built_is_sent_with_the_same_key(
     assert len({seen.key for seen in roark.asked("call-ended")}) == 1
     events = [e for e in roark.call("RM_1")["deliveries"] if e["endpoint"] == "events"]
     assert [e["duplicate"] for e in events] == [False, False, True]
+
+
+def wav_accepted(path: Path, size: int, *entries: dict[str, Any]) -> None:
+    """Notes that the service has the one file of a call, and more."""
+    (call,) = Spool(path.parent).abandoned()
+    call.note({"type": "sent", "event": "call-started"})
+    call.note({"type": "chunk", "index": 0, "start": 0, "size": size, "result": "ok"})
+    for entry in entries:
+        call.note(entry)
+    call.release()
+
+
+END = {"type": "end", "at": 120.0, "reason": "done", "pcm_bytes": len(SOUND)}
+
+
+@pytest.mark.parametrize("ended", [False, True])
+@pytest.mark.parametrize("left", [[0, 1, 2], [1, 2], [2], [0, 2], []])
+async def test_killed_while_the_pieces_of_an_accepted_wav_were_removed_nothing_is_missing(
+    client: RoarkClient, roark: Roark, tmp_path: Path, left: list[int], ended: bool
+) -> None:
+    """Whichever pieces were still there: they are part of the file that Roark has."""
+    path = dead_call(tmp_path / "spool", recording="wav")
+    wav_accepted(path, HEADER + len(SOUND), *([END] if ended else []))
+    for index in {0, 1, 2} - set(left):
+        (path / f"{index:06d}.pcm").unlink()
+    (one,) = await recover(tmp_path / "spool", client)
+    assert (one.result, one.chunks, one.events) == ("delivered", 0, 1)
+    assert roark.accepted() == ["call-ended"]
+    event = roark.call("RM_1")["ended"]
+    assert event["delivery"]["dropped"] == {}
+    manifest = event["recording"]
+    assert (manifest["status"], manifest["gaps"]) == ("complete", [])
+    assert (manifest["chunkCount"], manifest["byteCount"]) == (1, len(SOUND))
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+@pytest.mark.parametrize("pcm", [4 * RATE, 5 * 2**30])
+async def test_the_header_of_an_accepted_wav_is_no_sound(
+    client: RoarkClient, roark: Roark, tmp_path: Path, pcm: int
+) -> None:
+    """Killed before the end of the call was noted: 44 bytes, or the 80 of an RF64 file."""
+    path = dead_call(tmp_path / "spool", recording="wav", sound=b"")
+    wav_accepted(path, len(wav_header(RATE, 2, pcm)) + pcm)
+    (one,) = await recover(tmp_path / "spool", client)
+    assert one.result == "delivered"
+    manifest = roark.call("RM_1")["ended"]["recording"]
+    assert (manifest["status"], manifest["gaps"]) == ("complete", [])
+    assert manifest["byteCount"] == pcm
+    assert manifest["durationMs"] == round(pcm / 4 / RATE * 1000)

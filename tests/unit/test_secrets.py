@@ -60,7 +60,7 @@ async def put(client: RoarkClient) -> None:
 async def test_nothing_secret_is_logged_or_raised(
     request_: Any, script: list[bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Every logger at DEBUG, every answer: the canary sings nowhere."""
+    """Every logger at DEBUG, every answer: the canary sings nowhere (fault 25)."""
     caplog.set_level(logging.DEBUG)
     client = RoarkClient(KEY, transport=Wire(script))
     said = [repr(client)]

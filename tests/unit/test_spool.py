@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from roark_analytics_python_livekit import _spool
 from roark_analytics_python_livekit._delivery import DeliveryStats
 from roark_analytics_python_livekit._payloads import CallFacts
 from roark_analytics_python_livekit._recovery import read_story
@@ -153,6 +154,55 @@ class TestClaims:
         with pytest.raises(OSError, match="No such file"):
             CallSpool.claim(call.path)
 
+    def test_a_call_that_somebody_just_looks_at_is_not_passed_over(self, tmp_path: Path) -> None:
+        """Whoever lists the spool holds its locks for a moment: a second look finds it free."""
+        spool = Spool(tmp_path / "spool")
+        paths = []
+        for name in ("RM_1", "RM_2", "RM_3"):
+            call = spool.begin(name)
+            call.note({})
+            call.release()
+            paths.append(call.path)
+        looking, working = CallSpool.claim(paths[0]), CallSpool.claim(paths[2])
+        assert looking is not None and working is not None
+        found = spool.abandoned()
+        taken = [next(found)]
+        looking.release()
+        taken += found
+        assert [call.path for call in taken] == [paths[1], paths[0]]
+        for call in [*taken, working]:
+            call.remove()
+
+    def test_a_call_that_its_owner_just_removed_is_none(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Between the look and the claim it was delivered: its journal is gone (fault 17)."""
+        spool = Spool(tmp_path / "spool")
+        call = spool.begin("RM_1")
+        call.note({})
+        call.release()
+        claim = CallSpool.claim
+
+        def too_late(path: Path) -> CallSpool | None:
+            (path / "journal").unlink()
+            return claim(path)
+
+        monkeypatch.setattr(CallSpool, "claim", too_late)
+        assert list(spool.abandoned()) == []
+        assert list(spool.root.iterdir()) == []
+
+    def test_a_call_that_was_given_up_again_is_not_claimed_twice(self, tmp_path: Path) -> None:
+        """One look at each call that could be had: the next try is the next process's."""
+        spool = Spool(tmp_path / "spool")
+        call = spool.begin("RM_1")
+        call.note({})
+        call.release()
+        taken = []
+        for call in spool.abandoned():
+            taken.append(call.path)
+            call.release()
+        assert len(taken) == 1
+
     def test_where_there_is_no_flock_windows_locks_do(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -228,6 +278,53 @@ class TestBounds:
         assert later.evict() == ["leftover"]
         assert [path.name.split(".")[0] for path in spool.root.iterdir()] == ["RM_making"]
         assert caplog.records == []
+
+    def test_a_call_that_was_killed_before_its_first_record_is_no_loss(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """An empty journal, and no sound: removed without a word, however old (fault 16)."""
+        spool = Spool(tmp_path / "spool")
+        call = spool.begin("RM_1")
+        (call.path / "journal").touch()
+        call.release()
+        assert spool.evict() == [] and list(spool.abandoned()) == []
+        assert [one.claimed for one in spool.calls()] == [True]  # somebody may be making it
+        later = Spool(tmp_path / "spool", clock=lambda: time.time() + 8 * 86_400)
+        assert later.evict() == ["leftover"]
+        assert list(spool.root.iterdir()) == [] and caplog.records == []
+
+    def test_sound_beside_an_empty_journal_is_a_loss_that_is_said(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Nobody empties a journal but a damaged disk (fault 22)."""
+        spool = Spool(tmp_path / "spool")
+        call = spool.begin("RM_1")
+        (call.path / "journal").touch()
+        call.append(0, bytes(1000))
+        call.release()
+        later = Spool(tmp_path / "spool", clock=lambda: time.time() + 8 * 86_400)
+        assert later.evict() == ["age"]
+        assert "1 calls were removed from the spool, undelivered (age)" in caplog.text
+
+    def test_calls_side_by_side_overshoot_the_quota_by_what_each_writes_between_two_looks(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each of them looks now and then, not at every write (fault 23)."""
+        monkeypatch.setattr(_spool, "_MEASURE_EVERY", 2000)
+        spool = Spool(tmp_path / "spool", quota=20_000)
+        calls = [spool.begin(f"RM_{number}") for number in range(4)]
+        for call in calls:
+            call.note({})
+        refused = 0
+        for number in range(100):
+            for call in calls:
+                try:
+                    call.append(number, bytes(500))
+                except OSError:
+                    refused += 1
+        taken = sum(one.size for one in spool.calls())
+        assert refused > 0
+        assert 20_000 - 500 - 50 < taken <= 20_000 + 4 * 2000
 
     @pytest.mark.parametrize("jump", [-86_400.0, 86_400.0])
     def test_ages_are_sane_when_the_clock_jumps(self, tmp_path: Path, jump: float) -> None:

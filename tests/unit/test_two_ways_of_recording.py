@@ -14,7 +14,7 @@ from local_roark import create_app
 from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit._config import RecordingMode
 from roark_analytics_python_livekit._store import CHUNK_BYTES, CallStore
-from roark_analytics_python_livekit._wav import wav_header
+from roark_analytics_python_livekit._wav import wav_data_bytes, wav_header
 
 GIB = 2**30
 HEADER = 44  # bytes before the PCM of a plain WAV file
@@ -71,6 +71,12 @@ def test_beyond_4_gib_the_header_is_rf64(size: int) -> None:
     of_file, of_data, frames = struct.unpack_from("<QQQ", header, 20)
     assert (of_file, of_data, frames) == (size + len(header) - 8, size, size // 4)
     assert header[-8:] == b"data" + b"\xff" * 4
+
+
+@pytest.mark.parametrize("size", [0, 1000, 4 * GIB - 40, 4 * GIB - 36, 4 * GIB - 4, 9 * GIB])
+def test_the_length_of_the_sound_is_that_of_the_file_without_its_header(size: int) -> None:
+    """Plain or RF64, also on both sides of the border."""
+    assert wav_data_bytes(len(wav_header(24_000, 2, size)) + size) == size
 
 
 async def test_what_has_no_room_is_silence_and_the_file_keeps_its_length() -> None:
