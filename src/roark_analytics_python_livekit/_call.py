@@ -94,7 +94,7 @@ class CallShipment:
         self._scribe = Scribe(
             lambda entry: self._store.note(entry),
             None if redact is None else Redactor(redact),
-            clock=clock,
+            guard,
         )
         self._withheld = Withheld()
         self._early_switches: list[RecordingSwitched] = []
@@ -166,7 +166,7 @@ class CallShipment:
             account=account_of(self._client.api_key),
             recording=self._recording,
         )
-        await self._scribe.begin(cast(dict[str, Any], entry))
+        await self._scribe.begin(cast(dict[str, Any], entry), self._budget / 2)
 
     # Receiving
 

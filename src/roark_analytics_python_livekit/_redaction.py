@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ._config import SettingsError
-from ._json import json_safe
+from ._json import MAX_TEXT, clean_text, json_safe
 
 FAILED = "[redaction failed]"
 MASKED_KEY = "*"  # a pressed key: alone it says nothing, and a card number comes key by key
@@ -74,10 +74,10 @@ class Redactor:
         """One redacted text."""
         try:
             redacted = self._redact(text)
-        except Exception:
+        except BaseException:  # on its own thread it ends nothing by that
             redacted = None
         if isinstance(redacted, str):
-            return redacted
+            return clean_text(redacted, 2 * MAX_TEXT)
         if inspect.iscoroutine(redacted):
             redacted.close()
         self.failures += 1

@@ -119,6 +119,17 @@ async def test_a_coroutine_is_no_text() -> None:
     assert redactor.entry({"type": "turn", "text": "hello"})["text"] == FAILED
 
 
+def test_what_it_gives_is_made_fit_for_the_wire() -> None:
+    """Half a surrogate pair would cost the event, a text without end the memory."""
+
+    class Text(str):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    assert Redactor(lambda text: Text("a\ud800")).text("x") == "a?"
+    assert len(Redactor(lambda text: "x" * 10_000_000).text("x")) < 200_000
+
+
 def test_withheld_is_the_marker_everywhere() -> None:
     """Where there is no time to ask."""
     redactor = Redactor(without_secret)
