@@ -6,6 +6,7 @@ import platform
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wire import received
 
+from roark_analytics_python_livekit import _events, _metrics
 from roark_analytics_python_livekit._payloads import (
     CallEnd,
     CallFacts,
@@ -32,6 +34,7 @@ from roark_analytics_python_livekit._records import (
     TurnRecord,
 )
 from roark_analytics_python_livekit._types import DeliveryCounts, Recording
+from roark_analytics_python_livekit._wall_clock import WallClock
 
 START = 1000.0  # monotonic
 FACTS = CallFacts(
@@ -540,6 +543,27 @@ class TestTimes:
         """Only the beginning was ever read from the wall clock."""
         assert FACTS.iso(START + 1.5) == "2025-11-24T08:19:04.912+00:00"
         assert FACTS.iso(START - 1.5) == "2025-11-24T08:19:01.912+00:00"
+
+    @pytest.mark.parametrize(
+        "absurd", [0, -1.0, float("nan"), float("inf"), 1e300, 1_764_000_000_000.0, 10**400]
+    )
+    def test_a_time_that_cannot_be_one_costs_no_row(self, absurd: Any) -> None:
+        """A plugin stamps milliseconds, or nothing: what it stamps is dated now."""
+        clock = WallClock(wall=lambda: 1_764_000_000.0, monotonic=lambda: START + 5)
+        measured = {"started_speaking_at": absurd, "stopped_speaking_at": absurd}
+        item = SimpleNamespace(id="1", role="user", text_content="hello", metrics=measured)
+        said = SimpleNamespace(item=item, created_at=absurd)
+        call = SimpleNamespace(call_id="1", name="n", arguments="{}", created_at=absurd)
+        output = SimpleNamespace(output="done", is_error=False, created_at=absurd)
+        ran = SimpleNamespace(zipped=lambda: [(call, output)], created_at=absurd)
+        model = SimpleNamespace(type="llm_metrics", timestamp=absurd, ttft=0.5)
+        event = ended(
+            *_events.conversation_item(said, clock.monotonic, None),
+            *_events.tools_executed(ran, clock.monotonic),
+            *_metrics.metrics(model, clock.monotonic),
+        )
+        rows = [*event["transcript"], *event["toolCalls"], *event["metrics"]]
+        assert [row["audioOffsetMs"] for row in rows] == [5000] * 4
 
     @given(st.floats(-1e6, 1e6))
     def test_every_moment_is_a_time_of_the_wire(self, seconds: float) -> None:
