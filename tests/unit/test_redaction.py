@@ -43,6 +43,9 @@ ENTRIES: list[dict[str, Any]] = [
         "attributes": {"sip.phoneNumber": SECRET},
         "at": 1.0,
     },
+    {"type": "heard", "speaker": f"caller {SECRET}", "at": 1.0},
+    {"type": "metric", "kind": "agent", "extra": {"type": "odd", "text": SECRET}, "at": 1.0},
+    {"type": "end", "at": 1.0, "reason": f"{SECRET} hung up"},
     {"type": "end", "at": 1.0, "reason": "error", "error": {"kind": "e", "message": SECRET}},
     {
         "type": "call",
@@ -81,6 +84,12 @@ def test_what_holds_nothing_private_is_as_it_was_to_the_letter() -> None:
 def test_keys_of_a_telephone_are_masked() -> None:
     """One alone says nothing, and a card number comes key by key."""
     assert redacted({"type": "dtmf", "digit": "4", "at": 1.0})["digit"] == "*"
+
+
+def test_livekits_own_close_reasons_stay_what_they_are() -> None:
+    """Who ended the call follows from them."""
+    entry = {"type": "end", "at": 1.0, "reason": "job_shutdown"}
+    assert Redactor(str.upper).entry(entry) == entry
 
 
 @pytest.mark.parametrize("answer", [None, 7, b"text"])
