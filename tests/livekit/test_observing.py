@@ -15,8 +15,10 @@ import pytest
 pytest.importorskip("livekit.agents")
 
 import httpx
-from livekit.agents.voice import io
+from livekit.agents.voice import events, io
 
+import has
+import stories
 from calls import KEY, FakeJob, a_call, create_session
 from fakes import NoisyAgent, spoken
 from local_roark import Faults
@@ -342,3 +344,26 @@ async def test_a_job_that_cannot_be_a_key_is_observed_too() -> None:
     )
     assert handle.livekit_call_id == "AJ_1"
     await handle.aflush()
+
+
+ENDED_BY = {
+    "error": "error",
+    "job_shutdown": "worker",
+    "participant_disconnected": "caller",
+    "user_initiated": "agent",
+    "task_completed": "agent",
+}
+
+
+@pytest.mark.skipif(not has.CLOSE_REASON, reason="this livekit-agents gives none")
+async def test_each_close_reason_says_who_ended_the_call(tmp_path: Path) -> None:
+    """All that the installed livekit-agents has: a new one fails here until it has its row."""
+
+    async def end(reason: str) -> tuple[str, str]:
+        async with a_call(tmp_path / reason, NoisyAgent(), with_audio=False) as call:
+            await stories.close(call, reason.upper())
+        return call.ended["callEndedReason"], call.ended["endedBy"]
+
+    reasons = [reason.value for reason in events.CloseReason]
+    told = await asyncio.gather(*(end(reason) for reason in reasons))
+    assert told == [(reason, ENDED_BY[reason]) for reason in reasons]

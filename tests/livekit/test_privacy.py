@@ -23,7 +23,8 @@ from calls import KEY, Call, FakeJob, a_call, close, spool_of
 from fakes import NoisyAgent
 from local_roark import create_app
 from roark_analytics_python_livekit import RoarkClient
-from stories import failing
+from stories import ANSWER as ON_ITS_WAY
+from stories import ID, LONG, ORDER, STOP, STOPPED, Desk, failing
 from test_the_room import Room, somebody
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -234,3 +235,55 @@ async def test_so_it_is_with_how_the_call_began(told: dict[str, Told]) -> None:
     before = places(begun["as it is"], CANARY)
     assert before == places(begun["redacted"], REDACTED)
     assert before >= {".participantIdentity", ".roomName", ".metadata.note"}
+
+
+async def test_what_is_said_in_a_pause_without_transcripts_is_told_nowhere(tmp_path: Path) -> None:
+    """Turns that overlap it, also if their text comes later, and tools; the rest is as ever."""
+    secret, secret_answer = "my number is eleven", "eleven it is"
+    answers = {
+        secret: [("lookup_order", ID)],
+        "order 427 is on its way": secret_answer,
+        STOP: STOPPED,
+        ORDER: ON_ITS_WAY,
+    }
+    uninterrupted = {"interruption": {"resume_false_interruption": False}} if has.PAUSE else {}
+    async with a_call(tmp_path, Desk(LONG), answers, **uninterrupted) as call:
+        await call.speaking(1, 0.5)
+        call.handle.pause_recording(transcripts=False)
+        await call.answered(1)
+        await call.say(secret)
+        await call.answered(2)
+        call.handle.resume_recording()
+        await call.say(ORDER)
+        await call.answered(3)
+        call.handle.pause_recording(transcripts=False)
+        await call.say(STOP)
+        call.handle.resume_recording()  # what was said is understood only now
+        await call.answered(4)
+    text = json.dumps(call.ended)
+    assert [words for words in ("eleven", "once upon", "order 427", STOP) if words in text] == []
+    said = [(row["role"], row["content"]) for row in call.ended["transcript"]]
+    assert said == [("user", ORDER), ("assistant", ON_ITS_WAY), ("assistant", STOPPED)]
+    assert call.ended["toolCalls"] == []
+    pauses = call.ended["recording"]["pauses"]
+    assert [pause["transcripts"] for pause in pauses] == [False, False]
+    rate, sound = call.recording()
+    for pause in pauses:
+        begin, end = (pause[key] * rate // 1000 for key in ("startMs", "endMs"))
+        assert end > begin and not sound[begin + rate // 500 : end - rate // 500].any()
+
+
+async def test_a_pause_keeps_transcripts_unless_told_otherwise(tmp_path: Path) -> None:
+    """The span is in the manifest, also where nothing is recorded at all."""
+    for options in ({}, {"recording": "off"}, {"capture_audio": False}):
+        folder = tmp_path / "-".join(options or ["on"])
+        async with a_call(folder, NoisyAgent("good morning"), **options) as call:
+            call.handle.pause_recording()
+            await call.answered(1)
+            call.handle.resume_recording()
+        assert [row["content"] for row in call.ended["transcript"]] == ["good morning"]
+        (pause,) = call.ended["recording"]["pauses"]
+        assert pause["endMs"] > pause["startMs"] and "transcripts" not in pause
+        status = call.ended["recording"]["status"]
+        assert status == ("disabled" if options else "complete")
+        assert ("recordingSampleRate" in call.ended) == (not options)

@@ -275,6 +275,22 @@ class TestTools:
         assert (made["arguments"], made["id"]) == ('{"a":"<2 bytes>"}', "7")
         assert result["content"] == '{"found":[1,"inf"]}'
 
+    @pytest.mark.parametrize(
+        ("given", "text"),
+        [(None, "null"), ("", ""), ("not { JSON", "not { JSON"), ("x" * 10_000_000, None)],
+    )
+    def test_whatever_a_tool_gives_is_text_of_bounded_length(
+        self, clocks: Clocks, given: Any, text: str | None
+    ) -> None:
+        """Nothing, nothing that is JSON, or a whole book: cut, and says so."""
+        output = SimpleNamespace(output=given, is_error=False)
+        _, result = rows(_events.tools_executed(ToolsExecuted((call(), output)), clocks))
+        assert len(result["content"]) < 70_000
+        if text is None:
+            assert result["content"].endswith("more characters]")
+        else:
+            assert result["content"] == text
+
     def test_a_call_that_begins_is_dated_by_the_event(self, clocks: Clocks) -> None:
         """1.6: the call itself was created when the model wrote it."""
         update = SimpleNamespace(type="tool_call_started", function_call=call(created_at=at(1)))
