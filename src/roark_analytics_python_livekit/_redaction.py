@@ -23,6 +23,7 @@ METRICS_OF_LIVEKIT = frozenset(  # names, ids and numbers, beside those of the w
     playbackLatency sessionStartedTime
     """.split()
 )
+REASONS = {*ENDED_BY, "flushed", "session_closed"}  # that are not the words of anybody
 MAX_DEPTH = 40  # deeper than `json_safe` leaves anything
 
 Redact = Callable[[str], str]
@@ -163,7 +164,7 @@ class Redactor:
         entry["extra"] = {**entry["extra"], **extra}
 
     def _end(self, entry: dict[str, Any]) -> None:
-        if entry.get("reason") not in ENDED_BY:  # the words of the agent's code
+        if entry.get("reason") not in REASONS:
             self._texts(entry, "reason")
         if entry.get("error"):
             error = entry["error"] = dict(entry["error"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +24,7 @@ from calls import KEY, Call, FakeJob, a_call, close, spool_of
 from fakes import NoisyAgent
 from local_roark import create_app
 from roark_analytics_python_livekit import RoarkClient
+from roark_analytics_python_livekit._redaction import FAILED
 from stories import ANSWER as ON_ITS_WAY
 from stories import ID, LONG, ORDER, STOP, STOPPED, Desk, failing
 from test_the_room import Room, somebody
@@ -287,3 +289,22 @@ async def test_a_pause_keeps_transcripts_unless_told_otherwise(tmp_path: Path) -
         status = call.ended["recording"]["status"]
         assert status == ("disabled" if options else "complete")
         assert ("recordingSampleRate" in call.ended) == (not options)
+
+
+async def test_a_redactor_that_never_returns_costs_its_texts_and_no_more(tmp_path: Path) -> None:
+    """The call is delivered within its budget: everything that there is no need to redact."""
+    release = threading.Event()
+
+    def redact(text: str) -> str:
+        release.wait(60)
+        return text
+
+    options: dict[str, Any] = {"redact": redact, "shutdown_timeout": 2.0, "note": CANARY}
+    async with a_call(tmp_path, NoisyAgent(GREETING), **options) as call:
+        await call.answered(1)
+    release.set()
+    assert [row["content"] for row in call.ended["transcript"]] == [FAILED]
+    assert call.json["started"]["metadata"] == call.ended["metadata"] == {"note": FAILED}
+    assert call.ended["callEndedReason"] != "process_died"
+    assert call.ended["recording"]["status"] == "complete"
+    assert call.ended["delivery"]["dropped"]["redaction_failed"] > 0

@@ -75,7 +75,7 @@ async def test_one_that_hangs_is_replaced_by_the_marker_in_the_end() -> None:
     async with writing(redact) as (scribe, written):
         scribe.note(turn("first"))
         scribe.note(turn("second"))
-        scribe.note({"type": "end", "at": 1.0, "reason": "over"})
+        scribe.note({"type": "end", "at": 1.0, "reason": "flushed"})
         await scribe.finish(0.05)
         release.set()
     assert [entry.get("text", entry["type"]) for entry in written] == [FAILED, FAILED, "end"]
