@@ -21,3 +21,4 @@ CONFIDENCE = "confidence" in inspect.getsource(  # of what a realtime model hear
     AgentActivity._on_input_audio_transcription_completed
 )
 ALL_DELAYS = TOOL_TIMES or not USAGE  # 1.5 leaves some out where a turn was cut or not answered
+STT_MAY_FAIL = '"stt_error"' in inspect.getsource(AgentSession)  # thrice; before 1.6 it is the end
