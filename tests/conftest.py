@@ -1,17 +1,23 @@
-"""What holds in every test: nothing blocks the loop, and no internal error goes unseen."""
+"""What holds in every test: nothing blocks the loop, no internal error goes unseen, and every
+event is one that the service takes."""
 
 from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
 import roark_analytics_python_livekit
+from local_roark._errors import RefusedError
+from local_roark._validate import parse_object, validate_event
 from roark_analytics_python_livekit._guard import Guard
+from roark_analytics_python_livekit._story import CallStory
+from roark_analytics_python_livekit.client import _encode
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +55,33 @@ def internal_errors(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Exception]
     yield errors
     if errors:
         pytest.fail(f"internal errors: {errors!r}", pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def refused_events(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """What the wire's schema says against any event that this package makes of a call.
+
+    Whatever becomes of it: also of those that a test's service never answers or never gets.
+    """
+    refused: list[str] = []
+
+    def checked(make: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+        @functools.wraps(make)
+        def check(*args: Any, **options: Any) -> dict[str, Any]:
+            event = make(*args, **options)
+            try:
+                validate_event(parse_object(_encode(event)))
+            except RefusedError as refusal:
+                refused.append(f"{event.get('event')}: {refusal.field} {refusal.message}")
+            return event
+
+        return check
+
+    for name in ("started_event", "ended_event"):
+        monkeypatch.setattr(CallStory, name, checked(getattr(CallStory, name)))
+    yield refused
+    if refused:
+        pytest.fail(f"the service would refuse: {sorted(set(refused))}", pytrace=False)
 
 
 @pytest.fixture(autouse=True, scope="session")

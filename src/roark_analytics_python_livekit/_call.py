@@ -15,7 +15,7 @@ from ._audio_items import AgentFrame, Listening, Opened, Report, UserFrame
 from ._config import RecordingMode
 from ._delivery import Delivery
 from ._guard import Guard
-from ._json import json_safe
+from ._json import json_length, json_safe
 from ._log import logger
 from ._mixer import ResamplerFactory
 from ._payloads import CallEnd, CallFacts
@@ -31,7 +31,7 @@ from ._withheld import Withheld
 from .audio import AudioCapture
 from .client import RoarkClient
 
-MAX_STORY = 16 * 1024 * 1024  # characters of one call's records: hundreds of hours of talk
+MAX_STORY = 16 * 1024 * 1024  # bytes of one call's records: hundreds of hours of talk
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class CallShipment:
         self._scribe = Scribe(
             lambda entry: self._store.note(entry),
             None if redact is None else Redactor(redact),
-            clock=clock,
+            guard,
         )
         self._withheld = Withheld()
         self._early_switches: list[RecordingSwitched] = []
@@ -166,7 +166,7 @@ class CallShipment:
             account=account_of(self._client.api_key),
             recording=self._recording,
         )
-        await self._scribe.begin(cast(dict[str, Any], entry))
+        await self._scribe.begin(cast(dict[str, Any], entry), self._budget / 2)
 
     # Receiving
 
@@ -249,13 +249,21 @@ class CallShipment:
             self._note(kept)
 
     def _note(self, entry: Mapping[str, Any]) -> None:
-        """Keeps what the agent's side tells, as far as there is room for it."""
-        size = len(repr(entry))
-        if self._story_size + size <= MAX_STORY:
-            self._story_size += size
-            self._scribe.note(entry)
-        elif self.delivery is not None:
-            self.delivery.stats.dropped["story_full"] += 1
+        """Keeps what the agent's side tells, if it is plain JSON and there is room for it."""
+        try:
+            size = json_length(entry)
+        except (TypeError, ValueError, RecursionError):
+            self._drop("unusable")
+            return
+        if self._story_size + size > MAX_STORY:
+            self._drop("story_full")
+            return
+        self._story_size += size
+        self._scribe.note(entry)
+
+    def _drop(self, reason: str) -> None:
+        if self.delivery is not None:
+            self.delivery.stats.dropped[reason] += 1
 
     def _place_agent_turn(self, turn: TurnRecord) -> None:
         """What was played since the agent's turn before is this turn: livekit adds it then."""

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ._guard import Guard
-from ._json import json_safe
 from ._log import logger
 from ._retry import Outcome, RetryPolicy, RetryQuota
 from ._store import CallStore, Chunk
@@ -193,11 +192,6 @@ class Delivery:
     async def _send_event(self, event: Mapping[str, Any]) -> None:
         name = str(event["event"])
         self.undelivered.append(name)
-        event, unusable = _sendable(event)
-        if unusable:
-            self.stats.dropped["unusable"] += unusable
-            if "delivery" in event:
-                event["delivery"]["dropped"]["unusable"] = unusable
 
         async def post() -> None:
             key = idempotency_key(self._call_id, name, event)
@@ -371,29 +365,6 @@ class Delivery:
                 "the API key was refused" if unauthorized else "the service cannot be trusted",
                 error.reason,
             )
-
-
-def _sendable(event: Mapping[str, Any]) -> tuple[Mapping[str, Any], int]:
-    """The event without the rows that are no JSON, and how many these are."""
-    if _is_json(event):
-        return event, 0
-    usable: dict[str, Any] = {}
-    unusable = 0
-    for name, value in event.items():
-        if isinstance(value, list):
-            usable[name] = [row for row in value if _is_json(row)]
-            unusable += len(value) - len(usable[name])
-        else:
-            usable[name] = json_safe(value)
-    return usable, unusable
-
-
-def _is_json(value: object) -> bool:
-    try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError, RecursionError):
-        return False
-    return True
 
 
 def idempotency_key(call_id: str, name: str, body: Mapping[str, Any]) -> str:

@@ -232,7 +232,7 @@ def _note(
     known: Mapping[str, tuple[str, Callable[[Any], Any]]],
 ) -> list[Record]:
     """An event's fields, named and typed as the wire has them."""
-    values = {wire: to(getattr(event, name, None) or 0) for name, (wire, to) in known.items()}
+    values = {wire: _typed(getattr(event, name, None), to) for name, (wire, to) in known.items()}
     note: NoteRecord = {
         "type": "note",
         "kind": kind,
@@ -240,6 +240,14 @@ def _note(
         "fields": json_safe(values),
     }
     return [note]
+
+
+def _typed(value: Any, to: Callable[[Any], Any]) -> Any:
+    """A value of this type; none, or none that JSON has, is false or zero."""
+    try:
+        return to(value if to is bool or is_number(value) else 0)
+    except Exception:
+        return to(0)
 
 
 def _created(item: Any, default: float, monotonic: ToMonotonic) -> float:

@@ -24,6 +24,15 @@ def json_safe(value: object) -> Any:
     return _Copy().value(value, 0)
 
 
+def json_length(value: object) -> int:
+    """The length of a value as JSON, in bytes.
+
+    Raises:
+        TypeError, ValueError, RecursionError: It cannot be written as JSON.
+    """
+    return len(json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
+
+
 def json_text(value: object) -> str:
     """`value` as compact JSON text; a string is taken as the text that it is."""
     if isinstance(value, str):

@@ -54,7 +54,8 @@ _MESSAGE_TO_EOU = {
     "transcription_delay": "transcriptionDelay",
     "on_user_turn_completed_delay": "onConversationItemAddedDelay",
 }
-_LATENCIES = {"ttft", "ttfb"}  # -1 where there was none
+_LATENCIES = {"ttft", "ttfb"}  # -1 where there was none, as some plugins say it of tokens
+_COUNT = re.compile(r"(?i).*(tokens|count)$")  # whole numbers on the wire, whatever a plugin gives
 
 
 def metrics(metric: Any, monotonic: Callable[[float | None], float]) -> list[Record]:
@@ -71,15 +72,15 @@ def metrics(metric: Any, monotonic: Callable[[float | None], float]) -> list[Rec
     extra: dict[str, Any] = {} if kind != "agent" else {"type": kind_of_metric}
     for name, value in values.items():
         wire = _WIRE_FIELDS.get(name)
-        if value is None or (wire in _LATENCIES and is_number(value) and value < 0):
+        if value is None or (_is_never_negative(wire) and is_number(value) and value < 0):
             continue
         if wire in allowed and is_number(value):
-            fields[str(wire)] = value
+            fields[str(wire)] = typed(str(wire), value)
         else:
             extra[camel(name)] = value
     details = values.get("input_token_details")
-    if isinstance(details, dict) and is_number(details.get("cached_tokens")):  # of realtime models
-        fields["cachedTokens"] = details["cached_tokens"]
+    if isinstance(details, dict) and is_number(cached := details.get("cached_tokens")):
+        fields["cachedTokens"] = max(0, typed("cachedTokens", cached))  # of realtime models
     record: MetricRecord = {
         "type": "metric",
         "kind": kind,
@@ -88,6 +89,10 @@ def metrics(metric: Any, monotonic: Callable[[float | None], float]) -> list[Rec
         "extra": json_safe(extra),
     }
     return [record]
+
+
+def _is_never_negative(wire: str | None) -> bool:
+    return wire is not None and (wire in _LATENCIES or _COUNT.fullmatch(wire) is not None)
 
 
 def type_of(metric: Any, values: dict[str, Any] | None = None) -> str:
@@ -151,8 +156,12 @@ def usage(models: Iterable[Any], at: float) -> list[Record]:
 def _usage_row(values: dict[str, Any]) -> dict[str, Any]:
     kind = str(values.pop("type", "")).removesuffix("_usage")
     named = {name: values.pop(name, "") or "" for name in ("provider", "model")}
-    counts = {camel(name): value for name, value in values.items() if value}
-    return {"kind": kind, **named, **counts}
+    counts = {
+        camel(name): typed(camel(name), value)
+        for name, value in values.items()
+        if is_number(value) and value > 0
+    }
+    return {"kind": kind, **{name: str(value) for name, value in named.items()}, **counts}
 
 
 _COUNTS = {  # of a metrics row → of a usage row
@@ -195,17 +204,26 @@ def usage_of_metrics(records: Iterable[MetricRecord]) -> list[dict[str, Any]]:
             {"kind": record["kind"], "provider": provider, "model": model},
         )
         for name, count in _counts(values, counted):
-            row[count] = row.get(count, 0) + values[name]
+            row[count] = row.get(count, 0) + typed(count, values[name])
     return list(rows.values())
 
 
 def _counts(values: dict[str, Any], counted: dict[str, str]) -> list[tuple[str, str]]:
-    return [(n, count) for n, count in counted.items() if is_number(values.get(n)) and values[n]]
+    return [
+        (n, count) for n, count in counted.items() if is_number(values.get(n)) and values[n] > 0
+    ]
 
 
 def is_number(value: object) -> bool:
     """Whether this is a number that JSON has."""
     return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def typed(wire: str, value: Any) -> Any:
+    """A number as the wire has it under this name."""
+    if wire == "streamed":
+        return bool(value)
+    return round(value) if _COUNT.fullmatch(wire) else value
 
 
 def camel(name: str) -> str:

@@ -13,7 +13,7 @@ from ._records import ErrorRecord, Record
 from ._rows import Rows
 from ._types import CallEnded, CallStarted, DeliveryCounts, Recording, Sdk
 
-_ENDED_BY = {
+ENDED_BY = {  # by livekit's close reasons, and our own
     "participant_disconnected": "caller",
     "user_initiated": "agent",
     "task_completed": "agent",
@@ -129,7 +129,7 @@ def call_ended(
         "agents": rows.agent_rows(),
         "dtmf": rows.dtmf_rows(),
         "events": rows.event_rows(),
-        "endedBy": _ENDED_BY.get(end.reason) or end.ended_by or "agent",
+        "endedBy": ENDED_BY.get(end.reason) or end.ended_by or "agent",
         "recording": recording.manifest,
         "delivery": delivery,
         "sdk": _sdk(facts.versions),

@@ -8,10 +8,22 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ._config import SettingsError
-from ._json import json_safe
+from ._json import MAX_TEXT, clean_text, json_safe
+from ._payloads import ENDED_BY
 
 FAILED = "[redaction failed]"
 MASKED_KEY = "*"  # a pressed key: alone it says nothing, and a card number comes key by key
+METRICS_OF_LIVEKIT = frozenset(  # names, ids and numbers, beside those of the wire
+    """
+    type label metadata requestId speechId segmentId cancelled streamed acquireTime connectionReused
+    inputTokens outputTokens totalTokens inputAudioTokens cacheCreationTokens reasoningTokens
+    inputTokenDetails outputTokenDetails charactersCount sessionDuration ttft ttfb duration
+    audioDuration reports inferenceCount inferenceDurationTotal idleTime longestIdleTime
+    totalDuration predictionDuration detectionDelay numRequests numInterruptions numBackchannels
+    playbackLatency sessionStartedTime
+    """.split()
+)
+REASONS = {*ENDED_BY, "flushed", "session_closed"}  # that are not the words of anybody
 MAX_DEPTH = 40  # deeper than `json_safe` leaves anything
 
 Redact = Callable[[str], str]
@@ -42,11 +54,12 @@ class Redactor:
             "call": self._call,
             "metadata": lambda entry: self._values(entry, "values"),
             "turn": lambda entry: self._texts(entry, "text"),
-            "heard": lambda entry: self._texts(entry, "text"),
+            "heard": lambda entry: self._texts(entry, "text", "speaker"),
             "tool_call": lambda entry: self._json(entry, "arguments", keep_names=True),
             "tool_result": lambda entry: self._json(entry, "content"),
             "tool_update": lambda entry: self._json(entry, "content"),
             "tool_ended": lambda entry: self._json(entry, "content"),
+            "metric": self._metric,
             "error": lambda entry: self._texts(entry, "message"),
             "agent": lambda entry: self._texts(entry, "instructions"),
             "participant": self._participant,
@@ -56,7 +69,8 @@ class Redactor:
 
     def concerns(self, entry: Mapping[str, Any]) -> bool:
         """Whether there can be anything private in an entry."""
-        return entry.get("type") in self._parts
+        kind = entry.get("type")
+        return bool(_unknown(entry)) if kind == "metric" else kind in self._parts
 
     def entry(self, entry: Mapping[str, Any]) -> dict[str, Any]:
         """A redacted copy of an entry."""
@@ -74,10 +88,10 @@ class Redactor:
         """One redacted text."""
         try:
             redacted = self._redact(text)
-        except Exception:
+        except BaseException:  # on its own thread it ends nothing by that
             redacted = None
         if isinstance(redacted, str):
-            return redacted
+            return clean_text(redacted, 2 * MAX_TEXT)
         if inspect.iscoroutine(redacted):
             redacted.close()
         self.failures += 1
@@ -145,10 +159,22 @@ class Redactor:
         self._texts(entry, "identity", "name")
         self._values(entry, "attributes")
 
+    def _metric(self, entry: dict[str, Any]) -> None:
+        extra = {name: self.value(value) for name, value in _unknown(entry).items()}
+        entry["extra"] = {**entry["extra"], **extra}
+
     def _end(self, entry: dict[str, Any]) -> None:
+        if entry.get("reason") not in REASONS:
+            self._texts(entry, "reason")
         if entry.get("error"):
             error = entry["error"] = dict(entry["error"])
             self._texts(error, "message")
+
+
+def _unknown(metric: Mapping[str, Any]) -> dict[str, Any]:
+    """What a plugin's metrics have beside livekit's: nobody knows what it is."""
+    extra = metric.get("extra") or {}
+    return {name: value for name, value in extra.items() if name not in METRICS_OF_LIVEKIT}
 
 
 class _Blank(Redactor):

@@ -34,6 +34,7 @@ from ._types import (
 )
 
 LATE = 5.0  # seconds that a transcript may come after the turn that it belongs to
+PAUSE = 2.0  # seconds without a word after which what the caller says is something else
 
 _TURN_KEYS = {
     "id": "id",
@@ -75,6 +76,7 @@ class Rows:
         self._dtmf: list[DtmfRecord] = []
         self._notes: list[NoteRecord | ErrorRecord] = []
         self._heard: list[HeardRecord] = []
+        self._untold = ""  # words of the caller's last turn that no transcript has told of
         self._speaking: dict[str, list[tuple[float, float | None]]] = {"user": [], "assistant": []}
 
     def add(self, record: Record) -> None:
@@ -96,22 +98,56 @@ class Rows:
         turn: TurnRecord = {**record}
         if turn["role"] == "user":
             self._complete_user_turn(turn)
-        self._place_turn(turn)
+        self._place_turn(turn, self._speaking[turn["role"]])
         self._speaking[turn["role"]].clear()
         self._turns.append(turn)
 
     def _complete_user_turn(self, turn: TurnRecord) -> None:
-        for heard in self._heard:
+        first = self._first_heard_of(turn)
+        before, own = self._heard[:first], self._heard[first:]
+        if before:
+            self._turns += self._unanswered(before)
+            spans = self._speaking["user"]
+            self._speaking["user"] = [span for span in spans if span[0] > before[-1]["at"]]
+        for heard in own:
             _tell_of(turn, heard)
         self._heard.clear()
+        self._untold = "" if own else _words(turn["text"])
         if eou := _metrics.message_to_eou(turn.get("metrics", {})):
             self._eou_of_messages.append(
                 {"type": "metric", "kind": "eou", "at": turn["at"], "fields": eou, "extra": {}}
             )
 
-    def _place_turn(self, turn: TurnRecord) -> None:
+    def _first_heard_of(self, turn: TurnRecord) -> int:
+        """Where the transcripts of this turn begin: before them are those that became none.
+
+        The agent's code may have changed the turn's text: then they are the last ones that were
+        said in a row.
+        """
+        said = _words(turn["text"])
+        texts = [_words(heard.get("text", "")) for heard in self._heard]
+        for first in reversed(range(len(texts))):
+            if _words(" ".join(texts[first:])) == said:
+                return first
+        for first, text in enumerate(texts):
+            if text and text in said:
+                return first
+        utterances = self._utterances(self._heard)
+        return len(self._heard) - len(utterances[-1]) if utterances else 0
+
+    def _utterances(self, transcripts: list[HeardRecord]) -> list[list[HeardRecord]]:
+        """Transcripts by what was said in a row."""
+        rows: list[list[HeardRecord]] = []
+        for heard in transcripts:
+            last = rows[-1][-1]["at"] if rows else heard["at"]
+            begins = [b for b, _ in self._speaking["user"] if last < b <= heard["at"]]
+            if not rows or (begins and begins[0] - last > PAUSE):
+                rows.append([])
+            rows[-1].append(heard)
+        return rows
+
+    def _place_turn(self, turn: TurnRecord, spoken: list[tuple[float, float | None]]) -> None:
         """Gives a turn its start and end: measured ones, else livekit's states, else its time."""
-        spoken = self._speaking[turn["role"]]
         if "start" not in turn:
             turn["start"] = spoken[0][0] if spoken else turn["at"]
         if "end" not in turn:
@@ -129,13 +165,16 @@ class Rows:
             _tell_of(turn, record)
 
     def _turn_of(self, heard: HeardRecord) -> TurnRecord | None:
+        """The turn that a transcript is late for, or repeats: nobody has spoken since."""
         said = _words(heard.get("text", ""))
-        for turn in reversed(self._turns):
-            if turn["role"] == "user":
-                late = heard["at"] - turn["at"] < LATE and said in _words(turn["text"])
-                known = "language" in turn or "speaker" in turn
-                return turn if said and late and not known else None
-        return None
+        users = [turn for turn in self._turns if turn["role"] == "user"]
+        turn = users[-1] if users else None
+        if turn is None or not said or heard["at"] - turn["at"] >= LATE:
+            return None
+        if said in self._untold:
+            self._untold = self._untold.replace(said, "", 1)
+            return turn
+        return turn if said in _words(turn["text"]) and not self._speaking["user"] else None
 
     def _add_state(self, record: StateRecord) -> None:
         spans = self._speaking[record["who"]]
@@ -192,24 +231,23 @@ class Rows:
         return [self._transcript_row(turn) for turn in self._spoken()]
 
     def _spoken(self) -> list[TurnRecord]:
-        unanswered = self._unanswered()
-        return sorted([*self._turns, *unanswered], key=lambda turn: turn.get("start", turn["at"]))
+        turns = [*self._turns, *self._unanswered(self._heard)]
+        return sorted(turns, key=lambda turn: turn.get("start", turn["at"]))
 
-    def _unanswered(self) -> list[TurnRecord]:
-        """What was understood at the very end, and never became a turn of livekit's."""
-        texts = [text for heard in self._heard if (text := heard.get("text", "").strip())]
-        if not texts:
-            return []
-        turn: TurnRecord = {
-            "type": "turn",
-            "role": "user",
-            "text": " ".join(texts),
-            "at": self._heard[-1]["at"],
-        }
-        for heard in self._heard:
-            _tell_of(turn, heard)
-        self._place_turn(turn)
-        return [turn]
+    def _unanswered(self, transcripts: list[HeardRecord]) -> list[TurnRecord]:
+        """What was understood, and never became a turn of livekit's."""
+        turns: list[TurnRecord] = []
+        spans = self._speaking["user"]
+        for row in self._utterances([heard for heard in transcripts if heard.get("text")]):
+            text = " ".join(heard["text"].strip() for heard in row)
+            until = row[-1]["at"]
+            turn: TurnRecord = {"type": "turn", "role": "user", "text": text, "at": until}
+            for heard in row:
+                _tell_of(turn, heard)
+            self._place_turn(turn, [span for span in spans if span[0] <= until])
+            spans = [span for span in spans if span[0] > until]
+            turns.append(turn)
+        return turns
 
     def tool_rows(self) -> list[ToolRow]:
         """Each call followed by its result, in the order of the calls."""

@@ -28,6 +28,7 @@ class ToolRows:
     def __init__(self, iso: Callable[[float], str], offset_ms: Callable[[float], int]) -> None:
         self._iso = iso
         self._offset = offset_ms
+        self._times: dict[str, int] = {}  # that an id was used, where that is more than once
         self._calls: dict[str, ToolCallRecord] = {}
         self._results: dict[str, ToolResultRecord] = {}
         self._ended: dict[str, ToolEndedRecord] = {}
@@ -36,13 +37,26 @@ class ToolRows:
     def add(self, record: Record) -> None:
         """Takes the next record of a tool."""
         if record["type"] == "tool_call":
-            self._calls.setdefault(record["id"], record)
+            self._begin(record)
         elif record["type"] == "tool_result":
-            self._results[record["id"]] = record
+            self._results[self._own_id(record["id"])] = record
         elif record["type"] == "tool_ended":
-            self._ended[record["id"]] = record
+            self._ended[self._own_id(record["id"])] = record
         elif record["type"] == "tool_update":
-            self._updates.setdefault(record["id"], []).append(record)
+            self._updates.setdefault(self._own_id(record["id"]), []).append(record)
+
+    def _begin(self, call: ToolCallRecord) -> None:
+        """A call; some models number theirs anew in each answer, so that an id comes again."""
+        own = self._own_id(call["id"])
+        over = self._results.get(own) or self._ended.get(own)
+        if own in self._calls and over is not None and call["at"] > over["at"]:
+            self._times[call["id"]] = self._times.get(call["id"], 1) + 1
+            own = self._own_id(call["id"])
+        self._calls.setdefault(own, {**call, "id": own})
+
+    def _own_id(self, call_id: str) -> str:
+        times = self._times.get(call_id, 1)
+        return call_id if times == 1 else f"{call_id}-{times}"
 
     def rows(self) -> list[ToolRow]:
         """Each call followed by its result, in the order of the calls."""
@@ -98,7 +112,7 @@ class ToolRows:
     def _result_row(self, call: ToolCallRecord, result: ToolResultRecord) -> ToolResult:
         row: ToolResult = {
             "kind": "tool_result",
-            "toolCallId": result["id"],
+            "toolCallId": call["id"],
             "content": result["content"],
             "timestamp": self._iso(result["at"]),
             "audioOffsetMs": self._offset(result["at"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -10,6 +11,7 @@ SAME = 0.005  # seconds; a clock that is slewed, not set, stays within that for 
 NOTICED_WITHIN = 0.3  # seconds after which a clock that was set has been looked at
 AHEAD = 1.0  # seconds that a time may lie in the future, as the end of what is being played does
 REMEMBERED = 64  # settings of the clock
+FAR = 86_400.0  # seconds: what is further away is no time of this call, but milliseconds, say, or 0
 
 
 class WallClock:
@@ -40,11 +42,14 @@ class WallClock:
             self._settings.append((now, ahead))
         return now
 
-    def monotonic(self, wall: float | None) -> float:
-        """The monotonic moment of a wall-clock time; None is now."""
+    def monotonic(self, wall: object) -> float:
+        """The monotonic moment of a wall-clock time; None is now, and so is what cannot be one."""
         now = self.look()
-        if wall is None:
-            return now
+        seconds = _seconds(wall)
+        moment = now if seconds is None else self._read(seconds, now)
+        return moment if abs(moment - now) <= FAR else now
+
+    def _read(self, wall: float, now: float) -> float:
         until = now
         for number, (since, ahead) in reversed(list(enumerate(self._settings))):
             moment = wall - ahead
@@ -52,3 +57,11 @@ class WallClock:
                 return moment
             until = since
         return wall - self._settings[-1][1]
+
+
+def _seconds(wall: object) -> float | None:
+    try:
+        seconds = float(wall)  # type: ignore[arg-type]  # asked for: it may be anything
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return seconds if math.isfinite(seconds) else None

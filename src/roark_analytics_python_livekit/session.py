@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 GRACE = 0.5  # seconds on top of the budget, for the thread to wind up
 
 _observed: weakref.WeakKeyDictionary[Any, CallHandle] = weakref.WeakKeyDictionary()
+_ids: weakref.WeakKeyDictionary[Any, set[str]] = weakref.WeakKeyDictionary()  # of a job's calls
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,8 @@ async def observe_session(
         agent_id: Your id of the agent.
         agent_name: How the agent is called at Roark.
         agent_prompt: The agent's instructions, to be shown with the call.
-        livekit_call_id: The call's id; by default the LiveKit room's session id.
+        livekit_call_id: The call's id; by default the LiveKit room's session id. Each session is
+            a call of its own: the second one of a job has `-2` behind its id, and so on.
         capture_audio: False records nothing, as `recording="off"`.
         is_test: Marks the call as a test.
         base_url: Roark's origin; `ROARK_BASE_URL`, else `https://api.roark.ai`.
@@ -273,9 +275,8 @@ def _observe(
     if _livekit.is_running(session):
         logger.warning("roark: observing after session.start(): what came before is missing")
 
-    facts = _facts(
-        ctx, session, settings, str(livekit_call_id or _livekit.call_id(ctx) or uuid.uuid4())
-    )
+    call_id = str(livekit_call_id or _livekit.call_id(ctx) or uuid.uuid4())
+    facts = _facts(ctx, session, settings, _own_id(ctx, call_id))
     shipment = CallShipment(
         facts,
         metadata,
@@ -305,6 +306,22 @@ def _observe(
     _livekit.on_shutdown(ctx, handle._shut_down)
     _observed[session] = handle
     return handle
+
+
+def _own_id(ctx: Any, call_id: str) -> str:
+    """An id that no other session of this job has: from the second one on with a number."""
+    try:
+        taken = _ids.setdefault(ctx, set())
+    except TypeError:  # a stand-in for a job that cannot be a key
+        return call_id
+    own, number = call_id, 1
+    while own in taken:
+        number += 1
+        own = f"{call_id}-{number}"
+    if own != call_id:
+        logger.info("roark: this job has a call %s already; this session is call %s", call_id, own)
+    taken.add(own)
+    return own
 
 
 def _facts(ctx: Any, session: Any, settings: Settings, call_id: str) -> CallFacts:

@@ -162,6 +162,7 @@ async def a_call(
     ear: Any = None,
     session: AgentSession[Any] | None = None,
     interruption: dict[str, Any] | None = None,
+    job: FakeJob | None = None,
     **options: Any,
 ) -> AsyncIterator[Call]:
     """Starts a call, and at the end closes it and waits for its delivery.
@@ -177,11 +178,12 @@ async def a_call(
         ear: The agent's side of the line.
         session: In the place of one that hears, thinks and speaks.
         interruption: About interruptions, for the session.
+        job: One that has other sessions, or somebody in its room.
         options: For `observe_session`.
     """
     transport = httpx.ASGITransport(create_app(folder, faults=faults))
     client = RoarkClient(KEY, base_url="https://roark.test", transport=transport)
-    script, job = ScriptedSTT(), FakeJob()
+    script, job = ScriptedSTT(), job or FakeJob()
     session = session or create_session(answers or {}, script, **(interruption or {}))
     mouth, ear = mouth or MemoryAudioInput(), ear or MemoryAudioOutput()
     if with_audio:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -51,6 +52,30 @@ def test_a_time_is_read_on_the_clock_as_it_was_then(step: float) -> None:
     now = 120.0
     assert clock.monotonic(now + ahead - 2.0) == pytest.approx(118.0)
     assert clock.monotonic(None) == 120.0
+
+
+@pytest.mark.parametrize(
+    "absurd",
+    [
+        0,
+        0.0,
+        -1.0,
+        True,
+        math.nan,
+        math.inf,
+        -math.inf,
+        1e300,
+        10**400,
+        1_764_000_000_000,
+        "now",
+        {},
+    ],
+)
+def test_a_time_that_cannot_be_one_is_now(absurd: object) -> None:
+    """Milliseconds for seconds, nothing at all: they come from plugins."""
+    clock = WallClock(wall=lambda: 1_764_000_000.0, monotonic=lambda: 100.0)
+    assert clock.monotonic(absurd) == 100.0
+    assert clock.monotonic(1_764_000_000.0 - DAY + 1) == 101.0 - DAY
 
 
 def test_a_slewed_clock_is_followed() -> None:

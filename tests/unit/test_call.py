@@ -462,9 +462,12 @@ class TestWhenItGoesWrong:
         [
             {"type": "turn", "role": "user", "text": b"x"},
             {"type": "turn", "role": "user", "text": object(), "id": "7"},
+            {"type": "turn", "role": "user", "text": "\ud800"},
             {"type": "metric", "kind": "llm", "fields": {"ttft": float("nan")}, "extra": {}},
+            {"type": "metric", "kind": "llm", "fields": {}, "extra": {"odd": {1, 2}}},
+            {"type": "metric", "kind": "llm", "fields": {}, "extra": {(1, 2): 3}},
         ],
-        ids=["bytes", "object", "nan"],
+        ids=["bytes", "object", "surrogate", "nan", "set", "key"],
     )
     async def test_a_record_that_is_no_json_costs_its_own_row_only(
         self,

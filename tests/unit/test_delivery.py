@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from deliveries import AT, CALL, ENDED, STARTED, Shipping, until
+from deliveries import CALL, ENDED, STARTED, Shipping, until
 from roark_stand_in import Roark
 
 from local_roark import Faults
@@ -39,14 +39,6 @@ def pcm(chunks: float) -> bytes:
     """So many chunks of samples, no two alike."""
     count = int(chunks * SIZE) // 4
     return b"".join(number.to_bytes(4, "little") for number in range(count))
-
-
-def nested(depth: int) -> Any:
-    """A list in a list in a list."""
-    value: Any = "bottom"
-    for _ in range(depth):
-        value = [value]
-    return value
 
 
 class FakeClient(RoarkClient):
@@ -565,42 +557,6 @@ class TestItsOwnErrors:
         assert roark.accepted() == ["call-started", "call-ended"]
         assert shipping.lost == [0]
         internal_errors.clear()
-
-
-class TestRowsThatAreNoJson:
-    """What was not made plain where it came in takes nothing else with it."""
-
-    @pytest.mark.parametrize(
-        "bad",
-        [object(), b"bytes", float("nan"), {1, 2}, {(1, 2): 3}, nested(100_000)],
-        ids=["object", "bytes", "nan", "set", "key", "deep"],
-    )
-    async def test_they_are_left_out_and_counted(
-        self, client: RoarkClient, roark: Roark, bad: Any
-    ) -> None:
-        """The other rows arrive, and call-ended says what is missing (fault 11)."""
-        good = {"role": "user", "content": "hello", "timestamp": AT}
-        ended = {
-            **ENDED,
-            "transcript": [good, {**good, "content": bad}, good],
-            "metrics": [{"kind": "llm", "timestamp": AT, "extra": {"odd": bad}}],
-            "delivery": {"attempts": 1, "retries": 0, "dropped": {"full": 1}, "recovered": False},
-        }
-        shipping = Shipping(client, ended=ended)
-        await shipping.finish()
-        assert roark.accepted() == ["call-started", "call-ended"]
-        assert shipping.stats.dropped == {"unusable": 2}
-        told = roark.call(CALL)["ended"]
-        assert [row["content"] for row in told["transcript"]] == ["hello", "hello"]
-        assert told["metrics"] == []
-        assert told["delivery"]["dropped"] == {"full": 1, "unusable": 2}
-
-    async def test_what_is_no_row_is_made_plain(self, client: RoarkClient, roark: Roark) -> None:
-        """Metadata, say (fault 11)."""
-        shipping = Shipping(client, ended={**ENDED, "metadata": {"odd": float("nan"), "plan": 1}})
-        await shipping.finish()
-        assert roark.call(CALL)["ended"]["metadata"] == {"odd": "nan", "plan": 1}
-        assert shipping.stats.dropped == {}
 
 
 class TestIdempotencyKeys:

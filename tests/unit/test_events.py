@@ -275,6 +275,22 @@ class TestTools:
         assert (made["arguments"], made["id"]) == ('{"a":"<2 bytes>"}', "7")
         assert result["content"] == '{"found":[1,"inf"]}'
 
+    @pytest.mark.parametrize(
+        ("given", "text"),
+        [(None, "null"), ("", ""), ("not { JSON", "not { JSON"), ("x" * 10_000_000, None)],
+    )
+    def test_whatever_a_tool_gives_is_text_of_bounded_length(
+        self, clocks: Clocks, given: Any, text: str | None
+    ) -> None:
+        """Nothing, nothing that is JSON, or a whole book: cut, and says so."""
+        output = SimpleNamespace(output=given, is_error=False)
+        _, result = rows(_events.tools_executed(ToolsExecuted((call(), output)), clocks))
+        assert len(result["content"]) < 70_000
+        if text is None:
+            assert result["content"].endswith("more characters]")
+        else:
+            assert result["content"] == text
+
     def test_a_call_that_begins_is_dated_by_the_event(self, clocks: Clocks) -> None:
         """1.6: the call itself was created when the model wrote it."""
         update = SimpleNamespace(type="tool_call_started", function_call=call(created_at=at(1)))
@@ -465,6 +481,58 @@ class TestMetrics:
             {"speechId": "speech_1"},
         )
 
+    def test_tokens_are_whole_numbers_whatever_a_plugin_gives(self, clocks: Clocks) -> None:
+        """A strict receiver refuses 12.0 for a count; -1 says that there is none."""
+        model = Model(
+            type="llm_metrics",
+            prompt_tokens=12.0,
+            completion_tokens=3.0,
+            total_tokens=15.0,
+            prompt_cached_tokens=-1,
+            tokens_per_second=7.5,
+            duration=2.0,
+        )
+        _, fields, extra, _ = metric(model, clocks)
+        assert {name: repr(value) for name, value in fields.items()} == {
+            "promptTokens": "12",
+            "completionTokens": "3",
+            "totalTokens": "15",
+            "tokensPerSecond": "7.5",
+            "duration": "2.0",
+        }
+        assert extra == {}
+
+    def test_so_are_those_that_a_realtime_model_has_cached(self, clocks: Clocks) -> None:
+        """They stand among the details."""
+        details = {"cached_tokens": 4.0}
+        model = Model(type="realtime_model_metrics", input_token_details=details)
+        assert repr(metric(model, clocks)[1]["cachedTokens"]) == "4"
+
+    def test_streamed_is_yes_or_no(self, clocks: Clocks) -> None:
+        """A plugin may say 1."""
+        assert metric(Model(type="stt_metrics", streamed=1), clocks)[1] == {"streamed": True}
+
+    def test_usage_is_counted_in_whole_numbers(self, clocks: Clocks) -> None:
+        """By livekit's sums and by our own; what is no number of JSON's is left out."""
+        model = Model(
+            type="llm_usage",
+            provider="openai",
+            model=None,
+            input_tokens=12.0,
+            output_tokens=math.nan,
+            session_duration=1.5,
+            audio_duration=math.inf,
+            total_requests=0,
+        )
+        (record,) = rows(_metrics.usage([model], 1.0))
+        expected = {"provider": "openai", "model": "", "inputTokens": 12, "sessionDuration": 1.5}
+        assert record["models"] == [{"kind": "llm", **expected}]
+        assert repr(record["models"][0]["inputTokens"]) == "12"
+        spoken = Model(type="tts_metrics", label="voice", characters_count=7.0, audio_duration=2.5)
+        records: Any = [*_metrics.metrics(spoken, clocks), *_metrics.metrics(spoken, clocks)]
+        (summed,) = _metrics.usage_of_metrics(records)
+        assert (repr(summed["charactersCount"]), summed["audioDuration"]) == ("14", 5.0)
+
     def test_voice_activity_is_left_out(self, clocks: Clocks) -> None:
         """Every second, and of no use afterwards."""
         assert _metrics.metrics(Model(type="vad_metrics", idle_time=1.0), clocks) == []
@@ -489,6 +557,65 @@ class TestMetrics:
         _, fields, extra, _ = metric(Model(type="llm_metrics", ttft=0.5, duration=odd), clocks)
         assert fields == {"ttft": 0.5}
         assert extra == {"duration": odd if isinstance(odd, (str, list)) else str(odd)}
+
+
+class TestNotes:
+    """`agent_false_interruption`, `overlapping_speech`, `user_transcription_timeout`."""
+
+    def test_each_field_has_the_type_of_the_wire(self, clocks: Clocks) -> None:
+        """Whatever is missing, or is no number that JSON has."""
+        event = SimpleNamespace(
+            is_interruption=True,
+            detection_delay=math.nan,
+            prediction_duration=math.inf,
+            total_duration=1,
+            probability="high",
+            num_requests=3.0,
+            created_at=at(4),
+        )
+        (note,) = rows(_events.overlapping_speech(event, clocks))
+        assert note == {
+            "type": "note",
+            "kind": "overlapping_speech",
+            "at": 4.0,
+            "fields": {
+                "isInterruption": True,
+                "agentEnded": False,
+                "detectionDelay": 0.0,
+                "predictionDuration": 0.0,
+                "totalDuration": 1.0,
+                "probability": 0.0,
+                "numRequests": 3,
+            },
+        }
+        assert repr(note["fields"]["numRequests"]) == "3"
+
+    def test_a_false_interruption_says_whether_the_agent_went_on(self, clocks: Clocks) -> None:
+        """Since 1.2; what the agent had said is its turn's text."""
+        event = SimpleNamespace(resumed=True, message="words", created_at=at(4))
+        (note,) = rows(_events.false_interruption(event, clocks))
+        assert (note["kind"], note["fields"]) == ("false_interruption", {"resumed": True})
+
+    def test_a_caller_who_was_not_understood_is_told_of(self, clocks: Clocks) -> None:
+        """For how long they spoke."""
+        event = SimpleNamespace(speech_duration=2.5, created_at=at(4))
+        (note,) = rows(_events.transcription_timeout(event, clocks))
+        assert (note["kind"], note["fields"]) == ("transcription_timeout", {"speechDuration": 2.5})
+
+    @pytest.mark.parametrize(
+        ("old", "new", "kind"),
+        [
+            ("listening", "away", ["user_away"]),
+            ("away", "listening", ["user_back"]),
+            ("listening", "speaking", []),
+        ],
+    )
+    def test_a_caller_who_is_away_is_told_of(
+        self, clocks: Clocks, old: str, new: str, kind: list[str]
+    ) -> None:
+        """And that they came back."""
+        event = SimpleNamespace(old_state=old, new_state=new, created_at=at(4))
+        assert [note["kind"] for note in rows(_events.user_away(event, clocks))] == kind
 
 
 class TestErrors:

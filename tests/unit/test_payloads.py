@@ -6,6 +6,7 @@ import platform
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wire import received
 
+from roark_analytics_python_livekit import _events, _metrics
 from roark_analytics_python_livekit._payloads import (
     CallEnd,
     CallFacts,
@@ -32,6 +34,7 @@ from roark_analytics_python_livekit._records import (
     TurnRecord,
 )
 from roark_analytics_python_livekit._types import DeliveryCounts, Recording
+from roark_analytics_python_livekit._wall_clock import WallClock
 
 START = 1000.0  # monotonic
 FACTS = CallFacts(
@@ -455,8 +458,139 @@ class TestTranscript:
         assert record == before
 
 
+class TestOrders:
+    """Nothing twice, and in the order spoken, in whatever order livekit tells it."""
+
+    def test_transcripts_after_their_turn_are_no_turns_of_their_own(self) -> None:
+        """However many they are, and if one comes twice; the turn has their language."""
+        event = ended(
+            turn("user", "Hello there you", 2.0),
+            heard(2.1, text="hello", language="de"),
+            heard(2.2, text="there you", language="de", speaker="S1"),
+            heard(2.3, text="there you", language="de"),
+        )
+        (row,) = event["transcript"]
+        assert (row["content"], row["language"], row["userId"]) == ("Hello there you", "de", "S1")
+
+    def test_a_transcript_that_comes_again_is_told_once(self) -> None:
+        """Before its turn and after it."""
+        event = ended(
+            heard(1.9, text="hello", language="de"),
+            turn("user", "hello", 2.0),
+            heard(2.1, text="hello", language="de"),
+        )
+        assert [row["content"] for row in event["transcript"]] == ["hello"]
+
+    def test_the_same_words_said_again_are_a_turn_of_their_own(self) -> None:
+        """The caller has spoken since; nobody answered."""
+        event = ended(
+            heard(1.9, text="yes", language="de"),
+            turn("user", "yes", 2.0),
+            state("user", True, 3.0),
+            state("user", False, 3.5),
+            heard(3.6, text="yes", language="de"),
+        )
+        assert spoken(event) == [("yes", 2000, 2000), ("yes", 3000, 3500)]
+
+    def test_a_turn_that_livekit_left_out_is_there(self) -> None:
+        """`StopResponse`, a speech that may not be interrupted: no item, but it was said."""
+        event = ended(
+            state("user", True, 1.0),
+            state("user", False, 2.0),
+            heard(2.1, text="never", language="de"),
+            heard(2.2, text="mind", speaker="S1"),
+            state("user", True, 6.0),
+            state("user", False, 7.0),
+            heard(7.1, text="mind the gap", language="en"),
+            turn("user", "mind the gap", 7.2),
+        )
+        assert spoken(event) == [("never mind", 1000, 2000), ("mind the gap", 6000, 7000)]
+        assert [row["language"] for row in event["transcript"]] == ["de", "en"]
+        assert [row.get("userId") for row in event["transcript"]] == ["S1", None]
+
+    def test_without_states_it_is_known_by_its_words(self) -> None:
+        """Whatever is not in the turn's text was said before it."""
+        event = ended(
+            heard(2.1, text="never mind"), heard(7.1, text="now then"), turn("user", "now then", 8)
+        )
+        assert [row["content"] for row in event["transcript"]] == ["never mind", "now then"]
+
+    def test_a_turn_that_the_agents_code_has_changed_is_told_once(self) -> None:
+        """`on_user_turn_completed` may write another text; its transcripts are still its own."""
+        event = ended(
+            state("user", True, 1.0),
+            heard(2.1, text="uh"),
+            heard(2.2, text="where is it", language="en"),
+            state("user", False, 2.3),
+            turn("user", "The caller asks for an order.", 2.4),
+        )
+        assert spoken(event) == [("The caller asks for an order.", 1000, 2300)]
+        assert event["transcript"][0]["language"] == "en"
+
+    def test_a_session_that_never_answers_has_every_utterance(self) -> None:
+        """Without a model there are transcripts only: a row for what was said in a row."""
+        event = ended(
+            state("user", True, 1.0),
+            heard(2.0, text="one"),
+            state("user", False, 2.5),
+            state("user", True, 3.0),
+            state("user", False, 4.0),
+            heard(4.1, text="two"),
+            state("user", True, 9.0),
+            state("user", False, 9.5),
+            heard(9.6, text="three"),
+        )
+        assert spoken(event) == [("one two", 1000, 4000), ("three", 9000, 9500)]
+        assert event["agentSpokeFirst"] is False
+
+    def test_a_result_before_its_call_is_joined_with_it(self) -> None:
+        """As is an end before its beginning."""
+        event = ended(tool_result(2.0), tool_call(1.0))
+        assert [row["kind"] for row in event["toolCalls"]] == ["tool_call", "tool_result"]
+        assert event["toolCalls"][1]["durationMs"] == 1000
+
+    def test_a_turn_in_mid_speech_ends_with_the_call(self) -> None:
+        """Nobody said that the caller had finished."""
+        event = ended(state("user", True, 1.0), heard(3.0, text="and then"))
+        assert spoken(event) == [("and then", 1000, 3000)]
+
+
 class TestTools:
     """Tool rows."""
+
+    def test_calls_of_one_name_at_once_are_told_apart_by_their_ids(self) -> None:
+        """Each with its own result."""
+        results = [{**tool_result(2.0, id), "content": f"of {id}"} for id in ("b", "a")]
+        event = ended(tool_call(1.0, "a"), tool_call(1.0, "b"), *cast("list[Record]", results))
+        rows = [(r["kind"], r["toolCallId"], r.get("content")) for r in event["toolCalls"]]
+        assert rows == [
+            ("tool_call", "a", None),
+            ("tool_result", "a", "of a"),
+            ("tool_call", "b", None),
+            ("tool_result", "b", "of b"),
+        ]
+
+    def test_an_id_that_comes_again_later_is_another_call(self) -> None:
+        """Some models number the calls of each answer anew."""
+        event = ended(
+            *(tool_call(1.0), tool_call(0.9), tool_result(2.0)),
+            *(tool_call(5.0), tool_call(4.9), tool_result(6.0, error=True)),
+            *(tool_call(7.0),),
+        )
+        rows = [(r["toolCallId"], r["audioOffsetMs"]) for r in event["toolCalls"]]
+        assert rows == [
+            ("call_1", 1000),
+            ("call_1", 2000),
+            ("call_1-2", 5000),
+            ("call_1-2", 6000),
+            ("call_1-3", 7000),
+        ]
+        assert [row.get("isError") for row in event["toolCalls"]] == [None] * 3 + [True, None]
+
+    def test_what_is_told_twice_of_a_call_is_one_call(self) -> None:
+        """The very same event again."""
+        event = ended(tool_call(1.0), tool_result(2.0), tool_call(1.0), tool_result(2.0))
+        assert len(event["toolCalls"]) == 2
 
     def test_each_result_stands_behind_its_call(self) -> None:
         """Two that ran at the same time; in the order of the calls."""
@@ -540,6 +674,27 @@ class TestTimes:
         """Only the beginning was ever read from the wall clock."""
         assert FACTS.iso(START + 1.5) == "2025-11-24T08:19:04.912+00:00"
         assert FACTS.iso(START - 1.5) == "2025-11-24T08:19:01.912+00:00"
+
+    @pytest.mark.parametrize(
+        "absurd", [0, -1.0, float("nan"), float("inf"), 1e300, 1_764_000_000_000.0, 10**400]
+    )
+    def test_a_time_that_cannot_be_one_costs_no_row(self, absurd: Any) -> None:
+        """A plugin stamps milliseconds, or nothing: what it stamps is dated now."""
+        clock = WallClock(wall=lambda: 1_764_000_000.0, monotonic=lambda: START + 5)
+        measured = {"started_speaking_at": absurd, "stopped_speaking_at": absurd}
+        item = SimpleNamespace(id="1", role="user", text_content="hello", metrics=measured)
+        said = SimpleNamespace(item=item, created_at=absurd)
+        call = SimpleNamespace(call_id="1", name="n", arguments="{}", created_at=absurd)
+        output = SimpleNamespace(output="done", is_error=False, created_at=absurd)
+        ran = SimpleNamespace(zipped=lambda: [(call, output)], created_at=absurd)
+        model = SimpleNamespace(type="llm_metrics", timestamp=absurd, ttft=0.5)
+        event = ended(
+            *_events.conversation_item(said, clock.monotonic, None),
+            *_events.tools_executed(ran, clock.monotonic),
+            *_metrics.metrics(model, clock.monotonic),
+        )
+        rows = [*event["transcript"], *event["toolCalls"], *event["metrics"]]
+        assert [row["audioOffsetMs"] for row in rows] == [5000] * 4
 
     @given(st.floats(-1e6, 1e6))
     def test_every_moment_is_a_time_of_the_wire(self, seconds: float) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from local_roark import Faults, create_app, serve_in_background
+from roark_analytics_python_livekit._redaction import FAILED
 
 # As a script that ends where an agent's job would have said goodbye. The service's host is a name,
 # not an address: it has to be looked up after the interpreter has begun to shut down.
@@ -66,3 +67,65 @@ def test_a_process_ends_even_if_the_service_never_answers(tmp_path: Path) -> Non
         ended = run(url, budget=1.0)
     assert ended.returncode == 0
     assert ended.stderr.startswith("roark: call RM_1: not delivered: call-started, call-ended")
+
+
+# `redact` never comes back. No service: what would be sent to one is printed.
+HANGING = """
+import json
+import sys
+import threading
+import time
+from datetime import datetime, timezone
+
+import httpx
+
+from roark_analytics_python_livekit import RoarkClient, _scribe
+from roark_analytics_python_livekit._call import CallShipment
+from roark_analytics_python_livekit._guard import Guard
+from roark_analytics_python_livekit._payloads import CallEnd, CallFacts
+from roark_analytics_python_livekit._shipper import Shipper
+
+_scribe.PATIENCE = 3600.0  # the call's budget has to be enough
+
+def answer(request):
+    print(request.content.decode(), flush=True)
+    return httpx.Response(200)
+
+
+asked = threading.Event()
+
+
+def redact(text):
+    asked.set()
+    time.sleep(600)
+
+
+now = datetime.now(timezone.utc), time.monotonic()
+facts = CallFacts("RM_1", "support", None, "a prompt", True, {}, {"sdk": "0.2.0"}, *now)
+transport = httpx.MockTransport(answer)
+client = RoarkClient("rk_live_replace_me", base_url="https://roark.test", transport=transport)
+kept = {"recording": "off", "spool_dir": None, "redact": redact}
+shipment = CallShipment(facts, {}, client, None, **kept, budget=1.0, guard=Guard())
+shipper = Shipper(shipment.run, name="roark-RM_1")
+shipper.start()
+turn = {"type": "turn", "role": "user", "text": "hello", "at": time.monotonic()}
+shipper.mailbox.put_now(turn)
+asked.wait()
+if sys.argv[1] == "ended":
+    shipper.mailbox.put_now(CallEnd(time.monotonic(), "user_initiated"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"), [("ended", "user_initiated"), ("just left", "process_exit")]
+)
+def test_a_redactor_that_never_returns_keeps_no_process_alive(how: str, reason: str) -> None:
+    """Both events go out, with the marker in the place of every text; then the process ends."""
+    command = [sys.executable, "-W", "error", "-c", HANGING, how]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert ended.returncode == 0
+    started, end = map(json.loads, ended.stdout.splitlines())
+    assert started["agentPrompt"] == FAILED
+    assert [row["content"] for row in end["transcript"]] == [FAILED]
+    assert end["callEndedReason"] == reason
+    assert end["delivery"]["dropped"] == {"redaction_failed": 2}

@@ -43,6 +43,9 @@ ENTRIES: list[dict[str, Any]] = [
         "attributes": {"sip.phoneNumber": SECRET},
         "at": 1.0,
     },
+    {"type": "heard", "speaker": f"caller {SECRET}", "at": 1.0},
+    {"type": "metric", "kind": "agent", "extra": {"type": "odd", "text": SECRET}, "at": 1.0},
+    {"type": "end", "at": 1.0, "reason": f"{SECRET} hung up"},
     {"type": "end", "at": 1.0, "reason": "error", "error": {"kind": "e", "message": SECRET}},
     {
         "type": "call",
@@ -83,6 +86,12 @@ def test_keys_of_a_telephone_are_masked() -> None:
     assert redacted({"type": "dtmf", "digit": "4", "at": 1.0})["digit"] == "*"
 
 
+def test_livekits_own_close_reasons_stay_what_they_are() -> None:
+    """Who ended the call follows from them."""
+    entry = {"type": "end", "at": 1.0, "reason": "job_shutdown"}
+    assert Redactor(str.upper).entry(entry) == entry
+
+
 @pytest.mark.parametrize("answer", [None, 7, b"text"])
 def test_what_gives_no_text_is_replaced_by_the_marker_and_counted(answer: Any) -> None:
     """As is what raises."""
@@ -117,6 +126,17 @@ async def test_a_coroutine_is_no_text() -> None:
 
     redactor = Redactor(lambda text: later(text))  # type: ignore[arg-type]  # what is tested
     assert redactor.entry({"type": "turn", "text": "hello"})["text"] == FAILED
+
+
+def test_what_it_gives_is_made_fit_for_the_wire() -> None:
+    """Half a surrogate pair would cost the event, a text without end the memory."""
+
+    class Text(str):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    assert Redactor(lambda text: Text("a\ud800")).text("x") == "a?"
+    assert len(Redactor(lambda text: "x" * 10_000_000).text("x")) < 200_000
 
 
 def test_withheld_is_the_marker_everywhere() -> None:

@@ -9,8 +9,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from deliveries import until
 
 from roark_analytics_python_livekit import _scribe
+from roark_analytics_python_livekit._guard import Guard
 from roark_analytics_python_livekit._redaction import FAILED, Redactor
 from roark_analytics_python_livekit._scribe import Scribe
 
@@ -21,7 +23,7 @@ async def writing(
 ) -> AsyncIterator[tuple[Scribe, list[Mapping[str, Any]]]]:
     """A scribe at work, and what it has written."""
     written: list[Mapping[str, Any]] = []
-    scribe = Scribe(written.append, None if redact is None else Redactor(redact))
+    scribe = Scribe(written.append, None if redact is None else Redactor(redact), Guard())
     task = asyncio.ensure_future(scribe.run())
     try:
         yield scribe, written
@@ -73,7 +75,7 @@ async def test_one_that_hangs_is_replaced_by_the_marker_in_the_end() -> None:
     async with writing(redact) as (scribe, written):
         scribe.note(turn("first"))
         scribe.note(turn("second"))
-        scribe.note({"type": "end", "at": 1.0, "reason": "over"})
+        scribe.note({"type": "end", "at": 1.0, "reason": "flushed"})
         await scribe.finish(0.05)
         release.set()
     assert [entry.get("text", entry["type"]) for entry in written] == [FAILED, FAILED, "end"]
@@ -107,3 +109,88 @@ async def test_a_backlog_without_end_is_not_kept(monkeypatch: pytest.MonkeyPatch
             scribe.note(turn(f"turn {number}"))
         await scribe.finish(5.0)
     assert [entry["text"] for entry in written] == [FAILED, FAILED, "TURN 2", "TURN 3", "TURN 4"]
+
+
+async def test_the_end_cuts_what_is_being_redacted_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However patient it was with it: the end of the call has its own budget."""
+    monkeypatch.setattr(_scribe, "PATIENCE", 3600.0)
+    asked, release = threading.Event(), threading.Event()
+
+    def redact(text: str) -> str:
+        asked.set()
+        release.wait(30)
+        return text
+
+    async with writing(redact) as (scribe, written):
+        scribe.note(turn("first"))
+        await until(asked.is_set)
+        scribe.note(turn("second"))
+        await asyncio.wait_for(scribe.finish(0.01), 20)
+        release.set()
+    assert [entry["text"] for entry in written] == [FAILED, FAILED]
+
+
+async def test_the_first_entry_waits_no_longer_than_it_may() -> None:
+    """A redactor that hangs does not keep the call from being told of."""
+    release = threading.Event()
+    written: list[Mapping[str, Any]] = []
+    scribe = Scribe(written.append, Redactor(lambda text: str(release.wait(30))), Guard())
+    await asyncio.wait_for(scribe.begin(turn("first"), 0.01), 20)
+    release.set()
+    assert [entry["text"] for entry in written] == [FAILED]
+
+
+@pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt, GeneratorExit])
+async def test_whatever_it_raises_the_next_one_is_redacted(error: type[BaseException]) -> None:
+    """Also what ends a program, or a task, where it is raised on their threads."""
+
+    def redact(text: str) -> str:
+        if text == "bad":
+            raise error
+        return text.upper()
+
+    async with writing(redact) as (scribe, written):
+        for text in ("fine", "bad", "too"):
+            scribe.note(turn(text))
+        await asyncio.wait_for(scribe.finish(10.0), 20)
+    assert [entry["text"] for entry in written] == ["FINE", FAILED, "TOO"]
+    assert scribe.failures == 1
+
+
+async def test_an_entry_that_cannot_be_written_costs_that_entry_only(
+    internal_errors: list[Exception],
+) -> None:
+    """Those behind it are written, and the end is not waited for in vain."""
+    written: list[str] = []
+
+    def write(entry: Mapping[str, Any]) -> None:
+        if entry["text"] == "BAD":
+            raise OSError
+        written.append(entry["text"])
+
+    scribe = Scribe(write, Redactor(str.upper), Guard())
+    task = asyncio.ensure_future(scribe.run())
+    for text in ("fine", "bad", "too"):
+        scribe.note(turn(text))
+    await asyncio.wait_for(scribe.finish(10.0), 20)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert written == ["FINE", "TOO"]
+    assert [type(error) for error in internal_errors] == [OSError]
+    internal_errors.clear()
+
+
+async def test_where_there_are_no_more_threads_the_marker_stands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As at the end of a process: nothing is redacted on the loop that delivers."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with writing(str.upper) as (scribe, written):
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            scribe.note(turn("hello"))
+            await scribe.finish(10.0)
+    assert [entry["text"] for entry in written] == [FAILED]

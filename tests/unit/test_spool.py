@@ -381,7 +381,7 @@ def opening(recording: str = "chunks") -> dict[str, Any]:
         agent_name="Agent",
         agent_prompt=None,
         is_test=False,
-        job={"room": "r"},
+        job={"roomName": "r"},
         versions={"sdk": "0"},
         started_at=datetime(2026, 1, 1, tzinfo=timezone.utc),
         started=50.0,
