@@ -124,6 +124,7 @@ class ParticipantRecord(TypedDict):
     sid: str
     name: str
     kind: str
+    left: str
     attributes: dict[str, str]
     at: float
 

@@ -46,6 +46,15 @@ _TURN_KEYS = {
     "metrics": "metrics",
 }
 
+_PARTICIPANT_KEYS = {
+    "identity": "identity",
+    "kind": "kind",
+    "name": "name",
+    "sid": "sid",
+    "left": "disconnectReason",
+    "attributes": "attributes",
+}
+
 Iso = Callable[[float], str]
 OffsetMs = Callable[[float], int]
 Voiced = Callable[[float, float], tuple[float, float]]
@@ -196,11 +205,8 @@ class Rows:
         self._agents.append(record)
 
     def _add_participant(self, record: ParticipantRecord) -> None:
-        known = {
-            name: record[name]
-            for name in ("identity", "kind", "name", "sid", "attributes")
-            if record[name]
-        }
+        known = {wire: record.get(key) for key, wire in _PARTICIPANT_KEYS.items()}
+        known = {wire: value for wire, value in known.items() if value}
         self.participant = cast(Participant, known)
 
     def _add_dtmf(self, record: DtmfRecord) -> None:

@@ -73,6 +73,7 @@ def participant(of_room: Any, at: float) -> ParticipantRecord:
         "sid": str(getattr(of_room, "sid", "") or ""),
         "name": str(getattr(of_room, "name", "") or ""),
         "kind": kind_of(of_room),
+        "left": _reason_to_leave(of_room),
         "attributes": {
             str(name): clean_text(str(value), 1000)
             for name, value in sorted(known.items())
@@ -90,6 +91,15 @@ def kind_of(of_room: Any) -> str:
     except (TypeError, ValueError):
         return "unknown"
     return str(name).removeprefix("PARTICIPANT_KIND_").lower()
+
+
+def _reason_to_leave(of_room: Any) -> str:
+    """client_initiated, user_rejected, ... as LiveKit names it; "" while it is not known."""
+    reason = getattr(of_room, "disconnect_reason", None)
+    try:
+        return str(rtc.DisconnectReason.Name(reason)).lower()  # type: ignore[arg-type]  # see above
+    except (TypeError, ValueError):
+        return ""
 
 
 def is_caller(of_room: Any) -> bool:

@@ -101,7 +101,7 @@ class Metric(TypedDict):
     extra: NotRequired[dict[str, Any]]
 
 
-class Usage(TypedDict):
+class Usage(TypedDict):  # and whatever else livekit-agents counts of a model
     kind: str
     provider: str
     model: str
@@ -132,6 +132,7 @@ class Participant(TypedDict):
     kind: NotRequired[str]
     name: NotRequired[str]
     sid: NotRequired[str]
+    disconnectReason: NotRequired[str]
     attributes: NotRequired[dict[str, str]]
 
 

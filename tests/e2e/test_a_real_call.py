@@ -63,6 +63,7 @@ async def test_a_call_reaches_roark_as_it_was(
     _assert_it_started(call)
     _assert_it_was_sent_while_it_went_on(call, left_at)
     _assert_it_ended_soon(call, left_at)
+    _assert_it_was_the_caller(call)
     _assert_transcript(call["ended"]["transcript"])
     _assert_tool_call(call["ended"]["toolCalls"])
     _assert_recording_is_whole(call)
@@ -121,6 +122,16 @@ def _assert_it_was_sent_while_it_went_on(call: Call, left_at: float) -> None:
     [started_at] = taken_at(call, event="call-started")
     assert started_at < left_at
     assert min(taken_at(call, endpoint="uploads")) < left_at
+
+
+def _assert_it_was_the_caller(call: Call) -> None:
+    participant = call["ended"]["participant"]
+    assert participant["identity"] == CALLER
+    assert (participant["kind"], participant["disconnectReason"]) == (
+        "standard",
+        "client_initiated",
+    )
+    assert call["ended"]["endedBy"] == "caller"
 
 
 def _assert_it_ended_soon(call: Call, left_at: float) -> None:

@@ -620,12 +620,15 @@ def test_the_caller_is_where_the_table_says() -> None:
         kind=rtc.ParticipantKind.PARTICIPANT_KIND_SIP,
         attributes={"sip.callStatus": "active", "plan": "RemoteParticipant.plan"},
         metadata="RemoteParticipant.metadata",
+        disconnect_reason=rtc.DisconnectReason.SIP_TRUNK_FAILURE,
     )
     event = ended([_snapshots.participant(caller, 1.0)])
     rows = table()["RemoteParticipant"]
     for field, value in (("identity", "sip_1"), ("sid", "PA_1"), ("name", "Caller")):
         assert find(event, rows[field].paths[0]) == [value]
     assert find(event, rows["kind"].paths[0])[0] in rows["kind"].said
+    reason = rows["disconnect_reason"]
+    assert find(event, reason.paths[0])[0] in reason.said
     assert find(event, rows["attributes"].paths[0]) == [{"sip.callStatus": "active"}]
     assert "RemoteParticipant." not in json.dumps(event)
 

@@ -63,17 +63,18 @@ async def a_call_in(room: Room, folder: Path, **options: Any) -> AsyncIterator[C
 
 
 async def test_a_caller_who_is_there_already_is_told_of(tmp_path: Path) -> None:
-    """Identity, kind, name and what LiveKit knows of the telephone call; no other attributes."""
+    """Identity, kind, name, why they left, and what LiveKit knows of the telephone call."""
     room = Room()
     room.join(somebody("caller", "sip", name="Phone", attributes=SIP))
     async with a_call_in(room, tmp_path) as call:
-        pass
+        room.remote_participants["caller"].disconnect_reason = rtc.DisconnectReason.USER_REJECTED
     assert call.json["started"]["participantIdentity"] == "caller"
     assert call.ended["participant"] == {
         "identity": "caller",
         "kind": "sip",
         "name": "Phone",
         "sid": "PA_caller",
+        "disconnectReason": "user_rejected",
         "attributes": {name: value for name, value in SIP.items() if name != "other"},
     }
 
