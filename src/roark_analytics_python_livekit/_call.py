@@ -181,6 +181,7 @@ class CallShipment:
             if self._end is None:
                 with self._guard("recording"):
                     self._settle(now, delivery)
+        mailbox.close()
         delivery.close(self._budget)
         if mailbox.dropped:
             delivery.stats.dropped["queue_full"] = mailbox.dropped
@@ -266,8 +267,12 @@ class CallShipment:
             self.delivery.stats.dropped[reason] += 1
 
     def _place_agent_turn(self, turn: TurnRecord) -> None:
-        """What was played since the agent's turn before is this turn: livekit adds it then."""
+        """What was played since the agent's turn before is this turn: livekit adds it then.
+
+        Where it says when the turn began, a speech before that was none (`add_to_chat_ctx=False`).
+        """
         played = self._capture.take_played() if self._capture is not None else []
+        played = [one for one in played if one.end > turn.get("start", one.start)]
         if played:
             turn["start"], turn["end"] = played[0].start, played[-1].end
 

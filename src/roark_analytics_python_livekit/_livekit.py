@@ -41,11 +41,12 @@ from ._audio_items import (
 from ._guard import Guard
 from ._log import logger
 from ._payloads import CallEnd
-from ._records import AgentRecord, Record
+from ._records import Record
 from ._room import RoomWatch, participants
 from ._wall_clock import WallClock
 
 LAST = 1.0  # seconds for the message of a speech that was cut off; a dead sink never gives it
+MAX_AGENTS = 50  # that are told of in a call, and changes of them: a prompt may hold the time
 LOOK_EVERY = 0.1  # seconds between two looks at whether an input or output was replaced
 PACED = {"RoomIO", "Console"}  # labels of inputs that give their frames as time passes
 ROOM_QUEUE = 0.2  # seconds: RoomIO's audio source holds this much, and a pause throws it away
@@ -466,7 +467,7 @@ class Observation:
         self._subscribed: list[tuple[Any, str, Callable[..., None]]] = []
         self._speakers: weakref.WeakKeyDictionary[Any, str | None] = weakref.WeakKeyDictionary()
         self._current: Any = None  # agent
-        self._agents: list[dict[str, Any]] = []  # as they were told of
+        self._agents: set[int] = set()  # hashes of what was told of them
         self._vad = _metrics.VadSummary()
         self._ended = False
         self._over = asyncio.Event()
@@ -495,6 +496,8 @@ class Observation:
             reason: In a word.
             ended_by: Who did it, where the reason does not say.
         """
+        if self._ended:
+            return
         if self._is_cut_off(ended_by):
             with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
                 await asyncio.wait_for(self._over.wait(), LAST)
@@ -534,8 +537,9 @@ class Observation:
 
     def _guarded(self, name: str, handler: Callable[[Any], None]) -> Callable[[Any], None]:
         def handle(event: Any, *_: Any) -> None:
-            with self._guard(f"event {name}"):
-                handler(event)
+            if not self._ended:
+                with self._guard(f"event {name}"):
+                    handler(event)
 
         return handle
 
@@ -548,6 +552,7 @@ class Observation:
 
     def _on_speech(self, event: Any) -> None:
         self._on_activity()
+        self._watch_agent()
         self._speakers[event.speech_handle] = self._speaker_of(event.speech_handle)
 
     def _on_agent_state(self, event: Any) -> None:
@@ -593,14 +598,22 @@ class Observation:
         self._over.set()
         if self._looking is not None:
             self._looking.cancel()
+            self._looking = None
         for emitter, event, handler in self._subscribed:
             with self._guard("detaching"):
                 emitter.off(event, handler)
+        self._release()
         self._on_end(end)
+
+    def _release(self) -> None:
+        """A handle that somebody keeps is no reason to keep the session, its models and agents."""
+        self._session = self._taps = self._current = self._last_speech = None
+        self._subscribed.clear()
 
     def _look_back(self, at: float) -> None:
         """What is known of the whole call only at its end."""
         self._room.end()
+        self._watch_agent()
         self._put(self._vad.records(at))
         if self._can.usage:
             self._put(_metrics.usage(self._session.usage.model_usage, at))
@@ -630,7 +643,8 @@ class Observation:
             if self._can.usage:
                 self._meter_models()
         with self._guard("agents"):
-            self._watch_agent()
+            if self._agent() is not self._current:
+                self._watch_agent()
 
     def _meter_models(self) -> None:
         """Subscribes to the models in use: they emit their own metrics, on every version."""
@@ -666,9 +680,9 @@ class Observation:
         if agent is not before and not self._can.handoff_items:
             old = None if before is None else _snapshots.agent_id(before)
             self._put([{"type": "handoff", "old": old, "new": record["id"], "at": record["at"]}])
-        known = _without_time(record)
-        if known not in self._agents:
-            self._agents.append(known)
+        known = hash((record["id"], record["instructions"], *record["tools"]))
+        if known not in self._agents and len(self._agents) < MAX_AGENTS:
+            self._agents.add(known)
             self._put([record])
 
     def _agent(self) -> Any:
@@ -692,10 +706,6 @@ class Observation:
     def _agent_id(self) -> str | None:
         agent = self._agent()
         return None if agent is None else _snapshots.agent_id(agent)
-
-
-def _without_time(record: AgentRecord) -> dict[str, Any]:
-    return {name: value for name, value in record.items() if name != "at"}
 
 
 def _end_of(event: Any) -> CallEnd:

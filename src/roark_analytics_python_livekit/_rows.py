@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -34,6 +35,7 @@ from ._types import (
 )
 
 LATE = 5.0  # seconds that a transcript may come after the turn that it belongs to
+TYPED = 10.0  # seconds after the last transcript at which a turn was not spoken, but typed
 PAUSE = 2.0  # seconds without a word after which what the caller says is something else
 
 _TURN_KEYS = {
@@ -131,7 +133,7 @@ class Rows:
         """Where the transcripts of this turn begin: before them are those that became none.
 
         The agent's code may have changed the turn's text: then they are the last ones that were
-        said in a row.
+        said in a row, unless that is long ago.
         """
         said = _words(turn["text"])
         texts = [_words(heard.get("text", "")) for heard in self._heard]
@@ -139,10 +141,12 @@ class Rows:
             if _words(" ".join(texts[first:])) == said:
                 return first
         for first, text in enumerate(texts):
-            if text and text in said:
+            if _has_words(said, text):
                 return first
         utterances = self._utterances(self._heard)
-        return len(self._heard) - len(utterances[-1]) if utterances else 0
+        if not utterances or turn["at"] - utterances[-1][-1]["at"] >= TYPED:
+            return len(self._heard)
+        return len(self._heard) - len(utterances[-1])
 
     def _utterances(self, transcripts: list[HeardRecord]) -> list[list[HeardRecord]]:
         """Transcripts by what was said in a row."""
@@ -180,10 +184,11 @@ class Rows:
         turn = users[-1] if users else None
         if turn is None or not said or heard["at"] - turn["at"] >= LATE:
             return None
-        if said in self._untold:
-            self._untold = self._untold.replace(said, "", 1)
+        if _has_words(self._untold, said):
+            self._untold = f" {self._untold} ".replace(f" {said} ", " ", 1).strip()
             return turn
-        return turn if said in _words(turn["text"]) and not self._speaking["user"] else None
+        repeated = _has_words(_words(turn["text"]), said) and not self._speaking["user"]
+        return turn if repeated else None
 
     def _add_state(self, record: StateRecord) -> None:
         spans = self._speaking[record["who"]]
@@ -356,4 +361,9 @@ def _tell_of(turn: TurnRecord, heard: HeardRecord) -> None:
 
 
 def _words(text: str) -> str:
-    return " ".join(text.lower().split())
+    return " ".join(re.findall(r"[\w']+", text.lower()))
+
+
+def _has_words(text: str, words: str) -> bool:
+    """Whether the words stand in the text, as whole ones."""
+    return bool(words) and f" {words} " in f" {text} "

@@ -29,12 +29,15 @@ class Mailbox:
     def __init__(self, limit: int = MAX_WAITING) -> None:
         self.dropped = 0
         self._limit = limit
+        self._closed = False
         self._items: deque[Any] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake: asyncio.Event | None = None
 
     def put(self, item: object) -> None:
         """Hands an item over; it is looked at within a tick."""
+        if self._closed:
+            return
         if len(self._items) >= self._limit:
             self.dropped += 1
         else:
@@ -42,6 +45,8 @@ class Mailbox:
 
     def put_now(self, item: object) -> None:
         """Hands an item over and wakes the thread. Such items are few: they have a reserve."""
+        if self._closed:
+            return
         if len(self._items) >= self._limit * RESERVE:
             self.dropped += 1
             return
@@ -50,6 +55,11 @@ class Mailbox:
         if loop is not None and wake is not None:
             with contextlib.suppress(RuntimeError):  # the thread is gone: nobody to wake
                 loop.call_soon_threadsafe(wake.set)
+
+    def close(self) -> None:
+        """Nobody takes anything any more: what is put is forgotten."""
+        self._closed = True
+        self._items.clear()
 
     def bind(self) -> None:
         """Makes the running loop the one that is woken."""

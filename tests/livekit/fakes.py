@@ -192,7 +192,7 @@ class NoisyAgent(Agent):
 
     async def on_enter(self) -> None:
         if self._greeting is not None:
-            self.session.say(self._greeting, audio=_stream(spoken(self._greeting)))
+            self.session.say(self._greeting, audio=stream(spoken(self._greeting)))
 
     async def tts_node(
         self, text: AsyncIterable[str], model_settings: Any
@@ -202,7 +202,7 @@ class NoisyAgent(Agent):
             yield frame
 
 
-async def _stream(samples: Samples) -> AsyncIterator[rtc.AudioFrame]:
+async def stream(samples: Samples) -> AsyncIterator[rtc.AudioFrame]:
     for frame in frames_of(samples):
         yield frame
         await asyncio.sleep(0)  # all at once is over for 1.3 before it was told that it began

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -344,6 +345,53 @@ async def test_a_job_that_cannot_be_a_key_is_observed_too() -> None:
     )
     assert handle.livekit_call_id == "AJ_1"
     await handle.aflush()
+
+
+async def test_a_handle_that_is_kept_keeps_no_session(tmp_path: Path) -> None:
+    """Its models, agents and history are the agent's, and go when the agent lets them go."""
+    async with a_call(tmp_path, NoisyAgent(), {"hi": "hello"}, with_audio=False) as call:
+        await call.session.generate_reply(user_input="hi")
+    handle, session = call.handle, weakref.ref(call.session)
+    del call
+    for _ in range(50):  # livekit's own tasks have their last steps to make
+        gc.collect()
+        if session() is None:
+            break
+        await asyncio.sleep(0.01)
+    assert session() is None
+    assert handle.stats.done
+
+
+async def test_what_comes_after_a_flush_is_kept_nowhere(tmp_path: Path) -> None:
+    """The call goes on, unobserved: nobody takes its audio from the queue any more."""
+    async with a_call(tmp_path, NoisyAgent(), {"hello": "hi there"}) as call:
+        await call.handle.aflush(reason="enough")
+        assert call.handle._parts is not None
+        mailbox = call.handle._parts.shipper.mailbox
+        await call.say("hello")
+        await call.answered(1)
+        assert not mailbox._items and not mailbox.dropped
+    assert call.ended["callEndedReason"] == "enough"
+    assert call.ended["transcript"] == []
+
+
+async def test_a_prompt_that_is_never_the_same_does_not_fill_the_call(tmp_path: Path) -> None:
+    """It may hold the time: it is looked at when something happens, and 50 times at most."""
+
+    class Timed(NoisyAgent):
+        looks = 0
+
+        @property
+        def instructions(self) -> str:
+            self.looks += 1
+            return f"It is now {self.looks}."
+
+    async with a_call(tmp_path, Timed(GREETING), {"hello": "hi there"}) as call:
+        await call.answered(1)
+        await call.say("hello")
+        await call.answered(2)
+    assert 1 <= len(call.ended["agents"]) <= 50
+    assert len(call.ended["transcript"]) == 3
 
 
 ENDED_BY = {

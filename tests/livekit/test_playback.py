@@ -14,10 +14,11 @@ pytest.importorskip("livekit.agents")
 
 from livekit import rtc
 
+import has
 from calls import Call, a_call
 from correlate import find
-from fakes import NoisyAgent, frames_of, spoken, until
-from lines import AvatarOutput, Ear, LineInput, RemoteAvatarOutput, RoomOutput, sounded
+from fakes import NoisyAgent, frames_of, spoken, stream, until
+from lines import RATE, AvatarOutput, Ear, LineInput, RemoteAvatarOutput, RoomOutput, sounded
 from truth import CAN_PAUSE, HEARD, PLAYED, TURN, compare, origin
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -167,3 +168,20 @@ async def test_a_false_interruption_is_recorded_as_it_sounded(tmp_path: Path) ->
     )
     for call in made:
         check(call)
+
+
+@pytest.mark.skipif(not has.MESSAGE_METRICS, reason="turns do not say when they began before 1.3.3")
+async def test_a_speech_that_is_no_turn_does_not_move_the_next_one(tmp_path: Path) -> None:
+    """A filler that is kept out of the conversation (`add_to_chat_ctx=False`)."""
+    filler, answer = "one moment please", "and here it is"
+    async with a_call(tmp_path, NoisyAgent(GREETING), recording="wav") as call:
+        await call.answered(1)
+        call.session.say(filler, audio=stream(spoken(filler)), add_to_chat_ctx=False)
+        await call.answered(2)
+        call.session.say(answer, audio=stream(spoken(answer)))
+        await call.answered(3)
+    rate, sound = call.recording()
+    assert [row["content"] for row in call.ended["transcript"]] == [GREETING, answer]
+    place, score = find(spoken(answer)[:2400], RATE, sound[:, 1], rate)
+    assert score > 0.9
+    assert call.turn(answer)["audioOffsetMs"] / 1000 == pytest.approx(place, abs=TURN)

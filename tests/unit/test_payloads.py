@@ -481,6 +481,19 @@ class TestOrders:
         )
         assert [row["content"] for row in event["transcript"]] == ["hello"]
 
+    def test_words_inside_of_others_are_words_of_their_own(self) -> None:
+        """What was typed is followed by what was said, and nobody answered."""
+        event = ended(
+            turn("user", "I do not know", 2.0), heard(3.0, text="no"), heard(3.5, text="know.")
+        )
+        assert [row["content"] for row in event["transcript"]] == ["I do not know", "no"]
+
+    def test_what_is_typed_later_takes_no_words_away(self) -> None:
+        """The caller's last words, minutes before, were not answered."""
+        event = ended(heard(200.0, text="three", language="de"), turn("user", "hello", 300.0))
+        assert [row["content"] for row in event["transcript"]] == ["three", "hello"]
+        assert "language" not in event["transcript"][1]
+
     def test_the_same_words_said_again_are_a_turn_of_their_own(self) -> None:
         """The caller has spoken since; nobody answered."""
         event = ended(
