@@ -25,6 +25,7 @@ from fakes import NoisyAgent
 from local_roark import create_app
 from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit._redaction import FAILED
+from roark_analytics_python_livekit._withheld import WITHHELD
 from stories import ANSWER as ON_ITS_WAY
 from stories import ID, LONG, ORDER, STOP, STOPPED, Desk, failing
 from test_the_room import Room, somebody
@@ -61,6 +62,21 @@ class Keeper(NoisyAgent):
     async def fail(self) -> str:
         """Fails by an error of its own."""
         raise ValueError(f"no connection to the {CANARY}")
+
+
+class Cashier(NoisyAgent):
+    """Its tool pauses for as long as it asks for the card, and returns what it was told."""
+
+    handle: Any = None
+
+    @function_tool
+    async def collect_card(self) -> str:
+        """Collects a card."""
+        self.handle.pause_recording(transcripts=False)
+        await asyncio.sleep(0.3)
+        self.handle.resume_recording()
+        await asyncio.sleep(0.05)
+        return f"card of the {CANARY}"
 
 
 class Watching(httpx.AsyncBaseTransport):
@@ -273,6 +289,19 @@ async def test_what_is_said_in_a_pause_without_transcripts_is_told_nowhere(tmp_p
     for pause in pauses:
         begin, end = (pause[key] * rate // 1000 for key in ("startMs", "endMs"))
         assert end > begin and not sound[begin + rate // 500 : end - rate // 500].any()
+
+
+async def test_a_tool_that_pauses_gives_away_nothing_of_what_it_returns(tmp_path: Path) -> None:
+    """The usual use: it asks for the card itself. That it ran, and for how long, is told."""
+    agent = Cashier()
+    answers = {QUESTION: [("collect_card", {})], f"card of the {CANARY}": ANSWER}
+    async with a_call(tmp_path, agent, answers) as call:
+        agent.handle = call.handle
+        await call.say(QUESTION)
+        await call.answered(1)
+    tool, result = call.ended["toolCalls"]
+    assert tool["name"] == "collect_card" and "isRunning" not in tool
+    assert result["content"] == WITHHELD and result["durationMs"] >= 300
 
 
 async def test_a_pause_keeps_transcripts_unless_told_otherwise(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from roark_analytics_python_livekit._tool_rows import ToolRows
 from roark_analytics_python_livekit._withheld import WITHHELD, Withheld
 
 
@@ -94,3 +95,200 @@ def test_without_a_span_nothing_is_withheld() -> None:
     withheld = Withheld()
     for record in (turn(at=1.0), {"type": "tool_call", "id": "1", "at": 1.0}):
         assert withheld.filter(record) == record
+
+
+# Tools that run while nothing is transcribed
+
+
+def tool(kind: str, at: float, call: str = "1", **more: Any) -> dict[str, Any]:
+    """Something that a tool's call tells."""
+    return {"type": f"tool_{kind}", "id": call, "at": at, **more}
+
+
+def told(withheld: Withheld, *records: dict[str, Any]) -> list[Any]:
+    """The contents that are kept; None for what is not."""
+    return [kept and kept.get("content") for kept in map(withheld.filter, records)]
+
+
+ENDED, RESULT = tool("ended", 30.0, content="4111", final=False), tool("result", 30.1, content="41")
+
+
+@pytest.mark.parametrize("records", [(ENDED, RESULT), (RESULT, ENDED), (RESULT,)])
+def test_a_tool_that_spans_the_pause_keeps_its_rows_and_tells_nothing(
+    withheld: Withheld, records: tuple[dict[str, Any], ...]
+) -> None:
+    """As one that pauses, asks for the card, resumes and returns it; before 1.6 all at once."""
+    call = tool("call", 9.9, arguments="{}")
+    assert withheld.filter(call) == call
+    assert told(withheld, *records) == [WITHHELD] * len(records)
+
+
+def test_so_it_is_while_the_pause_is_still_open() -> None:
+    """The agent's code resumes only after its tool has returned."""
+    withheld = Withheld()
+    withheld.filter(tool("call", 9.9, arguments="{}"))
+    withheld.begin(10.0)
+    assert told(withheld, ENDED, RESULT) == [WITHHELD, WITHHELD]
+    cancelled = tool("ended", 31.0, status="cancelled", final=True)
+    assert withheld.filter(cancelled) == cancelled
+
+
+def test_a_tool_that_ran_before_or_after_the_pause_tells_everything(withheld: Withheld) -> None:
+    """Also if it is told late, and if livekit tells its call twice (1.6)."""
+    before = tool("call", 5.0), tool("result", 9.0, content="before")
+    after = tool("call", 21.0, "2"), tool("call", 20.9, "2"), tool("result", 25.0, "2", content="b")
+    assert told(withheld, *before, *after) == [None, "before", None, None, "b"]
+
+
+@pytest.mark.parametrize("at", [15.0, 25.0])
+def test_progress_that_falls_into_the_pause_does_not_hide_that_the_tool_ended(
+    withheld: Withheld, at: float
+) -> None:
+    """Its first report is its result, too, until it really ends."""
+    rows = ToolRows(str, lambda moment: round(moment * 1000))
+    for record in (
+        tool("call", 9.0, name="collect", arguments="{}"),
+        tool("update", at, content="half"),
+        tool("result", at, content="half", error=False),
+        tool("ended", 30.0, content="all", status="done", final=True),
+    ):
+        kept: Any = withheld.filter(record)
+        rows.add(kept)
+    call, result = rows.rows()
+    assert "isRunning" not in call
+    assert call["kind"] == "tool_call" and call["updates"][0]["content"] == WITHHELD
+    assert result["kind"] == "tool_result" and result["content"] == WITHHELD
+
+
+def test_a_tool_that_still_runs_is_told_to_be_running(withheld: Withheld) -> None:
+    """Its first report is no end."""
+    rows = ToolRows(str, lambda moment: round(moment * 1000))
+    for record in (
+        tool("call", 9.0, name="collect", arguments="{}"),
+        tool("update", 15.0, content="half"),
+        tool("result", 15.0, content="half", error=False),
+    ):
+        kept: Any = withheld.filter(record)
+        rows.add(kept)
+    (call,) = rows.rows()
+    assert call["kind"] == "tool_call" and call["isRunning"]
+
+
+def test_an_id_that_comes_again_is_another_call(withheld: Withheld) -> None:
+    """Some models number their calls anew in each answer."""
+    assert told(withheld, tool("call", 15.0), tool("result", 16.0, content="secret")) == [None] * 2
+    assert withheld.filter(tool("call", 30.0)) is not None
+    assert told(withheld, tool("result", 31.0, content="open")) == ["open"]
+    assert told(withheld, tool("result", 32.0, "2", content="whose")) == ["whose"]
+    assert withheld.filter(tool("call", 33.0, "2")) is not None
+
+
+# Transcripts that come late, and those of the rest of the call
+
+
+def heard(at: float, text: str = "words") -> dict[str, Any]:
+    """The recognizer has understood something."""
+    return {"type": "heard", "text": text, "at": at}
+
+
+def kept_of(withheld: Withheld, *records: dict[str, Any]) -> list[float]:
+    """When what is kept was told."""
+    return [
+        record["at"]
+        for record in records
+        if withheld.filter(record) is not None and record["type"] != "state"
+    ]
+
+
+def said(begin: float, end: float, *records: dict[str, Any]) -> list[dict[str, Any]]:
+    """Speech and what comes of it; a transcript if nothing else is given."""
+    return [state(True, begin), state(False, end), *(records or (heard(end + 0.3),))]
+
+
+LATE_ONES = {
+    "the rest of a turn in the pause": said(17, 19, heard(19.1), turn(at=19.2), heard(20.4)),
+    "its only transcript": said(17, 19, turn(at=19.2), heard(20.4)),
+    "the rest of a turn after it": said(17, 19, turn(at=20.2), heard(20.4), heard(24.9)),
+    "a measured turn": [turn(at=20.2, start=17.0, end=19.0), heard(20.4), heard(25.1)],
+    "several, no turn": said(17, 19, heard(20.1), heard(20.4)),
+    "the rest as a turn of its own": said(17, 19, turn(at=20.2), heard(20.4), turn(at=23.0)),
+    "that, much later": said(17, 19, turn(at=20.2), heard(20.4), turn(at=29.0)),
+    "speech that goes on": [state(True, 19), heard(20.1), heard(21.0)],
+    "unseen speech": [heard(21.0)],
+    "unseen speech, after noise": [*said(5, 5.3, state(False, 6)), heard(15.0), turn(at=16.0)],
+    "times that miss half of a turn": said(
+        17, 19, heard(19.3, "four one"), turn(at=25.0, text="four one and more", start=22.0, end=24)
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LATE_ONES)
+def test_what_may_have_been_said_in_the_pause_stays_out_however_late(
+    withheld: Withheld, case: str
+) -> None:
+    """A transcript comes after its turn, or in pieces, or without any sign of speech."""
+    assert kept_of(withheld, *LATE_ONES[case]) == []
+
+
+AFTERWARDS = [*said(30, 31), *said(600, 601), *said(3000, 3001), turn(at=3002.0)]
+AFTERWARDS_AT = [31.3, 601.3, 3001.3, 3002.0]
+
+
+@pytest.mark.parametrize(
+    ("before", "kept"),
+    [
+        ([], []),
+        (said(1, 2), [2.3]),
+        (said(1, 2, state(False, 2)), []),
+        ([*said(1, 2), *said(5, 5.3, state(False, 6))], [2.3]),
+        (said(9, 9.9, heard(10.2)), [10.2]),
+    ],
+)
+def test_one_pause_never_silences_the_rest_of_the_call(
+    before: list[dict[str, Any]], kept: list[float]
+) -> None:
+    """Where nothing is answered, there are no turns between; noise has no words."""
+    withheld = Withheld()
+    withheld.begin(10.0)
+    withheld.end(20.0)
+    assert kept_of(withheld, *before, *AFTERWARDS) == [*kept, *AFTERWARDS_AT]
+
+
+def test_so_it_is_if_something_was_said_in_the_pause(withheld: Withheld) -> None:
+    """The one turn that has it all, in the end, is what it costs."""
+    assert kept_of(withheld, *said(12, 14), *AFTERWARDS) == AFTERWARDS_AT[:-1]
+    assert kept_of(withheld, *said(3010, 3011, turn(at=3012.0))) == [3012.0]
+
+
+def test_new_speech_after_the_pause_is_kept_at_once(withheld: Withheld) -> None:
+    """A withheld turn takes late transcripts with it, and nothing else."""
+    late = said(17, 19, turn(at=19.2), heard(20.3, "word"))
+    new = said(20.5, 21, heard(21.1), heard(21.4), turn(at=22.0))
+    assert kept_of(withheld, *late, *new) == [21.1, 21.4, 22.0]
+
+
+def test_speech_that_never_seems_to_end_costs_seconds(withheld: Withheld) -> None:
+    """As with a noisy line."""
+    records = [state(True, 12.0), *(heard(float(at)) for at in range(14, 60, 4))]
+    assert kept_of(withheld, *records) == [float(at) for at in range(34, 60, 4)]
+
+
+def test_without_any_sign_of_speech_the_rest_of_the_call_is_kept(withheld: Withheld) -> None:
+    """Whoever has no voice-activity detection, or writes."""
+    turns = [turn(at=5.0), turn(at=15.0), turn(at=40.0), turn(at=50.0), turn("assistant", at=51.0)]
+    assert kept_of(withheld, *turns) == [5.0, 50.0]
+    assert kept_of(withheld, turn("assistant", at=60.0)) == [60.0]
+
+
+def test_an_agent_that_falls_silent_after_its_turn_has_said_it_all(withheld: Withheld) -> None:
+    """livekit tells the turn first, then that the agent listens."""
+    first = [state(True, 17, "assistant"), turn("assistant", 19.0), state(False, 20, "assistant")]
+    then = [state(True, 30, "assistant"), turn("assistant", 31.0)]
+    assert kept_of(withheld, *first) == []
+    assert kept_of(withheld, *then) == [31.0]
+
+
+def test_what_was_withheld_is_in_no_repr(withheld: Withheld) -> None:
+    """It is remembered for a while, to know it again."""
+    withheld.filter(heard(15.0, "four one"))
+    assert "four" not in repr(withheld)
