@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,9 +25,11 @@ METRICS_OF_LIVEKIT = frozenset(  # names, ids and numbers, beside those of the w
     """.split()
 )
 REASONS = {*ENDED_BY, "flushed", "session_closed"}  # that are not the words of anybody
+LONG_NUMBER = re.compile(r"\d{7,}")  # as telephone numbers and those of cards are
 MAX_DEPTH = 40  # deeper than `json_safe` leaves anything
 
 Redact = Callable[[str], str]
+IsName = Callable[[str], bool]
 
 
 def check_redact(redact: object) -> None:
@@ -55,7 +58,7 @@ class Redactor:
             "metadata": lambda entry: self._values(entry, "values"),
             "turn": lambda entry: self._texts(entry, "text"),
             "heard": lambda entry: self._texts(entry, "text", "speaker"),
-            "tool_call": lambda entry: self._json(entry, "arguments", keep_names=True),
+            "tool_call": lambda entry: self._json(entry, "arguments", is_name=_is_parameter),
             "tool_result": lambda entry: self._json(entry, "content"),
             "tool_update": lambda entry: self._json(entry, "content"),
             "tool_ended": lambda entry: self._json(entry, "content"),
@@ -97,13 +100,13 @@ class Redactor:
         self.failures += 1
         return FAILED
 
-    def value(self, value: object, depth: int = 0, *, keep_names: bool = False) -> Any:
+    def value(self, value: object, depth: int = 0, *, is_name: IsName = lambda key: False) -> Any:
         """A JSON value whose every text, number and key is redacted.
 
         Args:
             value: Plain JSON, as `json_safe` makes it.
             depth: How deep it lies.
-            keep_names: Whether the keys of an object are names that the agent's code has given.
+            is_name: Tells which keys of an object are names that the agent's code has given.
         """
         if depth > MAX_DEPTH:
             return FAILED
@@ -115,7 +118,7 @@ class Redactor:
             return value if redacted == written else redacted
         if isinstance(value, dict):
             return {
-                key if keep_names else self.text(key): self.value(item, depth + 1)
+                key if is_name(key) else self.text(key): self.value(item, depth + 1)
                 for key, item in value.items()
             }
         if isinstance(value, list):
@@ -130,20 +133,19 @@ class Redactor:
                 entry[name] = self.text(entry[name])
 
     def _values(self, entry: dict[str, Any], name: str) -> None:
-        entry[name] = self.value(json_safe(entry.get(name) or {}), keep_names=True)
+        entry[name] = self.value(json_safe(entry.get(name) or {}), is_name=lambda key: True)
 
-    def _json(self, entry: dict[str, Any], name: str, *, keep_names: bool = False) -> None:
+    def _json(
+        self, entry: dict[str, Any], name: str, *, is_name: IsName = lambda key: False
+    ) -> None:
         """Text that may be JSON: inside its values, so that it stays JSON."""
         text = entry.get(name)
         if not isinstance(text, str):
             return
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            value = None
+        value, is_all = _parsed(text)
         if isinstance(value, (dict, list)):
-            redacted = self.value(value, keep_names=keep_names)
-            unchanged = redacted == value
+            redacted = self.value(value, is_name=is_name)
+            unchanged = is_all and redacted == value
             entry[name] = text if unchanged else json.dumps(redacted, ensure_ascii=False)
         else:
             entry[name] = self.text(text)
@@ -169,6 +171,31 @@ class Redactor:
         if entry.get("error"):
             error = entry["error"] = dict(entry["error"])
             self._texts(error, "message")
+
+
+def _parsed(text: str) -> tuple[Any, bool]:
+    """The value of JSON text, or None; and whether it holds everything that the text does."""
+    lost: list[object] = []
+
+    def to_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(pairs)
+        lost.extend(pairs[len(value) :])  # of two equal keys the last one counts
+        return value
+
+    def to_float(written: str) -> float:
+        lost.extend(written[16:])  # 15 digits and a point are kept to the letter
+        return float(written)
+
+    try:
+        value = json.loads(text, object_pairs_hook=to_object, parse_float=to_float)
+    except (ValueError, RecursionError):
+        return None, False
+    return value, not lost
+
+
+def _is_parameter(key: str) -> bool:
+    """Whether a key can be the name of a tool's parameter: the model writes it, and may err."""
+    return key.isidentifier() and not LONG_NUMBER.search(key)
 
 
 def _unknown(metric: Mapping[str, Any]) -> dict[str, Any]:

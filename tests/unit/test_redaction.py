@@ -75,10 +75,53 @@ def test_what_was_json_is_json_still() -> None:
 
 def test_what_holds_nothing_private_is_as_it_was_to_the_letter() -> None:
     """White space of JSON text included."""
-    entry = {"type": "tool_call", "arguments": '{"order":  "427"}'}
+    entry = {"type": "tool_call", "arguments": '{"order":  "427", "for": 12.50}'}
     assert redacted(entry) == entry
     other = {"type": "metric", "kind": "llm", "extra": {"requestId": SECRET}}
     assert redacted(other) == other and not Redactor(without_secret).concerns(other)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'{{"note": "{SECRET}", "note": "ok"}}',
+        f'{{"in": [{{"note": ["{SECRET}"], "note": "ok"}}]}}',
+        f'{{"{SECRET}": 1, "{SECRET}": 1, "a": {{}}}}',
+        '{"n": 0.000000000000000000015105550100, "n": 2}',
+        '{"n": 1.00000000000000000000015105550100}',
+    ],
+)
+@pytest.mark.parametrize("kind", ["tool_call", "tool_result"])
+def test_what_reading_json_leaves_out_is_left_out(kind: str, text: str) -> None:
+    """The first of two equal keys, and digits that a number cannot hold: `redact` saw neither."""
+    name = "arguments" if kind == "tool_call" else "content"
+    after = redacted({"type": kind, name: text})[name]
+    assert SECRET[1:] not in after and json.loads(after)
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("to", "TO"),
+        ("größe", "GRÖSSE"),
+        ("jane@example.com", "JANE@EXAMPLE.COM"),
+        ("Jane Doe", "JANE DOE"),
+        ("", ""),
+        ("card_4111111111111111", "CARD_4111111111111111"),
+    ],
+)
+def test_names_of_arguments_stay_if_they_can_be_names(key: str, expected: str) -> None:
+    """The model writes them; a parameter's name is an identifier without a number in it."""
+    arguments = json.dumps({key: {key: 1}})
+    after = Redactor(str.upper).entry({"type": "tool_call", "arguments": arguments})["arguments"]
+    is_name = key in ("to", "größe")
+    assert json.loads(after) == {key if is_name else expected: {expected: 1}}
+
+
+def test_names_of_metadata_stay() -> None:
+    """The agent's code gave them, whatever they look like."""
+    entry = {"type": "metadata", "values": {"order-id": "x"}}
+    assert Redactor(str.upper).entry(entry)["values"] == {"order-id": "X"}
 
 
 def test_keys_of_a_telephone_are_masked() -> None:
