@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ._config import SettingsError
-from ._json import MAX_TEXT, clean_text, json_safe
+from ._json import MAX_TEXT, clean_text, json_safe, shortened, what_was_cut
 from ._payloads import ENDED_BY
 
 FAILED = "[redaction failed]"
@@ -26,6 +26,7 @@ METRICS_OF_LIVEKIT = frozenset(  # names, ids and numbers, beside those of the w
 )
 REASONS = {*ENDED_BY, "flushed", "session_closed"}  # that are not the words of anybody
 LONG_NUMBER = re.compile(r"\d{7,}")  # as telephone numbers and those of cards are
+HALVED = 256  # characters at the end of a text that was cut: what is halved there is no longer
 MAX_DEPTH = 40  # deeper than `json_safe` leaves anything
 
 Redact = Callable[[str], str]
@@ -88,12 +89,19 @@ class Redactor:
         return _Blank(self).entry(entry)
 
     def text(self, text: str) -> str:
-        """One redacted text."""
+        """One redacted text.
+
+        Of one that was cut, the end is left out once it is redacted: `redact` cannot recognize
+        what is only half there.
+        """
+        whole, missing = what_was_cut(text)
         try:
-            redacted = self._redact(text)
+            redacted = self._redact(whole)
         except BaseException:  # on its own thread it ends nothing by that
             redacted = None
         if isinstance(redacted, str):
+            if missing:
+                redacted = shortened(str.__str__(redacted), HALVED, missing)
             return clean_text(redacted, 2 * MAX_TEXT)
         if inspect.iscoroutine(redacted):
             redacted.close()

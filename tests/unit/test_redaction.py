@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from roark_analytics_python_livekit import _events
 from roark_analytics_python_livekit._config import SettingsError
+from roark_analytics_python_livekit._json import MAX_TEXT, clean_text, json_safe, json_text
 from roark_analytics_python_livekit._redaction import FAILED, Redactor, check_redact
 
 SECRET = "+15105550100"
@@ -122,6 +124,50 @@ def test_names_of_metadata_stay() -> None:
     """The agent's code gave them, whatever they look like."""
     entry = {"type": "metadata", "values": {"order-id": "x"}}
     assert Redactor(str.upper).entry(entry)["values"] == {"order-id": "X"}
+
+
+def cut_at(limit: int, place: int) -> str:
+    """A text that is longer than `limit`, with the secret beginning at a place before it."""
+    words = "word " * (limit // 5 + 1)
+    return f"{words[: limit - place]}{SECRET}" + 100 * " and more"
+
+
+def cut_entries(place: int) -> dict[str, dict[str, Any]]:
+    """The secret beginning so many characters before the cut, wherever texts are cut."""
+    long = cut_at(MAX_TEXT, place)
+    deep = {"a": [{"b": long}], "c": long}
+    sip = {"sip.h.x": clean_text(cut_at(1000, place), 1000)}
+    facts = {"agent_prompt": long}
+    return {
+        "turn": {"type": "turn", "text": clean_text(long)},
+        "tool_call": {"type": "tool_call", "arguments": json_text(deep)},
+        "tool_result": {"type": "tool_result", "content": json_text(deep)},
+        "text": {"type": "tool_result", "content": json_text(long)},
+        "json": {"type": "tool_result", "content": json_text(json.dumps({"a": long}))},
+        "error": {**_events.failed(ValueError(cut_at(2000, place)), 1.0)},
+        "participant": {"type": "participant", "attributes": sip},
+        "metadata": {"type": "metadata", "values": json_safe(deep)},
+        "call": {"type": "call", "facts": json_safe(facts), "metadata": json_safe(deep)},
+    }
+
+
+@pytest.mark.parametrize("kind", cut_entries(0))
+def test_a_text_that_was_cut_ends_before_what_the_cut_has_halved(kind: str) -> None:
+    """A number of which the last digits are missing is none that could be recognized."""
+    for place in range(len(SECRET) + 3):
+        entry = cut_entries(place)[kind]
+        assert "more characters]" in json.dumps(entry)
+        after = json.dumps(redacted(entry))
+        assert "more characters]" in after and "word word" in after
+        assert "+1" not in after
+
+
+def test_what_stands_well_before_the_cut_is_there_still() -> None:
+    """Redacted as a whole, and the note says how much is missing by now."""
+    entry = cut_entries(300)["turn"]
+    text = redacted(entry)["text"]
+    assert "[x]" in text and text.endswith("... [868 more characters]")
+    assert Redactor(lambda text: "gone").text(entry["text"]).startswith("... [")
 
 
 def test_keys_of_a_telephone_are_masked() -> None:
