@@ -11,6 +11,7 @@ from typing import Any
 from ._config import SettingsError
 from ._json import MAX_TEXT, clean_text, json_safe, shortened, what_was_cut
 from ._payloads import ENDED_BY
+from .redaction import PHONE
 
 FAILED = "[redaction failed]"
 MASKED_KEY = "*"  # a pressed key: alone it says nothing, and a card number comes key by key
@@ -26,6 +27,11 @@ METRICS_OF_LIVEKIT = frozenset(  # names, ids and numbers, beside those of the w
 )
 REASONS = {*ENDED_BY, "flushed", "session_closed"}  # that are not the words of anybody
 LONG_NUMBER = re.compile(r"\d{7,}")  # as telephone numbers and those of cards are
+IDS = frozenset(  # of a telephone call: LiveKit's SIP attributes that are no number of anybody
+    """
+    sip.callID sip.callIDFull sip.ruleID sip.trunkID sip.twilio.accountSid sip.twilio.callSid
+    """.split()
+)
 HALVED = 256  # characters at the end of a text that was cut: what is halved there is no longer
 MAX_DEPTH = 40  # deeper than `json_safe` leaves anything
 
@@ -140,6 +146,23 @@ class Redactor:
             if isinstance(entry.get(name), str):
                 entry[name] = self.text(entry[name])
 
+    def _callers(self, entry: dict[str, Any], *names: str) -> None:
+        for name in names:
+            if isinstance(entry.get(name), str):
+                entry[name] = self._caller(entry[name])
+
+    def _caller(self, text: str) -> str:
+        """A name that LiveKit makes of a caller's number, without any number of such a length.
+
+        It has no `+` where the trunk sends none: `redact` may not know it for one. Numbers that
+        were not there before are those of `redact`, of a hash for example.
+        """
+
+        def masked(number: re.Match[str]) -> str:
+            return PHONE if number.group() in text else number.group()
+
+        return LONG_NUMBER.sub(masked, self.text(text))
+
     def _values(self, entry: dict[str, Any], name: str) -> None:
         entry[name] = self.value(json_safe(entry.get(name) or {}), is_name=lambda key: True)
 
@@ -162,12 +185,15 @@ class Redactor:
         facts = entry["facts"] = dict(entry.get("facts") or {})
         self._texts(facts, "agent_prompt")
         job = facts["job"] = dict(facts.get("job") or {})
-        self._texts(job, "participantIdentity", "roomName")  # a SIP caller's have the number
+        self._callers(job, "participantIdentity", "roomName")
         self._values(entry, "metadata")
 
     def _participant(self, entry: dict[str, Any]) -> None:
-        self._texts(entry, "identity", "name")
-        self._values(entry, "attributes")
+        self._callers(entry, "identity", "name")
+        entry["attributes"] = {
+            name: self.value(value) if name in IDS else self._caller(str(value))
+            for name, value in (entry.get("attributes") or {}).items()
+        }
 
     def _metric(self, entry: dict[str, Any]) -> None:
         extra = {name: self.value(value) for name, value in _unknown(entry).items()}

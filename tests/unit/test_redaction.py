@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -124,6 +125,45 @@ def test_names_of_metadata_stay() -> None:
     """The agent's code gave them, whatever they look like."""
     entry = {"type": "metadata", "values": {"order-id": "x"}}
     assert Redactor(str.upper).entry(entry)["values"] == {"order-id": "X"}
+
+
+BARE = "447911123456"
+
+
+@pytest.mark.parametrize(
+    ("redact", "expected"),
+    [
+        (lambda text: text, "sip_[phone]"),
+        (lambda text: text.replace("44", "*"), "sip_*[phone]"),
+        (lambda text: text.replace(BARE, "0123456789abcdef"), "sip_0123456789abcdef"),
+        (lambda text: text.replace(BARE, "*3456"), "sip_*3456"),
+    ],
+    ids=["kept", "in part", "hashed", "its end"],
+)
+def test_a_callers_number_goes_from_names_whatever_redact_makes_of_it(
+    redact: Callable[[str], str], expected: str
+) -> None:
+    """LiveKit makes names of it, without a plus where the trunk sends none."""
+    redactor, name = Redactor(redact), f"sip_{BARE}"
+    ids = {"sip.callID": f"SCL_{BARE}"}
+    participant = redactor.entry(
+        {
+            "type": "participant",
+            "identity": name,
+            "name": name,
+            "attributes": {"sip.phoneNumber": name, "sip.h.x-caller-id": name, **ids},
+        }
+    )
+    assert (participant["identity"], participant["name"]) == (expected, expected)
+    assert participant["attributes"] == {
+        "sip.phoneNumber": expected,
+        "sip.h.x-caller-id": expected,
+        "sip.callID": redact(ids["sip.callID"]),
+    }
+    job = {"participantIdentity": name, "roomName": name, "jobId": name}
+    call = redactor.entry({"type": "call", "facts": {"job": job}, "metadata": {"id": BARE}})
+    assert call["facts"]["job"] == {**job, "participantIdentity": expected, "roomName": expected}
+    assert call["metadata"] == {"id": redact(BARE)}
 
 
 def cut_at(limit: int, place: int) -> str:
