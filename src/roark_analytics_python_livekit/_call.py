@@ -21,7 +21,7 @@ from ._mixer import ResamplerFactory
 from ._payloads import CallEnd, CallFacts
 from ._records import Record, TurnRecord
 from ._recovery import recover_all
-from ._redaction import Redact, Redactor
+from ._redaction import Redact
 from ._scribe import Scribe
 from ._shipper import Mailbox
 from ._spool import CallSpool, Spool, SpoolError
@@ -91,11 +91,7 @@ class CallShipment:
         self._guard = guard
         self._clock = clock
         self._story = CallStory()
-        self._scribe = Scribe(
-            lambda entry: self._store.note(entry),
-            None if redact is None else Redactor(redact),
-            guard,
-        )
+        self._scribe = Scribe(lambda entry: self._store.note(entry), redact, guard)
         self._withheld = Withheld()
         self._early_switches: list[RecordingSwitched] = []
         self._store = CallStore()
@@ -111,7 +107,7 @@ class CallShipment:
         self._store = CallStore(
             self._begin_spooling(spool), whole=self._recording == "wav", tell=self._story.apply
         )
-        await self._begin_story()
+        self._begin_story()
         delivery = Delivery(
             self._client, self._facts.call_id, self._store, guard=self._guard, clock=self._clock
         )
@@ -120,6 +116,7 @@ class CallShipment:
         recovering = asyncio.ensure_future(self._recover(spool))
         writing = asyncio.ensure_future(self._scribe.run())
         try:
+            await self._scribe.begun()
             await delivery.run(self._story.started_event(), self._make_ended)
         except Exception as error:
             self._guard.note("delivery", error)
@@ -158,7 +155,7 @@ class CallShipment:
             with self._guard("recovery"):
                 await recover_all(spool, self._client, self._guard, clock=self._clock)
 
-    async def _begin_story(self) -> None:
+    def _begin_story(self) -> None:
         entry = call_entry(
             self._facts,
             self._metadata,
@@ -166,7 +163,7 @@ class CallShipment:
             account=account_of(self._client.api_key),
             recording=self._recording,
         )
-        await self._scribe.begin(cast(dict[str, Any], entry), self._budget / 2)
+        self._scribe.begin(cast(dict[str, Any], entry))
 
     # Receiving
 

@@ -105,7 +105,7 @@ class Delivery:
         self._chunk_ready = asyncio.Event()
         self._closing = asyncio.Event()
         self._sealed = asyncio.Event()
-        self._closed_at = 0.0
+        self._closed_at = self._began_at = 0.0
         self._budget = 0.0
         self._stopped: Stopped | None = None
         self._last_failure: str | None = None
@@ -142,6 +142,7 @@ class Delivery:
             make_ended: Gives the call-ended event, once the chunks are settled; None if Roark
                 has it.
         """
+        self._began_at = self._clock()
         if started is not None:
             await self._phase(self._send_event(started), STARTED_SHARE)
         await self._phase(self._send_chunks(), CHUNKS_SHARE)
@@ -174,10 +175,14 @@ class Delivery:
                 task.result()
 
     def _time_left(self, share: float = 1.0) -> float:
-        """Seconds until the share of the budget is spent; without end while the call runs."""
+        """Seconds until the share of the budget is spent; without end while the call runs.
+
+        Where the call was over before there was anything to send, it is a share of the rest.
+        """
         if not self._closing.is_set():
             return float("inf")
-        return max(0.0, self._closed_at + self._budget * share - self._clock())
+        begin, end = max(self._closed_at, self._began_at), self._closed_at + self._budget
+        return max(0.0, begin + (end - begin) * share - self._clock())
 
     async def _pause(self, seconds: float) -> None:
         """Waits between tries; the end of the call cuts it short, once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Set
 from itertools import takewhile
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ MAX_TEXT = 65_536  # characters of one string; a tool that returns a whole page 
 MAX_ALL_TEXT = 1_048_576  # characters of all strings of one value
 MAX_DEPTH = 32
 MAX_ITEMS = 10_000  # nodes of one value
+_CUT = re.compile(r"\.\.\. \[(\d{1,15}) more characters\]\Z")
 
 
 def json_safe(value: object) -> Any:
@@ -44,8 +46,24 @@ def clean_text(text: str, limit: int = MAX_TEXT) -> str:
     """`text` without lone surrogates, cut to `limit` characters with a note of what is missing."""
     text = str.__str__(text)  # the text itself, whatever a subclass makes of it
     if len(text) > limit:
-        text = f"{text[:limit]}... [{len(text) - limit} more characters]"
+        text = text[:limit] + _cut_note(len(text) - limit)
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def what_was_cut(text: str) -> tuple[str, int]:
+    """A text without the note that `clean_text` leaves, and how many characters it says to miss."""
+    note = _CUT.search(text, max(0, len(text) - 50))
+    return (text[: note.start()], int(note[1])) if note else (text, 0)
+
+
+def shortened(text: str, by: int, missing: int) -> str:
+    """`text` without its last `by` characters, and a note of all that is missing."""
+    kept = text[: max(0, len(text) - by)]
+    return kept + _cut_note(missing + len(text) - len(kept))
+
+
+def _cut_note(missing: int) -> str:
+    return f"... [{missing} more characters]"
 
 
 T = TypeVar("T")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ._config import SettingsError
-from ._json import MAX_TEXT, clean_text, json_safe
+from ._json import MAX_TEXT, clean_text, json_safe, shortened, what_was_cut
 from ._payloads import ENDED_BY
+from .redaction import PHONE
 
 FAILED = "[redaction failed]"
 MASKED_KEY = "*"  # a pressed key: alone it says nothing, and a card number comes key by key
@@ -24,9 +26,17 @@ METRICS_OF_LIVEKIT = frozenset(  # names, ids and numbers, beside those of the w
     """.split()
 )
 REASONS = {*ENDED_BY, "flushed", "session_closed"}  # that are not the words of anybody
+LONG_NUMBER = re.compile(r"\d{7,}")  # as telephone numbers and those of cards are
+IDS = frozenset(  # of a telephone call: LiveKit's SIP attributes that are no number of anybody
+    """
+    sip.callID sip.callIDFull sip.ruleID sip.trunkID sip.twilio.accountSid sip.twilio.callSid
+    """.split()
+)
+HALVED = 256  # characters at the end of a text that was cut: what is halved there is no longer
 MAX_DEPTH = 40  # deeper than `json_safe` leaves anything
 
 Redact = Callable[[str], str]
+IsName = Callable[[str], bool]
 
 
 def check_redact(redact: object) -> None:
@@ -55,7 +65,7 @@ class Redactor:
             "metadata": lambda entry: self._values(entry, "values"),
             "turn": lambda entry: self._texts(entry, "text"),
             "heard": lambda entry: self._texts(entry, "text", "speaker"),
-            "tool_call": lambda entry: self._json(entry, "arguments", keep_names=True),
+            "tool_call": lambda entry: self._json(entry, "arguments", is_name=_is_parameter),
             "tool_result": lambda entry: self._json(entry, "content"),
             "tool_update": lambda entry: self._json(entry, "content"),
             "tool_ended": lambda entry: self._json(entry, "content"),
@@ -85,25 +95,32 @@ class Redactor:
         return _Blank(self).entry(entry)
 
     def text(self, text: str) -> str:
-        """One redacted text."""
+        """One redacted text.
+
+        Of one that was cut, the end is left out once it is redacted: `redact` cannot recognize
+        what is only half there.
+        """
+        whole, missing = what_was_cut(text)
         try:
-            redacted = self._redact(text)
+            redacted = self._redact(whole)
         except BaseException:  # on its own thread it ends nothing by that
             redacted = None
         if isinstance(redacted, str):
+            if missing:
+                redacted = shortened(str.__str__(redacted), HALVED, missing)
             return clean_text(redacted, 2 * MAX_TEXT)
         if inspect.iscoroutine(redacted):
             redacted.close()
         self.failures += 1
         return FAILED
 
-    def value(self, value: object, depth: int = 0, *, keep_names: bool = False) -> Any:
+    def value(self, value: object, depth: int = 0, *, is_name: IsName = lambda key: False) -> Any:
         """A JSON value whose every text, number and key is redacted.
 
         Args:
             value: Plain JSON, as `json_safe` makes it.
             depth: How deep it lies.
-            keep_names: Whether the keys of an object are names that the agent's code has given.
+            is_name: Tells which keys of an object are names that the agent's code has given.
         """
         if depth > MAX_DEPTH:
             return FAILED
@@ -115,7 +132,7 @@ class Redactor:
             return value if redacted == written else redacted
         if isinstance(value, dict):
             return {
-                key if keep_names else self.text(key): self.value(item, depth + 1)
+                key if is_name(key) else self.text(key): self.value(item, depth + 1)
                 for key, item in value.items()
             }
         if isinstance(value, list):
@@ -129,21 +146,37 @@ class Redactor:
             if isinstance(entry.get(name), str):
                 entry[name] = self.text(entry[name])
 
-    def _values(self, entry: dict[str, Any], name: str) -> None:
-        entry[name] = self.value(json_safe(entry.get(name) or {}), keep_names=True)
+    def _callers(self, entry: dict[str, Any], *names: str) -> None:
+        for name in names:
+            if isinstance(entry.get(name), str):
+                entry[name] = self._caller(entry[name])
 
-    def _json(self, entry: dict[str, Any], name: str, *, keep_names: bool = False) -> None:
+    def _caller(self, text: str) -> str:
+        """A name that LiveKit makes of a caller's number, without any number of such a length.
+
+        It has no `+` where the trunk sends none: `redact` may not know it for one. Numbers that
+        were not there before are those of `redact`, of a hash for example.
+        """
+
+        def masked(number: re.Match[str]) -> str:
+            return PHONE if number.group() in text else number.group()
+
+        return LONG_NUMBER.sub(masked, self.text(text))
+
+    def _values(self, entry: dict[str, Any], name: str) -> None:
+        entry[name] = self.value(json_safe(entry.get(name) or {}), is_name=lambda key: True)
+
+    def _json(
+        self, entry: dict[str, Any], name: str, *, is_name: IsName = lambda key: False
+    ) -> None:
         """Text that may be JSON: inside its values, so that it stays JSON."""
         text = entry.get(name)
         if not isinstance(text, str):
             return
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            value = None
+        value, is_all = _parsed(text)
         if isinstance(value, (dict, list)):
-            redacted = self.value(value, keep_names=keep_names)
-            unchanged = redacted == value
+            redacted = self.value(value, is_name=is_name)
+            unchanged = is_all and redacted == value
             entry[name] = text if unchanged else json.dumps(redacted, ensure_ascii=False)
         else:
             entry[name] = self.text(text)
@@ -152,12 +185,15 @@ class Redactor:
         facts = entry["facts"] = dict(entry.get("facts") or {})
         self._texts(facts, "agent_prompt")
         job = facts["job"] = dict(facts.get("job") or {})
-        self._texts(job, "participantIdentity", "roomName")  # a SIP caller's have the number
+        self._callers(job, "participantIdentity", "roomName")
         self._values(entry, "metadata")
 
     def _participant(self, entry: dict[str, Any]) -> None:
-        self._texts(entry, "identity", "name")
-        self._values(entry, "attributes")
+        self._callers(entry, "identity", "name")
+        entry["attributes"] = {
+            name: self.value(value) if name in IDS else self._caller(str(value))
+            for name, value in (entry.get("attributes") or {}).items()
+        }
 
     def _metric(self, entry: dict[str, Any]) -> None:
         extra = {name: self.value(value) for name, value in _unknown(entry).items()}
@@ -169,6 +205,31 @@ class Redactor:
         if entry.get("error"):
             error = entry["error"] = dict(entry["error"])
             self._texts(error, "message")
+
+
+def _parsed(text: str) -> tuple[Any, bool]:
+    """The value of JSON text, or None; and whether it holds everything that the text does."""
+    lost: list[object] = []
+
+    def to_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(pairs)
+        lost.extend(pairs[len(value) :])  # of two equal keys the last one counts
+        return value
+
+    def to_float(written: str) -> float:
+        lost.extend(written[16:])  # 15 digits and a point are kept to the letter
+        return float(written)
+
+    try:
+        value = json.loads(text, object_pairs_hook=to_object, parse_float=to_float)
+    except (ValueError, RecursionError):
+        return None, False
+    return value, not lost
+
+
+def _is_parameter(key: str) -> bool:
+    """Whether a key can be the name of a tool's parameter: the model writes it, and may err."""
+    return key.isidentifier() and not LONG_NUMBER.search(key)
 
 
 def _unknown(metric: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,8 +18,8 @@ _EMAIL = re.compile(
 )
 
 _DASH = r"\-\u2010-\u2015"
-_GAP = rf"[ \t\u00a0\u2009.,/{_DASH}]"  # what people write, and recognizers put, between digits
-_CARD_LIKE = re.compile(rf"(?<!\w)\d(?:{_GAP}{{0,2}}\d){{11,}}(?!\w)")
+_GAP = rf"[ \t\r\n\u00a0\u2009.,/{_DASH}]"  # people write it, recognizers put it between digits
+_CARD_LIKE = re.compile(rf"(?<!\d)\d(?:{_GAP}{{0,3}}\d){{11,}}(?!\d)")
 _CARD_ISSUERS = re.compile(  # and how many digits each has
     r"4(?:\d{12}|\d{15}|\d{18})"  # Visa
     r"|(?:5[1-5]|2[2-7])\d{14}"  # Mastercard, Mir
@@ -29,31 +29,36 @@ _CARD_ISSUERS = re.compile(  # and how many digits each has
     r"|(?:6\d|5[06-8])\d{10,17}"  # Discover, UnionPay, Maestro
 )
 
+# A number may stand in a name, as in "sip_15105550100": an underscore is no part of it.
+_BEGIN, _END = r"(?<![^\W_])", r"(?![^\W_])"
 _SEP = rf"[ \u00a0./{_DASH}]"
 _MARKED_PHONE = re.compile(  # `+`, `00` or brackets say what it is
     rf"(?<![\d+])\+\d(?:[ \u00a0./(){_DASH}]{{0,3}}\d){{6,14}}(?!\d)"
-    rf"|(?<![\w+.])00[1-9](?:[ \u00a0./(){_DASH}]{{0,3}}\d){{7,14}}(?!\w)"
-    rf"|(?<![\w+])(?:1{_SEP}?)?\([2-9]\d\d\){_SEP}{{0,2}}\d{{3}}{_SEP}?\d{{4}}(?!\w)"
-    rf"|(?<![\w+])\(0\d{{1,5}}\)(?:{_SEP}{{0,2}}\d{{2,8}}){{1,4}}(?!\w)"
+    rf"|{_BEGIN}(?<![+.])00[1-9](?:[ \u00a0./(){_DASH}]{{0,3}}\d){{7,14}}{_END}"
+    rf"|{_BEGIN}(?<!\+)(?:1{_SEP}?)?\([2-9]\d\d\){_SEP}{{0,2}}\d{{3}}{_SEP}?\d{{4}}{_END}"
+    rf"|{_BEGIN}(?<!\+)\(0\d{{1,5}}\)(?:{_SEP}{{0,2}}\d{{2,8}}){{1,4}}{_END}"
 )
 _PLAIN_PHONE = re.compile(
-    r"(?<![\w+@#-])(?<!\d[.,:/])(?:"
+    rf"{_BEGIN}(?<![+@#-])(?<!\d[.,:/])(?:"
     rf"(?:1{_SEP}?)?[2-9]\d\d{_SEP}?[2-9]\d\d{_SEP}?\d{{4}}"  # North America: 510-555-0100
     r"|[2-9]\d\d-\d{4}"  # and without the area: 555-0100
     r"|0[1-9]\d{7,9}"  # with a trunk prefix: 01711234567
     rf"|0[1-9]\d{{0,4}}(?:{_SEP}{{1,3}}\d{{2,8}}){{1,5}}"  # in groups: 06 12 34 56 78
     r"|[6-9]\d{4}[ -]\d{5}"  # India: 98765 43210
     r"|[6-9]\d\d(?: \d{3}){2}|[6-9]\d\d(?: \d\d){3}"  # Spain, Portugal: 612 345 678
-    rf")(?![\w@])(?![{_DASH}.,:/]\d)"
+    # mobile numbers with the country in front: Britain, Germany, France, Spain, India
+    r"|447\d{9}|491[5-7]\d{8,9}|33[67]\d{8}|34[67]\d{8}|91[6-9]\d{9}"
+    rf"){_END}(?!@)(?![{_DASH}.,:/]\d)"
 )
 _DATE_OR_HOURS = re.compile(
     rf"\d\d?({_SEP})\d\d?\1(?:\d\d)?\d\d(?: {{1,2}}\d\d?(?:\.\d\d)?)?"
     rf"|\d\d?\.\d\d ?[{_DASH}] ?\d\d?\.\d\d"
 )
 _IDENTIFIER_BEFORE = re.compile(
-    r"(?i)\b(?:order|invoice|ticket|tracking|reference|ref|confirmation|case|booking|customer|"
+    rf"(?i){_BEGIN}(?:order|invoice|ticket|tracking|reference|ref|confirmation|case|booking|customer|"
     r"serial|article|sku|isbn|item|product|part|id)"
-    r"\W{0,3}(?:(?:number|no|nr|num|id|code)\b\W{0,3})?(?:(?:is|was|of)\b\W{0,2})?$"
+    rf"[\W_]{{0,3}}(?:(?:number|no|nr|num|id|code){_END}[\W_]{{0,3}})?"
+    r"(?:(?:is|was|of)\b\W{0,2})?$"
 )
 
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

@@ -37,6 +37,7 @@ from roark_analytics_python_livekit._events import tools_executed
 from roark_analytics_python_livekit._guard import Guard
 from roark_analytics_python_livekit._mixer import Resampler
 from roark_analytics_python_livekit._payloads import CallEnd, CallFacts
+from roark_analytics_python_livekit._redaction import Redact
 from roark_analytics_python_livekit._shipper import Mailbox
 from roark_analytics_python_livekit.audio import AudioCapture
 
@@ -57,6 +58,7 @@ class Calling:
         client: Where it goes.
         recording: Whether and how it is recorded.
         metadata: What the agent's code said of it.
+        redact: What takes private things out of it.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Calling:
         metadata: dict[str, Any] | None = None,
         agent_id: str = "support",
         budget: float = 30.0,
+        redact: Redact | None = None,
     ) -> None:
         self.start = time.monotonic() - 10.0
         self.guard = Guard()
@@ -93,6 +96,7 @@ class Calling:
             spool_dir=spool_dir,
             budget=budget,
             guard=self.guard,
+            redact=redact,
         )
         self.task = asyncio.ensure_future(self.shipment.run(self.mailbox))
 
@@ -324,6 +328,58 @@ class TestACall:
         await asyncio.wait_for(calling.task, 30)
         assert ended(roark)["callEndedReason"] == "process_exit"
         assert ended(roark)["endedBy"] == "worker"
+
+
+class TestRedacting:
+    """A `redact` may be slow."""
+
+    async def test_how_a_call_began_waits_for_it_while_the_call_goes_on(
+        self, client: RoarkClient, roark: Roark
+    ) -> None:
+        """Its sound is taken meanwhile; nothing is told before, and nothing is given up."""
+        release = threading.Event()
+
+        def redact(text: str) -> str:
+            release.wait(30)
+            return text.upper()
+
+        calling = Calling(client, metadata={"plan": "gold", "region": "eu"}, redact=redact)
+        calling.open()
+        calling.hear(0.0, 6.0)
+        calling.turn("user", "hello", 1.0)
+        await until(lambda: not calling.mailbox._items)
+        assert roark.accepted() == []
+        release.set()
+        await until(lambda: roark.accepted() == ["call-started"])
+        await calling.end()
+        redacted = {"plan": "GOLD", "region": "EU"}
+        assert roark.call(CALL)["started"]["metadata"] == ended(roark)["metadata"] == redacted
+        assert [row["content"] for row in ended(roark)["transcript"]] == ["HELLO"]
+        assert ended(roark)["delivery"]["dropped"] == {}
+        assert len(channels(roark)) == 6 * RATE
+
+    async def test_call_started_has_its_share_of_what_it_leaves_of_the_budget(
+        self, client: RoarkClient, roark: Roark
+    ) -> None:
+        """It takes half of the budget once the call is over: more than that event's own share."""
+        release, late = threading.Event(), [0.0]
+
+        def redact(text: str) -> str:
+            release.wait(30)
+            return text.upper()
+
+        calling = Calling(client, metadata={"plan": "gold"}, redact=redact, budget=60.0)
+        calling.shipment._clock = lambda: time.monotonic() + late[0]
+        await until(lambda: calling.shipment.delivery is not None)
+        ending = asyncio.ensure_future(calling.end())
+        delivery = calling.shipment.delivery
+        assert delivery is not None
+        await until(delivery._closing.is_set)
+        late[0] = 30.0
+        release.set()
+        await ending
+        assert roark.accepted() == ["call-started", "call-ended"]
+        assert roark.call(CALL)["started"]["metadata"] == {"plan": "GOLD"}
 
 
 class TestWithoutRecording:

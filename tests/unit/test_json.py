@@ -21,6 +21,8 @@ from roark_analytics_python_livekit._json import (
     clean_text,
     json_safe,
     json_text,
+    shortened,
+    what_was_cut,
 )
 
 
@@ -190,6 +192,15 @@ def test_long_text_is_cut_and_says_so() -> None:
     assert clean_text("x" * (MAX_TEXT + 7)) == "x" * MAX_TEXT + "... [7 more characters]"
     assert clean_text("x" * MAX_TEXT) == "x" * MAX_TEXT
     assert clean_text("abcdef", 2) == "ab... [4 more characters]"
+
+
+def test_what_was_cut_can_be_told_and_cut_again() -> None:
+    """The note is the one at the very end; it counts what is missing by now."""
+    assert what_was_cut(clean_text("abcdef", 2)) == ("ab", 4)
+    assert what_was_cut("ab... [4 more characters]!") == ("ab... [4 more characters]!", 0)
+    assert what_was_cut("") == ("", 0)
+    assert shortened("abcdef", 2, 4) == "abcd... [6 more characters]"
+    assert shortened("ab", 9, 4) == "... [6 more characters]"
 
 
 def test_all_text_of_a_value_together_is_bounded() -> None:

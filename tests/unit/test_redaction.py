@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from roark_analytics_python_livekit import _events
 from roark_analytics_python_livekit._config import SettingsError
+from roark_analytics_python_livekit._json import MAX_TEXT, clean_text, json_safe, json_text
 from roark_analytics_python_livekit._redaction import FAILED, Redactor, check_redact
 
 SECRET = "+15105550100"
@@ -75,10 +78,136 @@ def test_what_was_json_is_json_still() -> None:
 
 def test_what_holds_nothing_private_is_as_it_was_to_the_letter() -> None:
     """White space of JSON text included."""
-    entry = {"type": "tool_call", "arguments": '{"order":  "427"}'}
+    entry = {"type": "tool_call", "arguments": '{"order":  "427", "for": 12.50}'}
     assert redacted(entry) == entry
     other = {"type": "metric", "kind": "llm", "extra": {"requestId": SECRET}}
     assert redacted(other) == other and not Redactor(without_secret).concerns(other)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'{{"note": "{SECRET}", "note": "ok"}}',
+        f'{{"in": [{{"note": ["{SECRET}"], "note": "ok"}}]}}',
+        f'{{"{SECRET}": 1, "{SECRET}": 1, "a": {{}}}}',
+        '{"n": 0.000000000000000000015105550100, "n": 2}',
+        '{"n": 1.00000000000000000000015105550100}',
+    ],
+)
+@pytest.mark.parametrize("kind", ["tool_call", "tool_result"])
+def test_what_reading_json_leaves_out_is_left_out(kind: str, text: str) -> None:
+    """The first of two equal keys, and digits that a number cannot hold: `redact` saw neither."""
+    name = "arguments" if kind == "tool_call" else "content"
+    after = redacted({"type": kind, name: text})[name]
+    assert SECRET[1:] not in after and json.loads(after)
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("to", "TO"),
+        ("größe", "GRÖSSE"),
+        ("jane@example.com", "JANE@EXAMPLE.COM"),
+        ("Jane Doe", "JANE DOE"),
+        ("", ""),
+        ("card_4111111111111111", "CARD_4111111111111111"),
+    ],
+)
+def test_names_of_arguments_stay_if_they_can_be_names(key: str, expected: str) -> None:
+    """The model writes them; a parameter's name is an identifier without a number in it."""
+    arguments = json.dumps({key: {key: 1}})
+    after = Redactor(str.upper).entry({"type": "tool_call", "arguments": arguments})["arguments"]
+    is_name = key in ("to", "größe")
+    assert json.loads(after) == {key if is_name else expected: {expected: 1}}
+
+
+def test_names_of_metadata_stay() -> None:
+    """The agent's code gave them, whatever they look like."""
+    entry = {"type": "metadata", "values": {"order-id": "x"}}
+    assert Redactor(str.upper).entry(entry)["values"] == {"order-id": "X"}
+
+
+BARE = "447911123456"
+
+
+@pytest.mark.parametrize(
+    ("redact", "expected"),
+    [
+        (lambda text: text, "sip_[phone]"),
+        (lambda text: text.replace("44", "*"), "sip_*[phone]"),
+        (lambda text: text.replace(BARE, "0123456789abcdef"), "sip_0123456789abcdef"),
+        (lambda text: text.replace(BARE, "*3456"), "sip_*3456"),
+    ],
+    ids=["kept", "in part", "hashed", "its end"],
+)
+def test_a_callers_number_goes_from_names_whatever_redact_makes_of_it(
+    redact: Callable[[str], str], expected: str
+) -> None:
+    """LiveKit makes names of it, without a plus where the trunk sends none."""
+    redactor, name = Redactor(redact), f"sip_{BARE}"
+    ids = {"sip.callID": f"SCL_{BARE}"}
+    participant = redactor.entry(
+        {
+            "type": "participant",
+            "identity": name,
+            "name": name,
+            "attributes": {"sip.phoneNumber": name, "sip.h.x-caller-id": name, **ids},
+        }
+    )
+    assert (participant["identity"], participant["name"]) == (expected, expected)
+    assert participant["attributes"] == {
+        "sip.phoneNumber": expected,
+        "sip.h.x-caller-id": expected,
+        "sip.callID": redact(ids["sip.callID"]),
+    }
+    job = {"participantIdentity": name, "roomName": name, "jobId": name}
+    call = redactor.entry({"type": "call", "facts": {"job": job}, "metadata": {"id": BARE}})
+    assert call["facts"]["job"] == {**job, "participantIdentity": expected, "roomName": expected}
+    assert call["metadata"] == {"id": redact(BARE)}
+
+
+def cut_at(limit: int, place: int) -> str:
+    """A text that is longer than `limit`, with the secret beginning at a place before it."""
+    words = "word " * (limit // 5 + 1)
+    return f"{words[: limit - place]}{SECRET}" + 100 * " and more"
+
+
+def cut_entries(place: int) -> dict[str, dict[str, Any]]:
+    """The secret beginning so many characters before the cut, wherever texts are cut."""
+    long = cut_at(MAX_TEXT, place)
+    deep = {"a": [{"b": long}], "c": long}
+    sip = {"sip.h.x": clean_text(cut_at(1000, place), 1000)}
+    facts = {"agent_prompt": long}
+    return {
+        "turn": {"type": "turn", "text": clean_text(long)},
+        "tool_call": {"type": "tool_call", "arguments": json_text(deep)},
+        "tool_result": {"type": "tool_result", "content": json_text(deep)},
+        "text": {"type": "tool_result", "content": json_text(long)},
+        "json": {"type": "tool_result", "content": json_text(json.dumps({"a": long}))},
+        "error": {**_events.failed(ValueError(cut_at(2000, place)), 1.0)},
+        "participant": {"type": "participant", "attributes": sip},
+        "metadata": {"type": "metadata", "values": json_safe(deep)},
+        "call": {"type": "call", "facts": json_safe(facts), "metadata": json_safe(deep)},
+    }
+
+
+@pytest.mark.parametrize("kind", cut_entries(0))
+def test_a_text_that_was_cut_ends_before_what_the_cut_has_halved(kind: str) -> None:
+    """A number of which the last digits are missing is none that could be recognized."""
+    for place in range(len(SECRET) + 3):
+        entry = cut_entries(place)[kind]
+        assert "more characters]" in json.dumps(entry)
+        after = json.dumps(redacted(entry))
+        assert "more characters]" in after and "word word" in after
+        assert "+1" not in after
+
+
+def test_what_stands_well_before_the_cut_is_there_still() -> None:
+    """Redacted as a whole, and the note says how much is missing by now."""
+    entry = cut_entries(300)["turn"]
+    text = redacted(entry)["text"]
+    assert "[x]" in text and text.endswith("... [868 more characters]")
+    assert Redactor(lambda text: "gone").text(entry["text"]).startswith("... [")
 
 
 def test_keys_of_a_telephone_are_masked() -> None:

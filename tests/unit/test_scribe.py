@@ -13,7 +13,7 @@ from deliveries import until
 
 from roark_analytics_python_livekit import _scribe
 from roark_analytics_python_livekit._guard import Guard
-from roark_analytics_python_livekit._redaction import FAILED, Redactor
+from roark_analytics_python_livekit._redaction import FAILED
 from roark_analytics_python_livekit._scribe import Scribe
 
 
@@ -23,7 +23,7 @@ async def writing(
 ) -> AsyncIterator[tuple[Scribe, list[Mapping[str, Any]]]]:
     """A scribe at work, and what it has written."""
     written: list[Mapping[str, Any]] = []
-    scribe = Scribe(written.append, None if redact is None else Redactor(redact), Guard())
+    scribe = Scribe(written.append, redact, Guard())
     task = asyncio.ensure_future(scribe.run())
     try:
         yield scribe, written
@@ -130,14 +130,133 @@ async def test_the_end_cuts_what_is_being_redacted_already(monkeypatch: pytest.M
     assert [entry["text"] for entry in written] == [FAILED, FAILED]
 
 
-async def test_the_first_entry_waits_no_longer_than_it_may() -> None:
+def metadata(*texts: str) -> dict[str, Any]:
+    """An entry of several texts."""
+    return {"type": "metadata", "values": {"all": list(texts)}}
+
+
+async def test_the_first_entry_waits_for_as_long_as_the_call_goes_on() -> None:
+    """Until then the journal has its markers only; the end of the call hastens it."""
+    asked, release = threading.Event(), threading.Event()
+
+    def redact(text: str) -> str:
+        asked.set()
+        release.wait(30)
+        return text.upper()
+
+    async with writing(redact) as (scribe, written):
+        scribe.begin(turn("first"))
+        scribe.note(turn("second"))
+        begun = asyncio.ensure_future(scribe.begun())
+        await until(asked.is_set)
+        assert [entry["text"] for entry in written] == [FAILED] and not begun.done()
+        release.set()
+        await asyncio.wait_for(begun, 20)
+        await scribe.finish(20.0)
+    assert [entry["text"] for entry in written] == [FAILED, "FIRST", "SECOND"]
+    assert scribe.failures == 0
+
+
+async def test_the_end_of_the_call_cuts_the_first_entry_too() -> None:
     """A redactor that hangs does not keep the call from being told of."""
     release = threading.Event()
-    written: list[Mapping[str, Any]] = []
-    scribe = Scribe(written.append, Redactor(lambda text: str(release.wait(30))), Guard())
-    await asyncio.wait_for(scribe.begin(turn("first"), 0.01), 20)
-    release.set()
-    assert [entry["text"] for entry in written] == [FAILED]
+    async with writing(lambda text: str(release.wait(30))) as (scribe, written):
+        scribe.begin(turn("first"))
+        await asyncio.wait_for(scribe.finish(0.01), 20)
+        await asyncio.wait_for(scribe.begun(), 20)
+        release.set()
+    assert [entry["text"] for entry in written] == [FAILED, FAILED]
+    assert scribe.failures == 1
+
+
+async def test_without_redact_the_first_entry_is_written_once() -> None:
+    """As it is."""
+    async with writing(None) as (scribe, written):
+        scribe.begin(turn("first"))
+        await asyncio.wait_for(scribe.begun(), 20)
+    assert [entry["text"] for entry in written] == ["first"]
+
+
+async def test_patience_is_with_each_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of an entry takes too long: the others of that entry are redacted all the same."""
+    release = threading.Event()
+
+    class Patient(_scribe._Worker):
+        """There is an hour for all that it is asked, but for what comes after "before"."""
+
+        def __init__(self, redact: Callable[[str], str]) -> None:
+            monkeypatch.setattr(_scribe, "PATIENCE", 3600.0)
+            super().__init__(redact)
+
+    def redact(text: str) -> str:
+        if text == "before":
+            monkeypatch.setattr(_scribe, "PATIENCE", 0.02)
+        if text == "slow":
+            release.wait(30)
+        return text.upper()
+
+    monkeypatch.setattr(_scribe, "_Worker", Patient)
+    async with writing(redact) as (scribe, written):
+        scribe.note(metadata("fine", "before", "slow", "after"))
+        await asyncio.wait_for(scribe.finish(20.0), 30)
+        release.set()
+    assert [entry["values"]["all"] for entry in written] == [["FINE", "BEFORE", FAILED, "AFTER"]]
+    assert scribe.failures == 1
+
+
+async def test_the_end_leaves_what_was_redacted_by_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an entry that is being redacted, the texts that came before."""
+    monkeypatch.setattr(_scribe, "PATIENCE", 3600.0)
+    asked, release = threading.Event(), threading.Event()
+
+    def redact(text: str) -> str:
+        if text == "slow":
+            asked.set()
+            release.wait(30)
+        return text.upper()
+
+    async with writing(redact) as (scribe, written):
+        scribe.note(metadata("one", "two", "slow", "three"))
+        await until(asked.is_set)
+        await asyncio.wait_for(scribe.finish(0.01), 20)
+        release.set()
+    assert [entry["values"]["all"] for entry in written] == [["ONE", "TWO", FAILED, FAILED]]
+    assert scribe.failures == 2
+
+
+async def test_one_that_comes_back_late_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that was down for a while: its threads are free again."""
+    monkeypatch.setattr(_scribe, "PATIENCE", 0.02)
+    release = threading.Event()
+
+    def redact(text: str) -> str:
+        release.wait(30)
+        return text.upper()
+
+    async with writing(redact) as (scribe, written):
+        scribe.note(metadata(*"abcd"))
+        await until(lambda: written)
+        monkeypatch.setattr(_scribe, "PATIENCE", 3600.0)
+        release.set()
+        await until(lambda: not redacting())
+        scribe.note(turn("hello"))
+        await scribe.finish(20.0)
+    assert written[0]["values"]["all"] == [FAILED] * 4
+    assert [entry["text"] for entry in written[1:]] == ["HELLO"]
+
+
+async def test_no_thread_is_left_behind() -> None:
+    """The end of the work is theirs."""
+    async with writing(str.upper) as (scribe, written):
+        scribe.note(turn("hello"))
+        await scribe.finish(20.0)
+        assert [entry["text"] for entry in written] == ["HELLO"]
+    await until(lambda: not redacting())
+
+
+def redacting() -> list[threading.Thread]:
+    """The threads on which `redact` runs."""
+    return [thread for thread in threading.enumerate() if thread.name == "roark-redact"]
 
 
 @pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt, GeneratorExit])
@@ -168,7 +287,7 @@ async def test_an_entry_that_cannot_be_written_costs_that_entry_only(
             raise OSError
         written.append(entry["text"])
 
-    scribe = Scribe(write, Redactor(str.upper), Guard())
+    scribe = Scribe(write, str.upper, Guard())
     task = asyncio.ensure_future(scribe.run())
     for text in ("fine", "bad", "too"):
         scribe.note(turn(text))
