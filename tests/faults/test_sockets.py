@@ -70,7 +70,7 @@ def assert_each_arrived_once(calls: Path) -> None:
 # 1, 2, 3: statuses
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 504])
+@pytest.mark.parametrize("status", [500, 501, 502, 503, 504, 522])
 def test_an_error_on_each_endpoint_is_overcome(
     service: str, calls: Path, spool: Path, faults: Faults, status: int
 ) -> None:
