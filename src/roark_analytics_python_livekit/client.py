@@ -172,15 +172,16 @@ class RoarkClient:
         Raises:
             RequestError: Unless the answer is 2xx; `EXPIRED` where a fresh URL may help.
         """
+        pool = self._here().uploads
 
         async def put() -> None:
-            request = self._here().uploads.build_request(
+            request = pool.build_request(
                 "PUT",
                 upload.url,
                 content=body,
                 headers={"content-type": upload.content_type, "content-length": str(size)},
             )
-            await _send(self._here().uploads, request, upload_outcome)
+            await _send(pool, request, upload_outcome)
 
         await _bounded(put)
 
@@ -199,23 +200,32 @@ class RoarkClient:
     async def _post(
         self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
     ) -> bytes:
+        pool = self._here().roark
+
         async def post() -> bytes:
-            request = self._here().roark.build_request(
+            request = pool.build_request(
                 "POST",
                 self.base_url + path,
                 content=_encode(body),
                 headers={"content-type": "application/json", **(headers or {})},
             )
-            return await _send(self._here().roark, request, roark_outcome)
+            return await _send(pool, request, roark_outcome)
 
         return await _bounded(post)
 
     def _here(self) -> _Pools:
-        """The pools of the running event loop."""
+        """The pools of the running event loop.
+
+        What cannot be used of the environment's proxy variables raises as it is: a URL in them is
+        not the request's, which is no reason to give the request up.
+        """
         loop = asyncio.get_running_loop()
         pools = self._pools.get(loop)
         if pools is None or pools.process != os.getpid():
-            pools = self._pools[loop] = self._make_pools()
+            try:
+                pools = self._pools[loop] = self._make_pools()
+            except OSError as error:  # the certificates cannot be read
+                raise RequestError(Outcome.RETRY, type(error).__name__) from None
         return pools
 
     def _make_pools(self) -> _Pools:
@@ -252,7 +262,7 @@ async def _bounded(request: Callable[[], Awaitable[T]]) -> T:
         if untrusted:
             raise RequestError(Outcome.UNTRUSTED, "the TLS certificate is not trusted") from None
         raise RequestError(Outcome.RETRY, type(error).__name__) from None
-    except OSError as error:  # an upload's file, or the certificates, cannot be read
+    except OSError as error:  # an upload's file cannot be read
         raise RequestError(Outcome.RETRY, type(error).__name__) from None
     finally:
         _in_own_request.reset(token)

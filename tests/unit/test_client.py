@@ -452,6 +452,41 @@ class TestDeadline:
         assert len(service.requests) == 2
 
 
+class TestConnections:
+    """How connections are made, as the environment's proxy variables say."""
+
+    @pytest.fixture(autouse=True)
+    def no_proxy(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whoever runs this may be behind one."""
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+            monkeypatch.delenv(name.lower(), raising=False)
+
+    @pytest.mark.parametrize("proxy", ["foo://proxy.test", "http://[::1", "http://proxy.test:port"])
+    @pytest.mark.parametrize("request_", [post, ask, put])
+    async def test_a_mistyped_proxy_does_not_pass_for_a_refusal(
+        self, request_: Any, proxy: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is no URL of the service's: the request may succeed once the variable is mended."""
+        monkeypatch.setenv("ALL_PROXY", proxy)
+        client = RoarkClient(KEY, base_url=BASE_URL)
+        with pytest.raises((ValueError, httpx.InvalidURL)):
+            await request_(client)
+
+    async def test_certificates_that_cannot_be_read_are_a_failure_that_passes(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Somebody may be replacing that file."""
+
+        def unreadable(**options: Any) -> httpx.AsyncClient:
+            raise FileNotFoundError
+
+        monkeypatch.setattr(httpx, "AsyncClient", unreadable)
+        with pytest.raises(RequestError) as failed:
+            await post(RoarkClient(KEY, base_url=BASE_URL))
+        assert (failed.value.outcome, failed.value.reason) == (Outcome.RETRY, "FileNotFoundError")
+
+
 class TestConstruction:
     """A client that cannot work is not made."""
 
