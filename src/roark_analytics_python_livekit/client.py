@@ -237,6 +237,9 @@ class RoarkClient:
             # identity: answers are small, and are read as they came, without a decoder
             headers={**headers, "user-agent": _USER_AGENT, "accept-encoding": "identity"},
             transport=self._transport,
+            # Plain http is for this machine, and never passes one of the environment's proxies: it
+            # would carry the key there in clear text. https does, through a tunnel.
+            mounts={"http://": None},
             follow_redirects=False,
             timeout=httpx.Timeout(10.0, connect=5.0),
             limits=httpx.Limits(max_connections=8, keepalive_expiry=30.0),

@@ -38,7 +38,7 @@ from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit import client as client_module
 from roark_analytics_python_livekit._delivery import DeliveryStats
 from roark_analytics_python_livekit._retry import Outcome
-from roark_analytics_python_livekit.client import RequestError
+from roark_analytics_python_livekit.client import PresignedUpload, RequestError
 
 pytestmark = pytest.mark.faults
 
@@ -456,7 +456,56 @@ def test_an_endless_answer_is_not_read(gate: Gate, calls: Path, spool: Path) -> 
     assert sum(sent) < 32 * 1024 * 1024
 
 
-# 12: redirects
+# 12: redirects, and proxies
+
+
+@pytest.fixture
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs this may be behind one, which is not to be asked."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
+def test_plain_http_passes_no_proxy(
+    gate: Gate,
+    service: str,
+    calls: Path,
+    spool: Path,
+    name: str,
+    no_proxy: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is for this machine, and would carry the key readable to another (fault 12)."""
+    monkeypatch.setenv(name, gate.url)
+    whole_call(service, spool)
+    assert_whole(calls)
+    assert gate.connections == 0
+
+
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "ALL_PROXY"])
+async def test_https_passes_the_proxy_which_sees_no_key(
+    gate: Gate, name: str, no_proxy: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tunnel is asked for, to Roark and to the storage; some networks have no other way out."""
+    tunnels: list[str] = []
+
+    def refuse(exchange: Exchange) -> None:
+        tunnels.append(f"{exchange.method} {exchange.target}")
+        exchange.connection.sendall(http_answer(503))
+
+    monkeypatch.setenv(name, gate.url)
+    gate.rules.append(("*", refuse, 2))
+    async with RoarkClient(KEY, base_url="https://roark.invalid") as client:
+        with pytest.raises(RequestError) as asked:
+            await client.create_upload("RM_1", 0, "audio/pcm")
+        upload = PresignedUpload("https://storage.invalid/0", "audio/pcm")
+        with pytest.raises(RequestError) as put:
+            await client.upload(upload, b"pcm", size=3)
+    assert tunnels == ["CONNECT roark.invalid:443", "CONNECT storage.invalid:443"]
+    assert asked.value.outcome is put.value.outcome is Outcome.RETRY
+    assert not any(KEY in str(one.headers) for one in gate.arrived)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
