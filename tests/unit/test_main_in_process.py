@@ -253,6 +253,15 @@ class TestSettings:
         assert complaint in said
         assert roark.accepted() == []
 
+    @pytest.mark.parametrize("command", ["recover", "doctor"])
+    def test_without_a_home_directory_they_say_what_to_do(
+        self, run: Run, homeless: None, command: str
+    ) -> None:
+        """The default is below it."""
+        status, said = run(command)
+        assert status == TROUBLE
+        assert "there is no home directory (set ROARK_SPOOL_DIR" in said
+
     @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["recover", "--api-key", "x"]])
     def test_an_unknown_command_or_option_is_refused(
         self, arguments: list[str], capsys: pytest.CaptureFixture[str]
