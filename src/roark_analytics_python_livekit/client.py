@@ -35,6 +35,9 @@ EVENTS_PATH = "/v1/integrations/livekit-sdk"
 CHUNK_URL_PATH = "/v1/integrations/livekit-sdk/chunk-upload-url"
 MAX_ANSWER_BYTES = 65_536  # the largest answer that is needed is a presigned URL
 TOTAL_TIMEOUT = 30.0  # seconds for one request, however slowly the bytes drip
+# Bytes a second. An upload has the time on top that it takes at this rate: half a Mbit/s, less than
+# any uplink that carries a call's sound. A WAV of some minutes needs more than any fixed time.
+MIN_UPLOAD_RATE = 64_000
 
 _USER_AGENT = "roark-analytics-python-livekit"
 
@@ -92,7 +95,8 @@ class RoarkClient:
 
     One client may be shared by any number of calls, threads and event loops: connections belong
     to the event loop that uses them, and are made there on first use. Redirects are not followed,
-    answers are read up to 64 KiB, every request ends within 30 s.
+    answers are read up to 64 KiB, every request ends within 30 s, an upload within a second more
+    for each 64 kB that it has.
 
     Args:
         api_key: The LiveKit integration's key. Sent to `base_url` only.
@@ -183,7 +187,7 @@ class RoarkClient:
             )
             await _send(pool, request, upload_outcome)
 
-        await _bounded(put)
+        await _bounded(put, upload_deadline(size))
 
     async def aclose(self) -> None:
         """Closes this event loop's connections; calling it again does nothing."""
@@ -211,7 +215,7 @@ class RoarkClient:
             )
             return await _send(pool, request, roark_outcome)
 
-        return await _bounded(post)
+        return await _bounded(post, TOTAL_TIMEOUT)
 
     def _here(self) -> _Pools:
         """The pools of the running event loop.
@@ -251,11 +255,16 @@ def _encode(body: Mapping[str, Any]) -> bytes:
     return text.encode("utf-8", "replace")  # lone surrogates have no place in UTF-8
 
 
-async def _bounded(request: Callable[[], Awaitable[T]]) -> T:
+def upload_deadline(size: int) -> float:
+    """Seconds that the upload of so many bytes may take."""
+    return TOTAL_TIMEOUT + size / MIN_UPLOAD_RATE
+
+
+async def _bounded(request: Callable[[], Awaitable[T]], seconds: float) -> T:
     """The one place that gives a request its total deadline and translates foreign errors."""
     token = _in_own_request.set(True)
     try:
-        return await asyncio.wait_for(request(), TOTAL_TIMEOUT)
+        return await asyncio.wait_for(request(), seconds)
     except (TimeoutError, asyncio.TimeoutError, httpx.TimeoutException):
         raise RequestError(Outcome.RETRY, "time-out") from None
     except (httpx.UnsupportedProtocol, httpx.InvalidURL):

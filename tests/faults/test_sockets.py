@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -214,6 +215,25 @@ def test_whoever_drips_is_cut(
     whole_call(gate.url, spool)
     assert_whole(calls)
     assert stats_of_chunks(calls)
+
+
+def test_a_slow_uplink_has_the_time_that_it_needs(
+    gate: Gate, calls: Path, spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one WAV of a call takes longer than any other request may, and is put once (fault 5)."""
+    monkeypatch.setattr(client_module, "TOTAL_TIMEOUT", 1.0)
+
+    def slowly(exchange: Exchange) -> None:
+        while len(exchange.body) < exchange.size and not exchange.closing.wait(0.06):
+            exchange.read_some(16_384)
+        pass_on(exchange)
+
+    gate.rules.append(("chunk", slowly, 1))
+    begun = time.monotonic()
+    whole_call(gate.url, spool, recording="wav")
+    assert time.monotonic() - begun > 2.0
+    assert_whole(calls)
+    assert len(gate.asked("chunk")) == 1
 
 
 def stats_of_chunks(calls: Path) -> int:
