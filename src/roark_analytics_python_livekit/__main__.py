@@ -154,6 +154,8 @@ async def _ask(client: RoarkClient) -> tuple[bool, str]:
         if error.status is None:
             return False, f"does not answer ({error.reason}): is the way out of here open?"
         return error.outcome is Outcome.REFUSED, f"answers ({error.reason})"
+    except Exception as error:  # no connection can be made; its text may hold a proxy's password
+        return False, f"cannot be asked ({type(error).__name__}): are the proxy variables right?"
     finally:
         await client.aclose()
     return True, "answers, and takes the key"

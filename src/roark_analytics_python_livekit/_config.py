@@ -25,6 +25,10 @@ class SettingsError(ValueError):
     """A setting that cannot be used; the text says which and why, never a key's content."""
 
 
+class NoHomeError(SettingsError):
+    """The spool would be below a home directory, which there is not; the text says what to do."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """What one observed call runs with."""
@@ -38,6 +42,7 @@ class Settings:
     recording: RecordingMode
     shutdown_timeout: float
     spool_dir: Path | None
+    no_spool: str | None = None  # why it is None, where nobody asked for that
 
 
 class UseDefault(Enum):
@@ -74,6 +79,7 @@ def resolve_settings(
     Raises:
         SettingsError: With a message that is fit for a log.
     """
+    spool, no_spool = _spool_or_memory(spool_dir, environ)
     return Settings(
         api_key=clean_api_key(api_key if api_key is not None else environ.get("ROARK_API_KEY")),
         base_url=clean_base_url(base_url or environ.get("ROARK_BASE_URL") or DEFAULT_BASE_URL),
@@ -83,8 +89,19 @@ def resolve_settings(
         is_test=bool(is_test),
         recording=_recording_mode(recording) if capture_audio else "off",
         shutdown_timeout=_positive("shutdown_timeout", shutdown_timeout),
-        spool_dir=resolve_spool_dir(spool_dir, environ),
+        spool_dir=spool,
+        no_spool=no_spool,
     )
+
+
+def _spool_or_memory(
+    spool_dir: SpoolDir, environ: Mapping[str, str]
+) -> tuple[Path | None, str | None]:
+    """Where calls are kept, and why that is in memory where it should not be."""
+    try:
+        return resolve_spool_dir(spool_dir, environ), None
+    except NoHomeError as error:
+        return None, str(error)
 
 
 def resolve_spool_dir(
@@ -93,15 +110,21 @@ def resolve_spool_dir(
     """Where calls are kept until they are delivered; None is in memory only.
 
     The argument, else `ROARK_SPOOL_DIR` ("off" is None), else the user's state directory.
+
+    Raises:
+        NoHomeError: That is below a home directory, and there is none.
+        SettingsError: The argument is no path.
     """
-    if spool_dir is UseDefault.SPOOL_DIR:
-        spool_dir = environ.get("ROARK_SPOOL_DIR", "").strip() or _default_spool_dir()
-        spool_dir = None if spool_dir in _OFF else spool_dir
-    if spool_dir is None:
-        return None
     try:
-        return Path(spool_dir).expanduser()
-    except (TypeError, ValueError, RuntimeError):
+        if spool_dir is UseDefault.SPOOL_DIR:
+            spool_dir = environ.get("ROARK_SPOOL_DIR", "").strip() or _default_spool_dir()
+            spool_dir = None if spool_dir in _OFF else spool_dir
+        return None if spool_dir is None else Path(spool_dir).expanduser()
+    except RuntimeError:  # an id that no file of users knows, and no HOME: containers have that
+        raise NoHomeError(
+            "there is no home directory (set ROARK_SPOOL_DIR, or spool_dir, to an absolute path)"
+        ) from None
+    except (TypeError, ValueError):
         raise SettingsError("spool_dir must be a path or None") from None
 
 

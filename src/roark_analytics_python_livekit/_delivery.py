@@ -351,8 +351,10 @@ class Delivery:
                     quota=self._quota.take(self._clock()),
                 )
             except Exception as error:
+                # Nobody refused it, another process may fare better: what is spooled stays there.
+                self._last_failure = type(error).__name__
                 self._guard.note("a request", error)
-                return "refused"
+                return "time"
             if delay is None:
                 return "time"
             attempt += 1

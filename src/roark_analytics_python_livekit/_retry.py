@@ -7,7 +7,9 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from enum import Enum
 
-RETRYABLE_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+# The client's statuses that pass with time, and each of a server: CDNs have some of their own (520
+# to 530) for a service that is down.
+RETRYABLE_STATUS = frozenset({408, 425, 429, *range(500, 600)})
 MAX_RETRY_AFTER = 60.0  # seconds; a service that asks for more is not waited for that long
 
 

@@ -35,6 +35,9 @@ EVENTS_PATH = "/v1/integrations/livekit-sdk"
 CHUNK_URL_PATH = "/v1/integrations/livekit-sdk/chunk-upload-url"
 MAX_ANSWER_BYTES = 65_536  # the largest answer that is needed is a presigned URL
 TOTAL_TIMEOUT = 30.0  # seconds for one request, however slowly the bytes drip
+# Bytes a second. An upload has the time on top that it takes at this rate: half a Mbit/s, less than
+# any uplink that carries a call's sound. A WAV of some minutes needs more than any fixed time.
+MIN_UPLOAD_RATE = 64_000
 
 _USER_AGENT = "roark-analytics-python-livekit"
 
@@ -92,7 +95,8 @@ class RoarkClient:
 
     One client may be shared by any number of calls, threads and event loops: connections belong
     to the event loop that uses them, and are made there on first use. Redirects are not followed,
-    answers are read up to 64 KiB, every request ends within 30 s.
+    answers are read up to 64 KiB, every request ends within 30 s, an upload within a second more
+    for each 64 kB that it has.
 
     Args:
         api_key: The LiveKit integration's key. Sent to `base_url` only.
@@ -172,17 +176,18 @@ class RoarkClient:
         Raises:
             RequestError: Unless the answer is 2xx; `EXPIRED` where a fresh URL may help.
         """
+        pool = self._here().uploads
 
         async def put() -> None:
-            request = self._here().uploads.build_request(
+            request = pool.build_request(
                 "PUT",
                 upload.url,
                 content=body,
                 headers={"content-type": upload.content_type, "content-length": str(size)},
             )
-            await _send(self._here().uploads, request, upload_outcome)
+            await _send(pool, request, upload_outcome)
 
-        await _bounded(put)
+        await _bounded(put, upload_deadline(size))
 
     async def aclose(self) -> None:
         """Closes this event loop's connections; calling it again does nothing."""
@@ -199,23 +204,32 @@ class RoarkClient:
     async def _post(
         self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
     ) -> bytes:
+        pool = self._here().roark
+
         async def post() -> bytes:
-            request = self._here().roark.build_request(
+            request = pool.build_request(
                 "POST",
                 self.base_url + path,
                 content=_encode(body),
                 headers={"content-type": "application/json", **(headers or {})},
             )
-            return await _send(self._here().roark, request, roark_outcome)
+            return await _send(pool, request, roark_outcome)
 
-        return await _bounded(post)
+        return await _bounded(post, TOTAL_TIMEOUT)
 
     def _here(self) -> _Pools:
-        """The pools of the running event loop."""
+        """The pools of the running event loop.
+
+        What cannot be used of the environment's proxy variables raises as it is: a URL in them is
+        not the request's, which is no reason to give the request up.
+        """
         loop = asyncio.get_running_loop()
         pools = self._pools.get(loop)
         if pools is None or pools.process != os.getpid():
-            pools = self._pools[loop] = self._make_pools()
+            try:
+                pools = self._pools[loop] = self._make_pools()
+            except OSError as error:  # the certificates cannot be read
+                raise RequestError(Outcome.RETRY, type(error).__name__) from None
         return pools
 
     def _make_pools(self) -> _Pools:
@@ -227,6 +241,9 @@ class RoarkClient:
             # identity: answers are small, and are read as they came, without a decoder
             headers={**headers, "user-agent": _USER_AGENT, "accept-encoding": "identity"},
             transport=self._transport,
+            # Plain http is for this machine, and never passes one of the environment's proxies: it
+            # would carry the key there in clear text. https does, through a tunnel.
+            mounts={"http://": None},
             follow_redirects=False,
             timeout=httpx.Timeout(10.0, connect=5.0),
             limits=httpx.Limits(max_connections=8, keepalive_expiry=30.0),
@@ -238,11 +255,16 @@ def _encode(body: Mapping[str, Any]) -> bytes:
     return text.encode("utf-8", "replace")  # lone surrogates have no place in UTF-8
 
 
-async def _bounded(request: Callable[[], Awaitable[T]]) -> T:
+def upload_deadline(size: int) -> float:
+    """Seconds that the upload of so many bytes may take."""
+    return TOTAL_TIMEOUT + size / MIN_UPLOAD_RATE
+
+
+async def _bounded(request: Callable[[], Awaitable[T]], seconds: float) -> T:
     """The one place that gives a request its total deadline and translates foreign errors."""
     token = _in_own_request.set(True)
     try:
-        return await asyncio.wait_for(request(), TOTAL_TIMEOUT)
+        return await asyncio.wait_for(request(), seconds)
     except (TimeoutError, asyncio.TimeoutError, httpx.TimeoutException):
         raise RequestError(Outcome.RETRY, "time-out") from None
     except (httpx.UnsupportedProtocol, httpx.InvalidURL):
@@ -252,7 +274,7 @@ async def _bounded(request: Callable[[], Awaitable[T]]) -> T:
         if untrusted:
             raise RequestError(Outcome.UNTRUSTED, "the TLS certificate is not trusted") from None
         raise RequestError(Outcome.RETRY, type(error).__name__) from None
-    except OSError as error:  # an upload's file, or the certificates, cannot be read
+    except OSError as error:  # an upload's file cannot be read
         raise RequestError(Outcome.RETRY, type(error).__name__) from None
     finally:
         _in_own_request.reset(token)

@@ -274,6 +274,8 @@ def _observe(
         return known
     if _livekit.is_running(session):
         logger.warning("roark: observing after session.start(): what came before is missing")
+    if settings.no_spool is not None:
+        logger.warning("roark: no spool, this call is kept in memory only: %s", settings.no_spool)
 
     call_id = str(livekit_call_id or _livekit.call_id(ctx) or uuid.uuid4())
     facts = _facts(ctx, session, settings, _own_id(ctx, call_id))

@@ -315,17 +315,36 @@ def test_a_spool_that_vanishes_in_mid_call_does_not_harm_it(
     assert np.array_equal(left[begin:], pcm(begin - first, size - begin))
 
 
-def test_a_spool_of_another_user_is_refused(
-    service: str, calls: Path, spool: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("whose", ["given away", "not this user's", "a link", "a dangling link"])
+def test_a_spool_that_is_a_link_or_another_users_is_refused(
+    service: str,
+    calls: Path,
+    spool: Path,
+    whose: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Whoever owns it could read the calls (fault 21)."""
-    if not hasattr(os, "geteuid") or os.geteuid() != 0:
-        pytest.skip("only the superuser gives directories away")
-    spool.mkdir()
-    os.chown(spool, 12345, 12345)
+    """Whoever owns it, or what it leads to, could read the calls (fault 21)."""
+    place = spool
+    if "link" in whose:
+        place = spool.with_name("elsewhere")
+        spool.symlink_to(place)
+    if whose != "a dangling link":
+        place.mkdir()
+        place.chmod(0o755)
+    if whose == "given away":
+        if not hasattr(os, "geteuid") or os.geteuid() != 0:
+            pytest.skip("only the superuser gives directories away")
+        os.chown(spool, 12345, 12345)
+    if whose == "not this user's":
+        monkeypatch.setattr(os, "geteuid", lambda: spool.stat().st_uid + 1, raising=False)
     whole_call(service, spool)
-    assert complaints(caplog, "belongs to another user") == 1
-    assert list(spool.iterdir()) == []
+    complaint = "is a link" if "link" in whose else "belongs to another user"
+    assert complaints(caplog, f"kept in memory only: the spool directory {complaint}") == 1
+    if place.exists():
+        assert list(place.iterdir()) == []
+        assert stat.S_IMODE(place.stat().st_mode) == 0o755
+    assert place.exists() == (whose != "a dangling link")
     assert_whole(calls)
 
 
@@ -360,12 +379,20 @@ def test_permissions_are_ours_alone_whatever_the_umask(service: str, spool: Path
         assert mode == (0o700 if path.is_dir() else 0o600), path
 
 
-def test_a_spool_that_all_may_read_is_tightened(service: str, spool: Path) -> None:
-    """0777 becomes 0700 (fault 21)."""
+@pytest.mark.parametrize("mode", [0o777, 0o755, 0o711, 0o1777])
+def test_a_spool_that_is_open_to_others_is_tightened(
+    service: str, calls: Path, spool: Path, mode: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It becomes 0700, before anything is in it, and is used (fault 21)."""
     spool.mkdir()
-    spool.chmod(0o777)
+    spool.chmod(mode)
     Spool(spool)
     assert stat.S_IMODE(spool.stat().st_mode) == 0o700
+    spool.chmod(mode)
+    whole_call(service, spool)
+    assert stat.S_IMODE(spool.stat().st_mode) == 0o700
+    assert complaints(caplog, "no spool") == 0
+    assert_whole(calls)
 
 
 @pytest.mark.parametrize("recording", ["chunks", "wav"])

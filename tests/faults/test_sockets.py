@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -38,7 +39,7 @@ from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit import client as client_module
 from roark_analytics_python_livekit._delivery import DeliveryStats
 from roark_analytics_python_livekit._retry import Outcome
-from roark_analytics_python_livekit.client import RequestError
+from roark_analytics_python_livekit.client import PresignedUpload, RequestError
 
 pytestmark = pytest.mark.faults
 
@@ -70,7 +71,7 @@ def assert_each_arrived_once(calls: Path) -> None:
 # 1, 2, 3: statuses
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 504])
+@pytest.mark.parametrize("status", [500, 501, 502, 503, 504, 522])
 def test_an_error_on_each_endpoint_is_overcome(
     service: str, calls: Path, spool: Path, faults: Faults, status: int
 ) -> None:
@@ -214,6 +215,25 @@ def test_whoever_drips_is_cut(
     whole_call(gate.url, spool)
     assert_whole(calls)
     assert stats_of_chunks(calls)
+
+
+def test_a_slow_uplink_has_the_time_that_it_needs(
+    gate: Gate, calls: Path, spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one WAV of a call takes longer than any other request may, and is put once (fault 5)."""
+    monkeypatch.setattr(client_module, "TOTAL_TIMEOUT", 1.0)
+
+    def slowly(exchange: Exchange) -> None:
+        while len(exchange.body) < exchange.size and not exchange.closing.wait(0.06):
+            exchange.read_some(16_384)
+        pass_on(exchange)
+
+    gate.rules.append(("chunk", slowly, 1))
+    begun = time.monotonic()
+    whole_call(gate.url, spool, recording="wav")
+    assert time.monotonic() - begun > 2.0
+    assert_whole(calls)
+    assert len(gate.asked("chunk")) == 1
 
 
 def stats_of_chunks(calls: Path) -> int:
@@ -456,7 +476,56 @@ def test_an_endless_answer_is_not_read(gate: Gate, calls: Path, spool: Path) -> 
     assert sum(sent) < 32 * 1024 * 1024
 
 
-# 12: redirects
+# 12: redirects, and proxies
+
+
+@pytest.fixture
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs this may be behind one, which is not to be asked."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
+def test_plain_http_passes_no_proxy(
+    gate: Gate,
+    service: str,
+    calls: Path,
+    spool: Path,
+    name: str,
+    no_proxy: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is for this machine, and would carry the key readable to another (fault 12)."""
+    monkeypatch.setenv(name, gate.url)
+    whole_call(service, spool)
+    assert_whole(calls)
+    assert gate.connections == 0
+
+
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "ALL_PROXY"])
+async def test_https_passes_the_proxy_which_sees_no_key(
+    gate: Gate, name: str, no_proxy: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tunnel is asked for, to Roark and to the storage; some networks have no other way out."""
+    tunnels: list[str] = []
+
+    def refuse(exchange: Exchange) -> None:
+        tunnels.append(f"{exchange.method} {exchange.target}")
+        exchange.connection.sendall(http_answer(503))
+
+    monkeypatch.setenv(name, gate.url)
+    gate.rules.append(("*", refuse, 2))
+    async with RoarkClient(KEY, base_url="https://roark.invalid") as client:
+        with pytest.raises(RequestError) as asked:
+            await client.create_upload("RM_1", 0, "audio/pcm")
+        upload = PresignedUpload("https://storage.invalid/0", "audio/pcm")
+        with pytest.raises(RequestError) as put:
+            await client.upload(upload, b"pcm", size=3)
+    assert tunnels == ["CONNECT roark.invalid:443", "CONNECT storage.invalid:443"]
+    assert asked.value.outcome is put.value.outcome is Outcome.RETRY
+    assert not any(KEY in str(one.headers) for one in gate.arrived)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

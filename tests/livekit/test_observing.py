@@ -144,6 +144,19 @@ async def test_bad_settings_are_one_warning_and_the_call_goes_on(
     assert word in line and "replace_me" not in line and "word@" not in line
 
 
+async def test_without_a_home_directory_a_call_is_kept_in_memory(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Said once, with what to do, and the call arrives whole (fault 15)."""
+    async with a_call(
+        tmp_path, NoisyAgent(GREETING), spool_dir="~nobody-of-this-name/spool"
+    ) as call:
+        await call.answered(1)
+    assert call.ended["recording"]["status"] == "complete"
+    (line,) = warnings_of(caplog)
+    assert "no spool, this call is kept in memory only" in line and "ROARK_SPOOL_DIR" in line
+
+
 @pytest.mark.parametrize("session", [None, object(), SimpleNamespace(input=None)])
 async def test_what_is_no_session_is_one_warning(
     session: Any, caplog: pytest.LogCaptureFixture

@@ -19,6 +19,20 @@ hypothesis.settings.load_profile("unit")
 
 
 @pytest.fixture
+def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user without a home directory, as containers have them: an id that no file knows."""
+    pwd = pytest.importorskip("pwd")
+
+    def unknown(user: object) -> None:
+        raise KeyError(user)
+
+    for name in ("HOME", "XDG_STATE_HOME", "ROARK_SPOOL_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("getpwuid", "getpwnam"):
+        monkeypatch.setattr(pwd, name, unknown)
+
+
+@pytest.fixture
 def faults() -> Faults:
     """How the service misbehaves: not at all, to begin with."""
     return Faults()

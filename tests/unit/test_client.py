@@ -442,6 +442,54 @@ class TestDeadline:
         with pytest.raises(RequestError, match="time-out"):
             await put(client)
 
+    async def test_a_large_upload_has_the_time_that_a_slow_uplink_takes(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A recording of minutes takes more than any fixed deadline."""
+        monkeypatch.setattr(client_module, "MIN_UPLOAD_RATE", 100)
+        loop = asyncio.get_running_loop()
+
+        class Slow(httpx.AsyncBaseTransport):
+            async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+                begun = loop.time()
+                while loop.time() < begun + 2 * client_module.TOTAL_TIMEOUT:
+                    await asyncio.sleep(0.01)
+                return httpx.Response(200)
+
+        client = RoarkClient(KEY, base_url=BASE_URL, transport=Slow())
+        await client.upload(UPLOAD, bytes(3000), size=3000)  # half a minute at that rate
+        with pytest.raises(RequestError, match="time-out"):
+            await client.upload(UPLOAD, b"", size=0)
+        with pytest.raises(RequestError, match="time-out"):
+            await post(client)
+
+    async def test_a_large_upload_has_no_more_time_than_that(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whoever takes less than the least rate is cut."""
+        monkeypatch.setattr(client_module, "MIN_UPLOAD_RATE", 10_000)
+        loop = asyncio.get_running_loop()
+
+        class Stuck(httpx.AsyncBaseTransport):
+            async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+                await asyncio.Event().wait()
+                raise AssertionError
+
+        client = RoarkClient(KEY, base_url=BASE_URL, transport=Stuck())
+        begun = loop.time()
+        with pytest.raises(RequestError, match="time-out") as failed:
+            await client.upload(UPLOAD, bytes(2000), size=2000)
+        assert failed.value.outcome is Outcome.RETRY
+        assert loop.time() - begun > 0.24  # 0.05 s, and 0.2 s for its size
+
+    def test_seven_minutes_of_sound_fit_through_an_ordinary_uplink(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """40 MiB: five minutes at 1 Mbit/s."""
+        monkeypatch.undo()
+        assert client_module.upload_deadline(0) == 30.0
+        assert 5 * 60 < client_module.upload_deadline(40 * 1024 * 1024) < 12 * 60
+
     async def test_the_next_request_is_not_the_worse_for_it(self) -> None:
         """The same client goes on."""
         answers = [httpx.Response(200, stream=Dripping(b"")), httpx.Response(200)]
@@ -450,6 +498,41 @@ class TestDeadline:
             await post(client)
         await post(client)
         assert len(service.requests) == 2
+
+
+class TestConnections:
+    """How connections are made, as the environment's proxy variables say."""
+
+    @pytest.fixture(autouse=True)
+    def no_proxy(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whoever runs this may be behind one."""
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+            monkeypatch.delenv(name.lower(), raising=False)
+
+    @pytest.mark.parametrize("proxy", ["foo://proxy.test", "http://[::1", "http://proxy.test:port"])
+    @pytest.mark.parametrize("request_", [post, ask, put])
+    async def test_a_mistyped_proxy_does_not_pass_for_a_refusal(
+        self, request_: Any, proxy: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is no URL of the service's: the request may succeed once the variable is mended."""
+        monkeypatch.setenv("ALL_PROXY", proxy)
+        client = RoarkClient(KEY, base_url=BASE_URL)
+        with pytest.raises((ValueError, httpx.InvalidURL)):
+            await request_(client)
+
+    async def test_certificates_that_cannot_be_read_are_a_failure_that_passes(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Somebody may be replacing that file."""
+
+        def unreadable(**options: Any) -> httpx.AsyncClient:
+            raise FileNotFoundError
+
+        monkeypatch.setattr(httpx, "AsyncClient", unreadable)
+        with pytest.raises(RequestError) as failed:
+            await post(RoarkClient(KEY, base_url=BASE_URL))
+        assert (failed.value.outcome, failed.value.reason) == (Outcome.RETRY, "FileNotFoundError")
 
 
 class TestConstruction:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -205,6 +206,53 @@ class TestKillSwitch:
     def test_without_the_variable_it_is_on(self) -> None:
         """The default."""
         assert observability_enabled({})
+
+
+class TestSpool:
+    """Where calls are kept."""
+
+    def test_argument_then_environment_then_the_users_state(self, tmp_path: Path) -> None:
+        """The order of preference; "off" and None are in memory."""
+        environ = {"ROARK_SPOOL_DIR": str(tmp_path)}
+        assert resolve(spool_dir="x", environ=environ).spool_dir == Path("x")
+        assert resolve(environ=environ).spool_dir == tmp_path
+        assert resolve(environ={"ROARK_SPOOL_DIR": "off"}).spool_dir is None
+        assert resolve(spool_dir=None, environ=environ).spool_dir is None
+        default = resolve()
+        assert default.spool_dir is not None and default.spool_dir.name == "roark-livekit"
+        assert default.no_spool is None
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {},
+            {"spool_dir": "~/spool"},
+            {"spool_dir": "~nobody-of-this-name/spool"},
+            {"environ": {"ROARK_SPOOL_DIR": "~/spool"}},
+        ],
+        ids=str,
+    )
+    def test_without_a_home_directory_calls_are_kept_in_memory(
+        self, homeless: None, changes: dict[str, Any]
+    ) -> None:
+        """That is no reason to observe nothing; it is known, so that it can be said (fault 15)."""
+        settings = resolve(**changes)
+        assert settings.spool_dir is None
+        assert settings.no_spool is not None and "set ROARK_SPOOL_DIR" in settings.no_spool
+
+    def test_without_a_home_directory_a_spool_may_be_elsewhere(
+        self, homeless: None, tmp_path: Path
+    ) -> None:
+        """Or nowhere: neither is a thing to say."""
+        for spool_dir in (tmp_path, None):
+            settings = resolve(spool_dir=spool_dir)
+            assert (settings.spool_dir, settings.no_spool) == (spool_dir, None)
+
+    @pytest.mark.parametrize("spool_dir", [5, b"spool", object()], ids=ascii)
+    def test_what_is_no_path_is_refused(self, spool_dir: object) -> None:
+        """A mistake in the code, which its author should see."""
+        with pytest.raises(SettingsError, match="spool_dir must be a path or None"):
+            resolve(spool_dir=spool_dir)
 
 
 class TestTheRest:

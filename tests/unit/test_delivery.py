@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from local_roark import Faults
 from roark_analytics_python_livekit import RoarkClient, _delivery, _store
 from roark_analytics_python_livekit._delivery import IN_FLIGHT, TRIES_IN_A_ROW, idempotency_key
 from roark_analytics_python_livekit._retry import Outcome, RetryPolicy
+from roark_analytics_python_livekit._spool import Spool
 from roark_analytics_python_livekit._store import CallStore
 from roark_analytics_python_livekit.client import PresignedUpload, RequestError
 
@@ -536,6 +538,40 @@ class TestItsOwnErrors:
         assert shipping.lost == [0]
         assert shipping.guard.count == len(internal_errors) == 1
         internal_errors.clear()
+
+    @pytest.mark.parametrize("what", ["post_event", "create_upload", "upload", "_make_pools"])
+    async def test_what_goes_wrong_in_here_waits_in_the_spool(
+        self,
+        client: RoarkClient,
+        roark: Roark,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        internal_errors: list[Exception],
+        what: str,
+    ) -> None:
+        """A lacking module, a bad variable: the next process may do better. It is counted."""
+
+        def broken(*args: Any, **kwargs: Any) -> None:
+            raise ImportError("internal")
+
+        monkeypatch.setattr(client, what, broken)
+        spool = Spool(tmp_path / "spool").begin(CALL)
+        store = CallStore(spool)
+        store.note({"type": "call"})
+        shipping = Shipping(client, store=store)
+        shipping.record(pcm(1))
+        await shipping.finish()
+        chunk_fails, event_fails = what != "post_event", what in ("post_event", "_make_pools")
+        assert shipping.stats.spooled == chunk_fails + 2 * event_fails
+        assert len(roark.accepted()) == 3 - shipping.stats.spooled
+        assert shipping.delivery.kept == chunk_fails
+        assert shipping.delivery.unsent == (["call-started", "call-ended"] if event_fails else [])
+        assert len(list(spool.path.glob("*.pcm"))) == chunk_fails
+        assert shipping.stats.dropped == {}
+        assert shipping.delivery.last_failure == "ImportError"
+        assert shipping.guard.count == len(internal_errors) == shipping.stats.spooled
+        internal_errors.clear()
+        spool.release()
 
     async def test_a_store_that_fails_does_not_cost_call_ended(
         self, client: RoarkClient, roark: Roark, internal_errors: list[Exception]

@@ -45,7 +45,7 @@ def assert_each_arrived_once(roark: Roark) -> None:
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 501, 502, 503, 504, 507, 522, 599])
 async def test_an_error_that_passes_costs_one_more_try(
     client: RoarkClient, roark: Roark, faults: Faults, endpoint: str, status: int
 ) -> None:

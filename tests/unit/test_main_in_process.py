@@ -188,6 +188,18 @@ class TestDoctor:
         assert line in " ".join(said.split())
         assert status == (OK if line.startswith("ok") else TROUBLE)
 
+    @pytest.mark.parametrize("proxy", ["foo://proxy.test", "http://[::1"])
+    def test_a_mistyped_proxy_is_seen(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch, proxy: str
+    ) -> None:
+        """With what to look at; the spool is looked at all the same."""
+        monkeypatch.setattr(__main__, "RoarkClient", RoarkClient)
+        monkeypatch.setenv("ALL_PROXY", proxy)
+        status, said = run("doctor")
+        assert status == TROUBLE
+        assert re.search(r"FAIL +service +cannot be asked \(\w+\): .*proxy variables", said)
+        assert re.search(r"ok +spool ", said)
+
     def test_the_kill_switch_is_seen(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         """Nothing is observed then: whoever looks for a call should know."""
         monkeypatch.setenv("ROARK_OBSERVABILITY_ENABLED", "off")
@@ -240,6 +252,15 @@ class TestSettings:
         assert status == TROUBLE
         assert complaint in said
         assert roark.accepted() == []
+
+    @pytest.mark.parametrize("command", ["recover", "doctor"])
+    def test_without_a_home_directory_they_say_what_to_do(
+        self, run: Run, homeless: None, command: str
+    ) -> None:
+        """The default is below it."""
+        status, said = run(command)
+        assert status == TROUBLE
+        assert "there is no home directory (set ROARK_SPOOL_DIR" in said
 
     @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["recover", "--api-key", "x"]])
     def test_an_unknown_command_or_option_is_refused(
