@@ -248,7 +248,7 @@ class TestSpool:
             settings = resolve(spool_dir=spool_dir)
             assert (settings.spool_dir, settings.no_spool) == (spool_dir, None)
 
-    @pytest.mark.parametrize("spool_dir", [5, b"spool", object()], ids=ascii)
+    @pytest.mark.parametrize("spool_dir", [5, b"spool", object()], ids=["int", "bytes", "object"])
     def test_what_is_no_path_is_refused(self, spool_dir: object) -> None:
         """A mistake in the code, which its author should see."""
         with pytest.raises(SettingsError, match="spool_dir must be a path or None"):
