@@ -141,26 +141,31 @@ async def _deliver(
 def _restore_recording(story: CallStory, store: CallStore, *, intact: bool) -> None:
     # one for which there was no room is delivered as silence, perhaps again
     settled = [index for index, chunk in story.chunks.items() if chunk["result"] != "full"]
+    gaps = list(story.gaps.values())
     if story.end is not None:
-        store.restore(settled, story.pcm_bytes, final=True, intact=intact)
+        store.restore(settled, story.pcm_bytes, final=True, intact=intact, gaps=gaps)
     else:
         known = max((chunk["start"] + chunk["size"] for chunk in story.chunks.values()), default=0)
         if known and story.call is not None and story.call["recording"] == "wav":
             known = wav_data_bytes(known)  # it was the one file
-        story.pcm_bytes = store.restore(settled, known, intact=intact)
+        story.pcm_bytes = store.restore(settled, known, intact=intact, gaps=gaps)
     if story.rate is not None:
         store.seal(story.rate)
 
 
 def _ended_event(story: CallStory, store: CallStore, delivery: Delivery) -> dict[str, Any] | None:
-    """call-ended, as it is now; as it was built before, where nothing came on top."""
-    progress = delivery.stats.chunks or delivery.lost
-    if story.ended is not None and not progress:
+    """call-ended, as it is now; as it was built before, where no chunk came on top.
+
+    One that would differ in nothing but counts and reasons is not made: a service that is down for
+    a week would be told, and the journal would grow, at each try.
+    """
+    if story.ended is not None and not story.outdated:
         return None if "call-ended" in story.sent else story.ended
+    missing = {chunk.index: chunk for chunk in delivery.lost}
     for index, chunk in story.chunks.items():
         if chunk["result"] != "ok":
-            delivery.lost.append(_gone(index, chunk))
-    event = story.ended_event(delivery.stats, delivery.lost, delivery.last_failure)
+            missing[index] = _gone(index, chunk)
+    event = story.ended_event(delivery.stats, list(missing.values()), delivery.last_failure)
     store.note({"type": "ended", "event": event})
     return event
 

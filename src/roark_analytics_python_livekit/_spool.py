@@ -2,7 +2,8 @@
 
     <spool>/                    0700, owned by this user, no link
         <call>/                 one call: a name made of its id, and a random part
-            lock                locked by the process that works on the call; freed when it dies
+            lock                locked by the process that works on the call; freed when it dies;
+                                as old as the call, as nothing is written to it
             journal             what happened and what was delivered, one record after the other
             000007.pcm          a chunk of the recording, as it is being written or waits
 
@@ -55,7 +56,7 @@ class SpooledCall:
     Attributes:
         path: Its directory.
         size: Bytes of its files.
-        age: Seconds since something was last written to it.
+        age: Seconds since it began: each try to deliver it writes to it.
         claimed: Whether a living process works on it.
     """
 
@@ -146,8 +147,8 @@ class Spool:
         found = []
         for path in self._paths():
             with contextlib.suppress(OSError):
-                size, newest = _measure(path)
-                age = max(0.0, self._clock() - newest)
+                size, begun = _measure(path)
+                age = max(0.0, self._clock() - begun)
                 found.append(SpooledCall(path, size, age, _is_claimed(path)))
         return found
 
@@ -430,13 +431,14 @@ def _is_own_directory(entry: os.DirEntry[str]) -> bool:
 
 
 def _measure(path: Path) -> tuple[int, float]:
-    """(bytes, time of the last change) of a call's files."""
-    size, newest = 0, path.stat().st_mtime
+    """(bytes of a call's files, when it began): nothing is ever written to its lock."""
+    size, begun = 0, path.stat().st_mtime
     for entry in os.scandir(path):
         found = entry.stat(follow_symlinks=False)
         size += found.st_size
-        newest = max(newest, found.st_mtime)
-    return size, newest
+        if entry.name == _LOCK:
+            begun = found.st_mtime
+    return size, begun
 
 
 def _is_call(path: Path) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
+import time
 import wave
 from datetime import datetime, timezone
 from pathlib import Path
@@ -235,3 +237,103 @@ async def test_the_header_of_an_accepted_wav_is_no_sound(
     assert (manifest["status"], manifest["gaps"]) == ("complete", [])
     assert manifest["byteCount"] == pcm
     assert manifest["durationMs"] == round(pcm / 4 / RATE * 1000)
+
+
+V1 = {"event": "call-ended", "livekitCallId": "RM_1", "recording": {"status": "partial"}}
+
+
+def ended_as_partial(root: Path, *entries: dict[str, Any]) -> Path:
+    """A call whose process told of its end before all chunks were accepted, and then died."""
+    path = dead_call(root)
+    (call,) = Spool(root).abandoned()
+    chunk = {"type": "chunk", "index": 0, "start": 0, "size": CHUNK_BYTES, "result": "ok"}
+    sent = [{"type": "sent", "event": name} for name in ("call-started", "call-ended")]
+    for entry in (sent[0], chunk, END, {"type": "ended", "event": V1}, sent[1], *entries):
+        call.note(entry)
+    call.release()
+    return path
+
+
+async def test_the_call_ended_that_completes_a_call_is_owed_until_it_is_accepted(
+    client: RoarkClient, roark: Roark, faults: Faults, tmp_path: Path
+) -> None:
+    """An older one was; this one is refused at first, and comes with the same key later."""
+    root = tmp_path / "spool"
+    ended_as_partial(root)
+    faults.add("events:status=401")
+    (one,) = await recover(root, client)
+    assert (one.result, one.chunks, one.events) == ("kept", 2, 0)
+    faults.clear()
+    (one,) = await recover(root, client)
+    assert (one.result, one.chunks, one.events) == ("delivered", 0, 1)
+    assert len({seen.key for seen in roark.asked("call-ended")}) == 1
+    recording = roark.call("RM_1")["ended"]["recording"]
+    assert (recording["status"], recording["chunkCount"]) == ("complete", 3)
+    assert list(root.iterdir()) == []
+
+
+async def test_killed_before_the_call_ended_that_completes_a_call_was_made_it_is_made_again(
+    client: RoarkClient, roark: Roark, tmp_path: Path
+) -> None:
+    """The last chunks were accepted and noted, and nothing else was."""
+    root = tmp_path / "spool"
+    rest = [
+        {"type": "chunk", "index": index, "start": index * CHUNK_BYTES, "result": "ok"}
+        for index in (1, 2)
+    ]
+    path = ended_as_partial(root, rest[0] | {"size": CHUNK_BYTES}, rest[1] | {"size": 4})
+    for index in range(3):
+        (path / f"{index:06d}.pcm").unlink()
+    (one,) = await recover(root, client)
+    assert (one.result, one.chunks, one.events) == ("delivered", 0, 1)
+    recording = roark.call("RM_1")["ended"]["recording"]
+    assert (recording["status"], recording["gaps"]) == ("complete", [])
+    assert list(root.iterdir()) == []
+
+
+async def test_a_chunk_that_is_refused_is_one_gap(
+    client: RoarkClient, roark: Roark, faults: Faults, tmp_path: Path
+) -> None:
+    """Refused by a recovery, it is told once."""
+    dead_call(tmp_path / "spool")
+    faults.add("uploads:status=400,count=1")
+    (one,) = await recover(tmp_path / "spool", client)
+    assert (one.result, one.chunks) == ("delivered", 2)
+    assert len(roark.call("RM_1")["ended"]["recording"]["gaps"]) == 1
+
+
+async def test_a_call_that_is_kept_again_and_again_neither_grows_nor_is_told_again(
+    client: RoarkClient, roark: Roark, faults: Faults, tmp_path: Path
+) -> None:
+    """Its sound is not taken: call-ended says so once, and a damaged chunk is noted once."""
+    path = dead_call(tmp_path / "spool")
+    (path / "000001.pcm").write_bytes(b"damaged")
+    faults.add("uploads:status=403")  # an expired URL, for ever
+    (one,) = await recover(path.parent, client)
+    assert (one.result, one.events) == ("kept", 2)
+    size = (path / "journal").stat().st_size
+    for _ in range(3):
+        (one,) = await recover(path.parent, client)
+        assert (one.result, one.events) == ("kept", 0)
+    assert (path / "journal").stat().st_size == size
+    assert len(roark.asked("call-ended")) == 1
+    faults.clear()
+    (one,) = await recover(path.parent, client)
+    assert (one.result, one.chunks, one.events) == ("delivered", 3, 1)
+    (gap,) = roark.call("RM_1")["ended"]["recording"]["gaps"]
+
+
+async def test_a_call_grows_old_though_every_try_writes_to_it(
+    client: RoarkClient, faults: Faults, tmp_path: Path
+) -> None:
+    """Its age counts from its beginning: no call stays for ever (fault 23)."""
+    path = dead_call(tmp_path / "spool")
+    week = 7 * 86_400
+    for file in (*path.iterdir(), path):
+        os.utime(file, (time.time() - week + 60,) * 2)
+    faults.add("uploads:status=403")
+    (one,) = await recover(path.parent, client)
+    assert one.result == "kept"
+    (found,) = Spool(path.parent).calls()
+    assert week - 70 < found.age < week
+    assert Spool(path.parent, clock=lambda: time.time() + 120).evict() == ["age"]
