@@ -16,6 +16,7 @@ from ._story import CallStory, account_of
 from ._wav import wav_data_bytes
 from .client import RoarkClient
 
+FRUITLESS = 2  # calls in a row of which nothing is taken, until the others are left for later
 TRIES = 4  # of each request; a service that is down then is tried again by the next process
 BUDGET = 24 * 3600.0  # seconds for one call: a day, for uplinks that are slow but work
 
@@ -31,6 +32,7 @@ class Recovered:
         chunks: Pieces of the recording that were delivered now.
         reason: Why it is kept, in a few words.
         events: call-started and call-ended, as far as they were delivered now.
+        hopeless: The next call would fare no better.
     """
 
     call_id: str | None
@@ -38,6 +40,7 @@ class Recovered:
     chunks: int = 0
     reason: str | None = None
     events: int = 0
+    hopeless: bool = False
 
 
 async def recover_all(
@@ -48,10 +51,11 @@ async def recover_all(
     clock: Callable[[], float] = time.monotonic,
     on_call: Callable[[Recovered], None] = lambda recovered: None,
 ) -> None:
-    """Claims and delivers abandoned calls, one after the other, oldest first.
+    """Claims and delivers abandoned calls, one after the other.
 
-    Stops at the first of which the service takes nothing: the next would fare no better. Cancelled
-    in the middle, the call in work is left as it is for the next process.
+    Stops where the key is refused or nobody answers, and after two calls in a row of which the
+    service takes nothing: the next would fare no better. What was tried in vain comes last the next
+    time. Cancelled in the middle, the call in work is left as it is for the next process.
 
     Args:
         spool: Where they are.
@@ -61,6 +65,7 @@ async def recover_all(
         on_call: Told of each call.
     """
     spool.evict()
+    fruitless = 0
     for call in spool.abandoned():
         outcome: Recovered | None = None
         with guard("recovery"):
@@ -72,8 +77,14 @@ async def recover_all(
             logger.info("roark: call %s recovered from the spool", outcome.call_id)
         if outcome.result == "empty":
             logger.warning("roark: a call without a readable journal was removed from the spool")
-        if outcome.result == "kept" and not outcome.events and not outcome.chunks:
+        if outcome.result in ("kept", "delivered"):
+            fruitless = 0 if _took_something(outcome) else fruitless + 1
+        if outcome.hopeless or fruitless == FRUITLESS:
             return
+
+
+def _took_something(outcome: Recovered) -> bool:
+    return outcome.result == "delivered" or outcome.events + outcome.chunks > 0
 
 
 async def _recover(
@@ -95,9 +106,16 @@ async def _recover(
         store = CallStore(call, whole=whole, tell=story.apply)
         delivery = await _deliver(story, store, client, guard, clock, intact=intact)
         finished = delivery.is_complete
-        result = "delivered" if finished else "kept"
-        stats = delivery.stats
-        return Recovered(call_id, result, stats.chunks, delivery.last_failure, stats.events)
+        if not finished:
+            call.postpone()
+        return Recovered(
+            call_id,
+            "delivered" if finished else "kept",
+            delivery.stats.chunks,
+            delivery.last_failure,
+            delivery.stats.events,
+            not finished and delivery.is_hopeless,
+        )
     finally:
         store.close(finished=finished)
 

@@ -117,7 +117,9 @@ class Spool:
         return self.quota - sum(call.size for call in self.calls())
 
     def abandoned(self) -> Iterator[CallSpool]:
-        """Claims the calls that dead processes left, one after the other, oldest first.
+        """Claims the calls that dead processes left, one after the other.
+
+        First those that have waited longest since something was delivered of them, or tried.
 
         Those that others have are looked at once more in the end: a process that just lists the
         spool holds their locks for a moment.
@@ -150,7 +152,7 @@ class Spool:
                 size, begun = _measure(path)
                 age = max(0.0, self._clock() - begun)
                 found.append(SpooledCall(path, size, age, _is_claimed(path)))
-        return found
+        return sorted(found, key=lambda call: -call.age)
 
     def evict(self, room: int = 0) -> list[str]:
         """Removes unclaimed calls that are too old, then the oldest until `room` bytes are free.
@@ -292,6 +294,11 @@ class CallSpool:
         (self.path / _chunk_name(index)).unlink(missing_ok=True)
 
     # The end
+
+    def postpone(self) -> None:
+        """Lets the other calls go before this one the next time."""
+        with contextlib.suppress(OSError):
+            os.utime(self.path)
 
     def release(self) -> None:
         """Gives the call up without removing it: whoever comes next may claim it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
 import os
 import time
@@ -16,10 +17,11 @@ from deliveries import RATE, until
 from roark_stand_in import BASE_URL, KEY, Roark
 
 from local_roark import Faults
-from roark_analytics_python_livekit import RoarkClient
+from roark_analytics_python_livekit import RoarkClient, _delivery
 from roark_analytics_python_livekit._guard import Guard
 from roark_analytics_python_livekit._payloads import CallFacts
-from roark_analytics_python_livekit._recovery import Recovered, recover_all
+from roark_analytics_python_livekit._recovery import TRIES, Recovered, recover_all
+from roark_analytics_python_livekit._retry import RetryPolicy, RetryQuota
 from roark_analytics_python_livekit._spool import Spool
 from roark_analytics_python_livekit._store import CHUNK_BYTES, CallStore
 from roark_analytics_python_livekit._story import account_of, call_entry
@@ -49,6 +51,14 @@ def dead_call(
     store.note({"type": "turn", "role": "user", "text": "hello", "at": 101.0, "id": "1"})
     call.release()
     return call.path
+
+
+@pytest.fixture(autouse=True)
+def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between tries: recovery uses the real policy."""
+    policy = functools.partial(RetryPolicy, base=0.0, cap=0.0)
+    monkeypatch.setattr(_delivery, "RetryPolicy", policy)
+    monkeypatch.setattr(_delivery, "RetryQuota", functools.partial(RetryQuota, burst=10_000))
 
 
 async def recover(root: Path, client: RoarkClient) -> list[Recovered]:
@@ -337,3 +347,85 @@ async def test_a_call_grows_old_though_every_try_writes_to_it(
     (found,) = Spool(path.parent).calls()
     assert week - 70 < found.age < week
     assert Spool(path.parent, clock=lambda: time.time() + 120).evict() == ["age"]
+
+
+async def test_one_bad_call_does_not_keep_those_behind_it(
+    client: RoarkClient, roark: Roark, tmp_path: Path
+) -> None:
+    """Whatever is asked about it is answered with 503: the others arrive."""
+    root = tmp_path / "spool"
+    for name in ("RM_bad", "RM_1", "RM_2"):
+        dead_call(root, name)
+    roark.broken_calls.add("RM_bad")
+    found = await recover(root, client)
+    assert [(one.call_id, one.result) for one in found] == [
+        ("RM_bad", "kept"),
+        ("RM_1", "delivered"),
+        ("RM_2", "delivered"),
+    ]
+
+
+async def test_after_two_calls_of_which_nothing_is_taken_the_rest_waits_and_has_its_turn(
+    client: RoarkClient, roark: Roark, tmp_path: Path
+) -> None:
+    """The service is down, it seems; the next time those that were tried come last."""
+    root = tmp_path / "spool"
+    for name in ("RM_bad", "RM_worse", "RM_1"):
+        dead_call(root, name)
+    roark.broken_calls |= {"RM_bad", "RM_worse"}
+    found = await recover(root, client)
+    assert [one.call_id for one in found] == ["RM_bad", "RM_worse"]
+    found = await recover(root, client)
+    assert [one.call_id for one in found] == ["RM_1", "RM_bad", "RM_worse"]
+    assert found[0].result == "delivered"
+
+
+@pytest.mark.parametrize("fault", ["*:drop", "*:status=403"])
+async def test_where_nobody_answers_or_the_key_is_refused_one_call_is_enough(
+    client: RoarkClient, faults: Faults, tmp_path: Path, fault: str
+) -> None:
+    """The next would fare no better."""
+    for name in ("RM_1", "RM_2"):
+        dead_call(tmp_path / "spool", name)
+    faults.add(fault)
+    (one,) = await recover(tmp_path / "spool", client)
+    assert (one.result, one.chunks, one.events) == ("kept", 0, 0)
+
+
+async def test_a_service_that_is_down_is_not_asked_about_each_chunk(
+    client: RoarkClient, roark: Roark, faults: Faults, tmp_path: Path
+) -> None:
+    """After call-started had its tries nothing else is tried."""
+    dead_call(tmp_path / "spool", sound=bytes(40 * CHUNK_BYTES))
+    faults.add("*:status=503")
+    (one,) = await recover(tmp_path / "spool", client)
+    assert (one.result, one.reason) == ("kept", "status 503")
+    assert [seen.what for seen in roark.seen] == ["call-started"] * TRIES
+    faults.clear()
+    (one,) = await recover(tmp_path / "spool", client)
+    assert (one.result, one.chunks, one.events) == ("delivered", 40, 2)
+
+
+async def test_a_storage_that_is_down_is_not_asked_about_each_chunk(
+    client: RoarkClient, roark: Roark, faults: Faults, tmp_path: Path
+) -> None:
+    """The first ones had their tries; the events are delivered, and the sound waits."""
+    dead_call(tmp_path / "spool", sound=bytes(40 * CHUNK_BYTES))
+    faults.add("uploads:status=503")
+    (one,) = await recover(tmp_path / "spool", client)
+    assert (one.result, one.chunks, one.events) == ("kept", 0, 2)
+    assert {seen.what for seen in roark.asked("chunk")} <= {f"chunk {index}" for index in range(6)}
+    assert roark.call("RM_1")["ended"]["recording"]["status"] == "failed"
+    faults.clear()
+    (one,) = await recover(tmp_path / "spool", client)
+    assert (one.result, one.chunks, one.events) == ("delivered", 40, 1)
+
+
+async def test_one_chunk_that_is_never_taken_does_not_keep_the_others(
+    client: RoarkClient, roark: Roark, tmp_path: Path
+) -> None:
+    """They are delivered in the same recovery."""
+    dead_call(tmp_path / "spool", sound=bytes(12 * CHUNK_BYTES))
+    roark.broken.add("chunk 0")
+    (one,) = await recover(tmp_path / "spool", client)
+    assert (one.result, one.chunks, one.events) == ("kept", 11, 2)
