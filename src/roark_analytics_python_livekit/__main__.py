@@ -77,7 +77,7 @@ def recover(options: argparse.Namespace) -> int:
 
     guard = Guard()
     asyncio.run(_recover(spool, client, guard, tell))
-    left = sum(not call.claimed for call in spool.calls())
+    left = sum(not call.claimed and not call.aside for call in spool.calls())
     print(f"{sum(one.result == 'delivered' for one in found)} delivered, {left} left")
     kept = any(one.result == "kept" for one in found)
     return TROUBLE if kept or guard.count else OK
@@ -95,6 +95,8 @@ async def _recover(
 def _line(one: Recovered) -> str:
     if one.result == "empty":
         return "a call without a readable journal: removed"
+    if one.result == "unreadable":
+        return "a call without a readable journal: set aside"
     if one.result == "foreign":
         return f"{one.call_id}: left alone, it belongs to another key or service"
     chunks = f"{one.chunks} chunks sent"
@@ -171,18 +173,26 @@ def _check_spool(options: argparse.Namespace, checks: _Checks) -> None:
     mode = stat.S_IMODE(spool.root.stat().st_mode)
     checks.note("spool", True, f"{spool.root} (mode {mode:04o}, quota {_size(spool.quota)})")
     calls = spool.calls()
-    waiting = [call for call in calls if not call.claimed]
-    checks.note("calls", True, f"{len(calls) - len(waiting)} in work")
+    waiting = [call for call in calls if not call.claimed and not call.aside]
+    aside = [call for call in calls if call.aside]
+    checks.note("calls", True, f"{sum(call.claimed for call in calls)} in work")
     advice = "; run `recover`" if waiting else ""
     checks.note("left", not waiting, f"{_left(waiting)}{advice}")
+    if aside:
+        text = f"{_many(aside, 'cannot be read')}: nobody can tell whose, they go by age and quota"
+        checks.note("aside", True, text)
 
 
 def _left(waiting: list[SpooledCall]) -> str:
     if not waiting:
         return "nothing waits to be delivered"
-    size = _size(sum(call.size for call in waiting))
-    oldest = max(call.age for call in waiting) / 3600
-    return f"{len(waiting)} calls wait ({size}, the oldest {oldest:.1f} h)"
+    return _many(waiting, "wait")
+
+
+def _many(calls: list[SpooledCall], what: str) -> str:
+    size = _size(sum(call.size for call in calls))
+    oldest = max(call.age for call in calls) / 3600
+    return f"{len(calls)} calls {what} ({size}, the oldest {oldest:.1f} h)"
 
 
 def _size(count: int) -> str:

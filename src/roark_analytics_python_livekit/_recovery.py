@@ -27,8 +27,9 @@ class Recovered:
 
     Attributes:
         call_id: Its `livekitCallId`; None where the journal is not readable.
-        result: "delivered", "kept" (for a later try), "foreign" (another key's or service's) or
-            "empty" (nothing in it could be used; removed).
+        result: "delivered", "kept" (for a later try), "foreign" (another key's or service's),
+            "unreadable" (set aside: nobody can tell whose it is) or "empty" (there is nothing of
+            it; removed).
         chunks: Pieces of the recording that were delivered now.
         reason: Why it is kept, in a few words.
         events: call-started and call-ended, as far as they were delivered now.
@@ -77,6 +78,11 @@ async def recover_all(
             logger.info("roark: call %s recovered from the spool", outcome.call_id)
         if outcome.result == "empty":
             logger.warning("roark: a call without a readable journal was removed from the spool")
+        if outcome.result == "unreadable":
+            logger.warning(
+                "roark: a call without a readable journal was set aside in the spool (%s)",
+                call.path.name,
+            )
         if outcome.result in ("kept", "delivered"):
             fruitless = 0 if _took_something(outcome) else fruitless + 1
         if outcome.hopeless or fruitless == FRUITLESS:
@@ -96,15 +102,20 @@ async def _recover(
         story = read_story(call)
         intact = call.torn == 0  # of its journal: nothing else was read yet
         if story is None or story.facts is None or story.call is None:
-            finished = True
-            return Recovered(None, "empty")
+            finished = not (call.chunks() or call.damaged or call.records())
+            if not finished:
+                call.set_aside()
+            return Recovered(None, "empty" if finished else "unreadable")
         call_id = story.facts.call_id
         ours = client.base_url, account_of(client.api_key)
         if (story.call["base_url"], story.call["account"]) != ours:
             return Recovered(call_id, "foreign")
         whole = story.call["recording"] == "wav"
         store = CallStore(call, whole=whole, tell=story.apply)
-        delivery = await _deliver(story, store, client, guard, clock, intact=intact)
+        damaged = call.damaged
+        delivery = await _deliver(
+            story, store, client, guard, clock, intact=intact, damaged=damaged
+        )
         finished = delivery.is_complete
         if not finished:
             call.postpone()
@@ -139,12 +150,13 @@ async def _deliver(
     clock: Callable[[], float],
     *,
     intact: bool,
+    damaged: int,
 ) -> Delivery:
     assert story.facts is not None
     _restore_recording(story, store, intact=intact)
     delivery = Delivery(client, story.facts.call_id, store, guard=guard, clock=clock, tries=TRIES)
-    if story.gaps:
-        delivery.stats.dropped["damaged"] = len(story.gaps)
+    if story.gaps or damaged:
+        delivery.stats.dropped["damaged"] = len(story.gaps) + damaged
     delivery.close(BUDGET)
     delivery.sealed()
 

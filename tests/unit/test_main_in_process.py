@@ -93,9 +93,18 @@ class TestRecover:
         faults.clear()
         assert run("recover")[0] == OK
 
-    def test_a_call_that_tells_nothing_is_removed(self, run: Run, spool: Path) -> None:
-        """Its journal is rubbish."""
+    def test_a_call_that_tells_nothing_is_set_aside(self, run: Run, spool: Path) -> None:
+        """Its journal is rubbish; without sound it is removed. Neither is tried again."""
         (dead_call(spool) / "journal").write_bytes(b"rubbish")
+        assert run("recover") == (
+            OK,
+            "a call without a readable journal: set aside\n0 delivered, 0 left\n",
+        )
+        assert run("recover") == (OK, "0 delivered, 0 left\n")
+        status, said = run("doctor")
+        assert status == OK
+        assert re.search(r"ok +aside +1 calls cannot be read \(0.5 MiB, .*\)", said)
+        (dead_call(spool, sound=b"") / "journal").write_bytes(b"rubbish")
         assert run("recover") == (
             OK,
             "a call without a readable journal: removed\n0 delivered, 0 left\n",

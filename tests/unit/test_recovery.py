@@ -90,6 +90,69 @@ async def test_a_dead_call_is_delivered_and_gone(
     assert await recover(tmp_path / "spool", client) == []
 
 
+def flip(path: Path, needle: bytes) -> None:
+    """Turns a bit of a journal over."""
+    data = bytearray((path / "journal").read_bytes())
+    data[data.index(needle)] ^= 1
+    (path / "journal").write_bytes(data)
+
+
+async def test_a_damaged_record_costs_nothing_but_itself(
+    client: RoarkClient, roark: Roark, tmp_path: Path
+) -> None:
+    """What was said before and after it arrives, and that something is missing (fault 22)."""
+    path = dead_call(tmp_path / "spool")
+    (call,) = Spool(path.parent).abandoned()
+    turn = {"type": "turn", "role": "user", "at": 102.0}
+    for number in (2, 3):
+        call.note(turn | {"text": f"turn {number}", "id": str(number)})
+    call.note(END)
+    call.release()
+    flip(path, b"turn 2")
+    (one,) = await recover(path.parent, client)
+    assert one.result == "delivered"
+    ended = roark.call("RM_1")["ended"]
+    assert [row["content"] for row in ended["transcript"]] == ["hello", "turn 3"]
+    assert ended["callEndedReason"] == "done"
+    assert ended["delivery"]["dropped"] == {"damaged": 1}
+    assert ended["recording"]["status"] == "complete"
+    assert sound_of(roark) == SOUND
+
+
+async def test_a_call_whose_first_record_is_damaged_is_set_aside(
+    client: RoarkClient, roark: Roark, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody knows whose it is: its sound stays until it goes by age; said once (fault 22)."""
+    root = tmp_path / "spool"
+    path = dead_call(root)
+    flip(path, b"agent")
+    (one,) = await recover(root, client)
+    assert (one.call_id, one.result) == (None, "unreadable")
+    assert await recover(root, client) == []
+    assert caplog.text.count("set aside") == 1
+    assert roark.seen == []
+    (call,) = Spool(root).calls()
+    assert (call.path, call.claimed, call.aside) == (path, False, True)
+    assert len(list(path.glob("*.pcm"))) == 3
+    assert Spool(root, quota=1000).evict() == ["quota"]
+    dead = dead_call(root)
+    flip(dead, b"agent")
+    await recover(root, client)
+    assert Spool(root, clock=lambda: time.time() + 8 * 86_400).evict() == ["age"]
+    assert list(root.iterdir()) == []
+
+
+async def test_a_call_that_was_killed_in_its_first_record_is_removed(
+    client: RoarkClient, tmp_path: Path
+) -> None:
+    """There is nothing of it (fault 16)."""
+    path = dead_call(tmp_path / "spool", sound=b"")
+    os.truncate(path / "journal", 20)
+    (one,) = await recover(path.parent, client)
+    assert one.result == "empty"
+    assert list(path.parent.iterdir()) == []
+
+
 async def test_recovery_that_is_cut_off_loses_nothing(
     client: RoarkClient, roark: Roark, faults: Faults, tmp_path: Path
 ) -> None:
