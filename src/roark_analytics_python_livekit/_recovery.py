@@ -5,20 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ._delivery import Delivery
 from ._guard import Guard
 from ._log import logger
 from ._spool import CallSpool, Spool
 from ._store import CallStore, Chunk
-from ._story import CallStory, account_of
+from ._story import CallEntry, CallStory, account_of
 from ._wav import wav_data_bytes
 from .client import RoarkClient
 
 FRUITLESS = 2  # calls in a row of which nothing is taken, until the others are left for later
 TRIES = 4  # of each request; a service that is down then is tried again by the next process
 BUDGET = 24 * 3600.0  # seconds for one call: a day, for uplinks that are slow but work
+
+Owner = Literal["ours", "other key", "elsewhere"]  # elsewhere is at another service
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ async def recover_all(
     client: RoarkClient,
     guard: Guard,
     *,
+    any_key: bool = False,
     clock: Callable[[], float] = time.monotonic,
     on_call: Callable[[Recovered], None] = lambda recovered: None,
 ) -> None:
@@ -62,6 +65,7 @@ async def recover_all(
         spool: Where they are.
         client: Where they go; calls of another key or service are left alone.
         guard: Counts what goes wrong in here.
+        any_key: Calls of other keys are delivered, too, with the client's.
         clock: Monotonic seconds.
         on_call: Told of each call.
     """
@@ -70,7 +74,7 @@ async def recover_all(
     for call in spool.abandoned():
         outcome: Recovered | None = None
         with guard("recovery"):
-            outcome = await _recover(call, client, guard, clock)
+            outcome = await _recover(call, client, guard, clock, any_key=any_key)
         if outcome is None:
             continue
         on_call(outcome)
@@ -94,7 +98,12 @@ def _took_something(outcome: Recovered) -> bool:
 
 
 async def _recover(
-    call: CallSpool, client: RoarkClient, guard: Guard, clock: Callable[[], float]
+    call: CallSpool,
+    client: RoarkClient,
+    guard: Guard,
+    clock: Callable[[], float],
+    *,
+    any_key: bool,
 ) -> Recovered:
     store = CallStore(call)
     finished = False
@@ -107,8 +116,8 @@ async def _recover(
                 call.set_aside()
             return Recovered(None, "empty" if finished else "unreadable")
         call_id = story.facts.call_id
-        ours = client.base_url, account_of(client.api_key)
-        if (story.call["base_url"], story.call["account"]) != ours:
+        owner = owner_of(story.call, client.base_url, client.api_key)
+        if owner == "elsewhere" or (owner == "other key" and not any_key):
             return Recovered(call_id, "foreign")
         whole = story.call["recording"] == "wav"
         store = CallStore(call, whole=whole, tell=story.apply)
@@ -129,6 +138,13 @@ async def _recover(
         )
     finally:
         store.close(finished=finished)
+
+
+def owner_of(call: CallEntry, base_url: str, api_key: str) -> Owner:
+    """Whose a call is, seen from a key at a service."""
+    if call["base_url"] != base_url:
+        return "elsewhere"
+    return "ours" if call["account"] == account_of(api_key) else "other key"
 
 
 def read_story(call: CallSpool) -> CallStory | None:

@@ -36,6 +36,7 @@ def dead_call(
     call_id: str = "RM_1",
     *,
     key: str = KEY,
+    base_url: str = BASE_URL,
     sound: bytes = SOUND,
     recording: str = "chunks",
 ) -> Path:
@@ -43,7 +44,7 @@ def dead_call(
     call = Spool(root).begin(call_id)
     now = datetime.now(timezone.utc)
     facts = CallFacts(call_id, "agent", None, None, True, {}, {"sdk": "0"}, now, 100.0)
-    entry = call_entry(facts, {}, base_url=BASE_URL, account=account_of(key), recording=recording)
+    entry = call_entry(facts, {}, base_url=base_url, account=account_of(key), recording=recording)
     store = CallStore(call)
     store.note(cast(dict[str, Any], entry))
     store.note({"type": "recording", "rate": RATE, "origin": 100.0})
@@ -61,10 +62,10 @@ def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_delivery, "RetryQuota", functools.partial(RetryQuota, burst=10_000))
 
 
-async def recover(root: Path, client: RoarkClient) -> list[Recovered]:
+async def recover(root: Path, client: RoarkClient, *, any_key: bool = False) -> list[Recovered]:
     """What the next process does."""
     found: list[Recovered] = []
-    await recover_all(Spool(root), client, Guard(), on_call=found.append)
+    await recover_all(Spool(root), client, Guard(), any_key=any_key, on_call=found.append)
     return found
 
 
@@ -194,6 +195,22 @@ async def test_calls_of_another_key_are_left_alone(
     (one,) = await recover(tmp_path / "spool", client)
     assert one.result == "foreign" and roark.seen == []
     assert sorted((file.name, file.read_bytes()) for file in path.iterdir()) == before
+
+
+async def test_calls_of_another_key_are_delivered_where_that_is_wanted(
+    client: RoarkClient, roark: Roark, tmp_path: Path
+) -> None:
+    """The key was corrected or rotated; another service's calls are left alone even then."""
+    root = tmp_path / "spool"
+    dead_call(root, key="rk_live_another")
+    dead_call(root, "RM_2", key="rk_live_another", base_url="https://elsewhere.test")
+    found = await recover(root, client, any_key=True)
+    assert [(one.call_id, one.result) for one in found] == [
+        ("RM_1", "delivered"),
+        ("RM_2", "foreign"),
+    ]
+    assert sound_of(roark) == SOUND
+    assert [path.name.split(".")[0] for path in root.iterdir()] == ["RM_2"]
 
 
 async def test_two_at_once_share_the_work(roark: Roark, tmp_path: Path) -> None:
