@@ -24,7 +24,7 @@ from ._config import (
     resolve_spool_dir,
 )
 from ._guard import Guard
-from ._recovery import Recovered, recover_all
+from ._recovery import Owner, Recovered, owner_of, read_story, recover_all
 from ._retry import Outcome
 from ._spool import Spool, SpooledCall, SpoolError
 from ._version import __version__
@@ -55,6 +55,12 @@ def _parser() -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
         sub.add_argument("--spool-dir", help="default: ROARK_SPOOL_DIR, else the user's own")
         sub.add_argument("--base-url", help=f"default: ROARK_BASE_URL, else {DEFAULT_BASE_URL}")
+        if command is recover:
+            sub.add_argument(
+                "--any-key",
+                action="store_true",
+                help="also calls of other keys, with the key at hand: it was corrected or replaced",
+            )
         sub.set_defaults(command=command)
     return parser
 
@@ -76,18 +82,23 @@ def recover(options: argparse.Namespace) -> int:
         print(_line(recovered), flush=True)
 
     guard = Guard()
-    asyncio.run(_recover(spool, client, guard, tell))
-    left = sum(not call.claimed for call in spool.calls())
+    asyncio.run(_recover(spool, client, guard, tell, any_key=options.any_key))
+    left = sum(not call.claimed and not call.aside for call in spool.calls())
     print(f"{sum(one.result == 'delivered' for one in found)} delivered, {left} left")
     kept = any(one.result == "kept" for one in found)
     return TROUBLE if kept or guard.count else OK
 
 
 async def _recover(
-    spool: Spool, client: RoarkClient, guard: Guard, tell: Callable[[Recovered], None]
+    spool: Spool,
+    client: RoarkClient,
+    guard: Guard,
+    tell: Callable[[Recovered], None],
+    *,
+    any_key: bool,
 ) -> None:
     try:
-        await recover_all(spool, client, guard, on_call=tell)
+        await recover_all(spool, client, guard, any_key=any_key, on_call=tell)
     finally:
         await client.aclose()
 
@@ -95,6 +106,8 @@ async def _recover(
 def _line(one: Recovered) -> str:
     if one.result == "empty":
         return "a call without a readable journal: removed"
+    if one.result == "unreadable":
+        return "a call without a readable journal: set aside"
     if one.result == "foreign":
         return f"{one.call_id}: left alone, it belongs to another key or service"
     chunks = f"{one.chunks} chunks sent"
@@ -173,18 +186,54 @@ def _check_spool(options: argparse.Namespace, checks: _Checks) -> None:
     mode = stat.S_IMODE(spool.root.stat().st_mode)
     checks.note("spool", True, f"{spool.root} (mode {mode:04o}, quota {_size(spool.quota)})")
     calls = spool.calls()
-    waiting = [call for call in calls if not call.claimed]
-    checks.note("calls", True, f"{len(calls) - len(waiting)} in work")
-    advice = "; run `recover`" if waiting else ""
-    checks.note("left", not waiting, f"{_left(waiting)}{advice}")
-
-
-def _left(waiting: list[SpooledCall]) -> str:
+    waiting = [call for call in calls if not call.claimed and not call.aside]
+    aside = [call for call in calls if call.aside]
+    checks.note("calls", True, f"{sum(call.claimed for call in calls)} in work")
+    owners = _owners(options, spool) if waiting else {}
+    for owner, what, advice in _LEFT:
+        calls = [call for call in waiting if owners.get(call.path, "ours") == owner]
+        if calls:
+            checks.note(what, False, f"{_many(calls, 'wait')}; {advice}")
     if not waiting:
-        return "nothing waits to be delivered"
-    size = _size(sum(call.size for call in waiting))
-    oldest = max(call.age for call in waiting) / 3600
-    return f"{len(waiting)} calls wait ({size}, the oldest {oldest:.1f} h)"
+        checks.note("left", True, "nothing waits to be delivered")
+    if aside:
+        text = f"{_many(aside, 'cannot be read')}: nobody can tell whose, they go by age and quota"
+        checks.note("aside", True, text)
+
+
+_LEFT: tuple[tuple[Owner, str, str], ...] = (
+    ("ours", "left", "run `recover`"),
+    ("other key", "other key", "if the key was replaced, run `recover --any-key`"),
+    ("elsewhere", "elsewhere", "run `recover` with their base URL and key"),
+)
+
+
+def _owners(options: argparse.Namespace, spool: Spool) -> dict[Path, Owner]:
+    """Whose the calls are, as far as that can be told; none is changed."""
+    owners: dict[Path, Owner] = {}
+    try:
+        base_url = _base_url(options)
+    except SettingsError:
+        return owners
+    try:
+        key: str | None = clean_api_key(os.environ.get("ROARK_API_KEY"))
+    except SettingsError:
+        key = None
+    for call in spool.abandoned():
+        try:
+            story = read_story(call)
+        finally:
+            call.release()
+        if story is not None and story.call is not None:
+            owner = owner_of(story.call, base_url, key or "")
+            owners[call.path] = "ours" if key is None and owner == "other key" else owner
+    return owners
+
+
+def _many(calls: list[SpooledCall], what: str) -> str:
+    size = _size(sum(call.size for call in calls))
+    oldest = max(call.age for call in calls) / 3600
+    return f"{len(calls)} calls {what} ({size}, the oldest {oldest:.1f} h)"
 
 
 def _size(count: int) -> str:

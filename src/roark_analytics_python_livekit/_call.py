@@ -298,7 +298,9 @@ class CallShipment:
         if not pcm:
             return
         if not self._pcm_bytes:
-            self._store.note({"type": "recording", "rate": capture.rate, "origin": capture.origin})
+            for _ in range(2):  # one may be damaged on disk: the sound is of no use without
+                entry = {"type": "recording", "rate": capture.rate, "origin": capture.origin}
+                self._store.note(entry)
         self._digest.update(pcm)
         self._pcm_bytes += len(pcm)
         self._store.append(pcm)

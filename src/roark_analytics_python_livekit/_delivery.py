@@ -72,7 +72,8 @@ class Delivery:
         policy: Delays between tries.
         clock: Monotonic seconds.
         jitter: Random numbers from [0, 1).
-        tries: Of each request at the most; None makes as many as the time allows.
+        tries: Of each request at the most; None makes as many as the time allows. The rest is not
+            tried once call-started had so many, nor the other chunks once the first few had.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Delivery:
         self.kept = 0  # how many of them wait in the spool
         self.undelivered: list[str] = []  # events that Roark does not have
         self.unsent: list[str] = []  # those of them that may still be accepted
+        self.answered = False  # something was, in whichever way
         self._client = client
         self._call_id = call_id
         self._store = store
@@ -102,18 +104,24 @@ class Delivery:
         self._tries = tries
         self._quota = RetryQuota()
         self._failed: set[int] = set()  # the chunks of which a try failed
+        self._exhausted = 0  # chunks that had all their tries
         self._chunk_ready = asyncio.Event()
         self._closing = asyncio.Event()
         self._sealed = asyncio.Event()
         self._closed_at = self._began_at = 0.0
         self._budget = 0.0
-        self._stopped: Stopped | None = None
+        self._stopped: Stopped | Literal["later"] | None = None
         self._last_failure: str | None = None
 
     @property
     def last_failure(self) -> str | None:
         """In a few words, why the latest request failed; None if none did."""
         return self._last_failure
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether another call, with the same key at the same service, would fare no better."""
+        return self._stopped in ("unauthorized", "untrusted") or not self.answered
 
     def chunk_ready(self) -> None:
         """The store may have something to take."""
@@ -214,6 +222,8 @@ class Delivery:
             self.undelivered.remove(name)
             self._store.note({"type": "sent", "event": name})
         elif self._store.spooled and result != "refused":
+            if result == "later" and name == "call-started":
+                self._stopped = self._stopped or "later"
             self.unsent.append(name)
             self.stats.spooled += 1
         else:
@@ -226,7 +236,7 @@ class Delivery:
         try:
             while True:
                 self._fill(in_flight)
-                if self._sealed.is_set() and not in_flight and not self._store.waiting:
+                if self._sealed.is_set() and not in_flight and not self._may_take:
                     return
                 await self._next_change(in_flight)
         finally:
@@ -238,8 +248,15 @@ class Delivery:
         for task in [task for task in in_flight if task.done()]:
             in_flight.discard(task)
             task.result()
-        while len(in_flight) < IN_FLIGHT and (chunk := self._store.take()) is not None:
-            in_flight.add(asyncio.ensure_future(self._send_chunk(chunk)))
+        while len(in_flight) < IN_FLIGHT and self._may_take:
+            if (chunk := self._store.take()) is not None:
+                in_flight.add(asyncio.ensure_future(self._send_chunk(chunk)))
+
+    @property
+    def _may_take(self) -> bool:
+        """Whether there is a chunk to send, and hope for it."""
+        hope = self.stats.chunks > 0 or self._exhausted < IN_FLIGHT
+        return hope and self._store.waiting > 0
 
     async def _next_change(self, in_flight: set[asyncio.Task[None]]) -> None:
         ready = asyncio.ensure_future(self._chunk_ready.wait())
@@ -267,6 +284,7 @@ class Delivery:
             if chunk.index in self._failed:  # the service is back: it was not this chunk's fault
                 self._store.in_order()
         else:
+            self._exhausted += result == "later"
             self._lose(chunk, "time" if result == "later" else result)
 
     async def _upload(self, chunk: Chunk) -> None:
@@ -283,6 +301,7 @@ class Delivery:
             upload = await self._client.create_upload(
                 self._call_id, chunk.index, chunk.content_type
             )
+            self.answered = True
             try:
                 await self._client.upload(upload, chunk.open(), size=chunk.size)
                 return
@@ -333,8 +352,10 @@ class Delivery:
             self.stats.retries += again or attempt > 0
             try:
                 await request()
+                self.answered = True
                 return "ok"
             except RequestError as error:
+                self.answered |= error.status is not None
                 self._last_failure = error.reason
                 if error.outcome in (Outcome.UNAUTHORIZED, Outcome.UNTRUSTED):
                     self._stop(error)

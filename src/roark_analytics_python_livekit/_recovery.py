@@ -5,19 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ._delivery import Delivery
 from ._guard import Guard
 from ._log import logger
 from ._spool import CallSpool, Spool
 from ._store import CallStore, Chunk
-from ._story import CallStory, account_of
+from ._story import CallEntry, CallStory, account_of
 from ._wav import wav_data_bytes
 from .client import RoarkClient
 
+FRUITLESS = 2  # calls in a row of which nothing is taken, until the others are left for later
 TRIES = 4  # of each request; a service that is down then is tried again by the next process
 BUDGET = 24 * 3600.0  # seconds for one call: a day, for uplinks that are slow but work
+
+Owner = Literal["ours", "other key", "elsewhere"]  # elsewhere is at another service
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,13 @@ class Recovered:
 
     Attributes:
         call_id: Its `livekitCallId`; None where the journal is not readable.
-        result: "delivered", "kept" (for a later try), "foreign" (another key's or service's) or
-            "empty" (nothing in it could be used; removed).
+        result: "delivered", "kept" (for a later try), "foreign" (another key's or service's),
+            "unreadable" (set aside: nobody can tell whose it is) or "empty" (there is nothing of
+            it; removed).
         chunks: Pieces of the recording that were delivered now.
         reason: Why it is kept, in a few words.
         events: call-started and call-ended, as far as they were delivered now.
+        hopeless: The next call would fare no better.
     """
 
     call_id: str | None
@@ -38,6 +43,7 @@ class Recovered:
     chunks: int = 0
     reason: str | None = None
     events: int = 0
+    hopeless: bool = False
 
 
 async def recover_all(
@@ -45,26 +51,30 @@ async def recover_all(
     client: RoarkClient,
     guard: Guard,
     *,
+    any_key: bool = False,
     clock: Callable[[], float] = time.monotonic,
     on_call: Callable[[Recovered], None] = lambda recovered: None,
 ) -> None:
-    """Claims and delivers abandoned calls, one after the other, oldest first.
+    """Claims and delivers abandoned calls, one after the other.
 
-    Stops at the first of which the service takes nothing: the next would fare no better. Cancelled
-    in the middle, the call in work is left as it is for the next process.
+    Stops where the key is refused or nobody answers, and after two calls in a row of which the
+    service takes nothing: the next would fare no better. What was tried in vain comes last the next
+    time. Cancelled in the middle, the call in work is left as it is for the next process.
 
     Args:
         spool: Where they are.
         client: Where they go; calls of another key or service are left alone.
         guard: Counts what goes wrong in here.
+        any_key: Calls of other keys are delivered, too, with the client's.
         clock: Monotonic seconds.
         on_call: Told of each call.
     """
     spool.evict()
+    fruitless = 0
     for call in spool.abandoned():
         outcome: Recovered | None = None
         with guard("recovery"):
-            outcome = await _recover(call, client, guard, clock)
+            outcome = await _recover(call, client, guard, clock, any_key=any_key)
         if outcome is None:
             continue
         on_call(outcome)
@@ -72,12 +82,28 @@ async def recover_all(
             logger.info("roark: call %s recovered from the spool", outcome.call_id)
         if outcome.result == "empty":
             logger.warning("roark: a call without a readable journal was removed from the spool")
-        if outcome.result == "kept" and not outcome.events and not outcome.chunks:
+        if outcome.result == "unreadable":
+            logger.warning(
+                "roark: a call without a readable journal was set aside in the spool (%s)",
+                call.path.name,
+            )
+        if outcome.result in ("kept", "delivered"):
+            fruitless = 0 if _took_something(outcome) else fruitless + 1
+        if outcome.hopeless or fruitless == FRUITLESS:
             return
 
 
+def _took_something(outcome: Recovered) -> bool:
+    return outcome.result == "delivered" or outcome.events + outcome.chunks > 0
+
+
 async def _recover(
-    call: CallSpool, client: RoarkClient, guard: Guard, clock: Callable[[], float]
+    call: CallSpool,
+    client: RoarkClient,
+    guard: Guard,
+    clock: Callable[[], float],
+    *,
+    any_key: bool,
 ) -> Recovered:
     store = CallStore(call)
     finished = False
@@ -85,21 +111,40 @@ async def _recover(
         story = read_story(call)
         intact = call.torn == 0  # of its journal: nothing else was read yet
         if story is None or story.facts is None or story.call is None:
-            finished = True
-            return Recovered(None, "empty")
+            finished = not (call.chunks() or call.damaged or call.records())
+            if not finished:
+                call.set_aside()
+            return Recovered(None, "empty" if finished else "unreadable")
         call_id = story.facts.call_id
-        ours = client.base_url, account_of(client.api_key)
-        if (story.call["base_url"], story.call["account"]) != ours:
+        owner = owner_of(story.call, client.base_url, client.api_key)
+        if owner == "elsewhere" or (owner == "other key" and not any_key):
             return Recovered(call_id, "foreign")
         whole = story.call["recording"] == "wav"
         store = CallStore(call, whole=whole, tell=story.apply)
-        delivery = await _deliver(story, store, client, guard, clock, intact=intact)
+        damaged = call.damaged
+        delivery = await _deliver(
+            story, store, client, guard, clock, intact=intact, damaged=damaged
+        )
         finished = delivery.is_complete
-        result = "delivered" if finished else "kept"
-        stats = delivery.stats
-        return Recovered(call_id, result, stats.chunks, delivery.last_failure, stats.events)
+        if not finished:
+            call.postpone()
+        return Recovered(
+            call_id,
+            "delivered" if finished else "kept",
+            delivery.stats.chunks,
+            delivery.last_failure,
+            delivery.stats.events,
+            not finished and delivery.is_hopeless,
+        )
     finally:
         store.close(finished=finished)
+
+
+def owner_of(call: CallEntry, base_url: str, api_key: str) -> Owner:
+    """Whose a call is, seen from a key at a service."""
+    if call["base_url"] != base_url:
+        return "elsewhere"
+    return "ours" if call["account"] == account_of(api_key) else "other key"
 
 
 def read_story(call: CallSpool) -> CallStory | None:
@@ -121,12 +166,13 @@ async def _deliver(
     clock: Callable[[], float],
     *,
     intact: bool,
+    damaged: int,
 ) -> Delivery:
     assert story.facts is not None
     _restore_recording(story, store, intact=intact)
     delivery = Delivery(client, story.facts.call_id, store, guard=guard, clock=clock, tries=TRIES)
-    if story.gaps:
-        delivery.stats.dropped["damaged"] = len(story.gaps)
+    if story.gaps or damaged:
+        delivery.stats.dropped["damaged"] = len(story.gaps) + damaged
     delivery.close(BUDGET)
     delivery.sealed()
 
@@ -141,26 +187,31 @@ async def _deliver(
 def _restore_recording(story: CallStory, store: CallStore, *, intact: bool) -> None:
     # one for which there was no room is delivered as silence, perhaps again
     settled = [index for index, chunk in story.chunks.items() if chunk["result"] != "full"]
+    gaps = list(story.gaps.values())
     if story.end is not None:
-        store.restore(settled, story.pcm_bytes, final=True, intact=intact)
+        store.restore(settled, story.pcm_bytes, final=True, intact=intact, gaps=gaps)
     else:
         known = max((chunk["start"] + chunk["size"] for chunk in story.chunks.values()), default=0)
         if known and story.call is not None and story.call["recording"] == "wav":
             known = wav_data_bytes(known)  # it was the one file
-        story.pcm_bytes = store.restore(settled, known, intact=intact)
+        story.pcm_bytes = store.restore(settled, known, intact=intact, gaps=gaps)
     if story.rate is not None:
         store.seal(story.rate)
 
 
 def _ended_event(story: CallStory, store: CallStore, delivery: Delivery) -> dict[str, Any] | None:
-    """call-ended, as it is now; as it was built before, where nothing came on top."""
-    progress = delivery.stats.chunks or delivery.lost
-    if story.ended is not None and not progress:
+    """call-ended, as it is now; as it was built before, where no chunk came on top.
+
+    One that would differ in nothing but counts and reasons is not made: a service that is down for
+    a week would be told, and the journal would grow, at each try.
+    """
+    if story.ended is not None and not story.outdated:
         return None if "call-ended" in story.sent else story.ended
+    missing = {chunk.index: chunk for chunk in delivery.lost}
     for index, chunk in story.chunks.items():
         if chunk["result"] != "ok":
-            delivery.lost.append(_gone(index, chunk))
-    event = story.ended_event(delivery.stats, delivery.lost, delivery.last_failure)
+            missing[index] = _gone(index, chunk)
+    event = story.ended_event(delivery.stats, list(missing.values()), delivery.last_failure)
     store.note({"type": "ended", "event": event})
     return event
 

@@ -2,12 +2,15 @@
 
     <spool>/                    0700, owned by this user, no link
         <call>/                 one call: a name made of its id, and a random part
-            lock                locked by the process that works on the call; freed when it dies
+            lock                locked by the process that works on the call; freed when it dies;
+                                as old as the call, as nothing is written to it
+            unreadable          there if nobody can tell whose call it is: it is not tried again
             journal             what happened and what was delivered, one record after the other
             000007.pcm          a chunk of the recording, as it is being written or waits
 
 Every record of a file stands behind its length and its checksum. What a kill leaves half-written at
-the end is cut when the file is read; a record with flipped bits ends what is believed of its file.
+the end is cut when the file is read. A record of the journal with flipped bits is passed over; in a
+chunk it ends what is believed of it, so that no sound is shifted.
 Writes go to the kernel at once (a killed process loses nothing of them) and are not synced: a
 machine that loses its power may lose the last seconds.
 """
@@ -40,7 +43,8 @@ _LEFTOVER_AGE = 3600.0  # seconds; a call without a journal that is older will n
 _MEASURE_EVERY = 8 * 1024 * 1024  # bytes that a call writes between two looks at the quota
 _HEADER = struct.Struct("<II")  # length of the payload, its CRC-32
 _MAX_RECORD = 64 * 1024 * 1024
-_JOURNAL, _LOCK = "journal", "lock"
+_JOURNAL, _LOCK, _ASIDE = "journal", "lock", "unreadable"
+_HEADER_AT = re.compile(rb"(?s)(?=.{3}[\x00-\x03].{4}\{)")  # of a record of the journal, maybe
 _CHUNK_NAME = re.compile(r"^(\d{6,})\.pcm$")
 
 
@@ -55,14 +59,16 @@ class SpooledCall:
     Attributes:
         path: Its directory.
         size: Bytes of its files.
-        age: Seconds since something was last written to it.
+        age: Seconds since it began: each try to deliver it writes to it.
         claimed: Whether a living process works on it.
+        aside: Whether it was set aside: its journal is not readable.
     """
 
     path: Path
     size: int
     age: float
     claimed: bool
+    aside: bool = False
 
 
 class Spool:
@@ -116,7 +122,9 @@ class Spool:
         return self.quota - sum(call.size for call in self.calls())
 
     def abandoned(self) -> Iterator[CallSpool]:
-        """Claims the calls that dead processes left, one after the other, oldest first.
+        """Claims the calls that dead processes left, one after the other.
+
+        First those that have waited longest since something was delivered of them, or tried.
 
         Those that others have are looked at once more in the end: a process that just lists the
         spool holds their locks for a moment.
@@ -133,7 +141,7 @@ class Spool:
 
     def _claim(self, path: Path) -> CallSpool | None:
         with contextlib.suppress(OSError):
-            if not _is_call(path):
+            if not _is_call(path) or _is_aside(path):
                 return None
             call = CallSpool.claim(path)
             if call is None or _is_call(path):
@@ -146,10 +154,10 @@ class Spool:
         found = []
         for path in self._paths():
             with contextlib.suppress(OSError):
-                size, newest = _measure(path)
-                age = max(0.0, self._clock() - newest)
-                found.append(SpooledCall(path, size, age, _is_claimed(path)))
-        return found
+                size, begun = _measure(path)
+                age = max(0.0, self._clock() - begun)
+                found.append(SpooledCall(path, size, age, _is_claimed(path), _is_aside(path)))
+        return sorted(found, key=lambda call: -call.age)
 
     def evict(self, room: int = 0) -> list[str]:
         """Removes unclaimed calls that are too old, then the oldest until `room` bytes are free.
@@ -198,11 +206,13 @@ class CallSpool:
     Attributes:
         path: The call's directory.
         torn: Bytes that were cut off or passed over because they were torn or corrupt.
+        damaged: Records of the journal that were passed over when it was last read.
     """
 
     def __init__(self, path: Path, lock: int, room: Callable[[], int] | None = None) -> None:
         self.path = path
         self.torn = 0
+        self.damaged = 0
         self._lock = lock
         self._room = room
         self._allowed = 0  # bytes that may be written before the quota is looked at again
@@ -243,7 +253,7 @@ class CallSpool:
     def records(self) -> list[dict[str, Any]]:
         """The journal, as far as it can be believed."""
         found = []
-        for payload in self._read(_JOURNAL):
+        for payload in self._read_journal()[0]:
             try:
                 record = json.loads(payload)
             except ValueError:
@@ -292,6 +302,16 @@ class CallSpool:
 
     # The end
 
+    def postpone(self) -> None:
+        """Lets the other calls go before this one the next time."""
+        with contextlib.suppress(OSError):
+            os.utime(self.path)
+
+    def set_aside(self) -> None:
+        """Leaves the call to nobody: it stays until it has to go by age or quota."""
+        with contextlib.suppress(OSError):
+            os.close(_open(self.path / _ASIDE, os.O_WRONLY | os.O_CREAT))
+
     def release(self) -> None:
         """Gives the call up without removing it: whoever comes next may claim it."""
         self._close_files()
@@ -322,24 +342,33 @@ class CallSpool:
         """Opens a file to append to it, its torn end cut off before."""
         path = self.path / name
         file = _open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
-        good = sum(_HEADER.size + len(payload) for payload in self._read(name))
+        if name == _JOURNAL:
+            good = self._read_journal()[1]
+        else:
+            good = sum(_HEADER.size + len(payload) for payload in self._read(name))
         os.ftruncate(file, good)
         return file
 
+    def _read_journal(self) -> tuple[list[bytes], int]:
+        """(the journal's records that can be believed, where its torn end begins)."""
+        try:
+            data = _read_all(self.path / _JOURNAL)
+        except OSError:
+            return [], 0
+        found, self.damaged, end = _believable(data)
+        self.torn += len(data) - sum(_HEADER.size + len(payload) for payload in found)
+        return found, end
+
     def _read(self, name: str) -> Iterator[bytes]:
-        """The payloads of a file, up to the first that is torn or corrupt."""
+        """The payloads of a chunk, up to the first that is torn or corrupt."""
         try:
             data = _read_all(self.path / name)
         except OSError:
             return
         position = 0
-        while position + _HEADER.size <= len(data):
-            length, checksum = _HEADER.unpack_from(data, position)
-            payload = data[position + _HEADER.size : position + _HEADER.size + length]
-            if length > _MAX_RECORD or len(payload) < length or zlib.crc32(payload) != checksum:
-                break
+        while (payload := _payload_at(data, position)) is not None:
             yield payload
-            position += _HEADER.size + length
+            position += _HEADER.size + len(payload)
         self.torn += len(data) - position
 
 
@@ -373,6 +402,61 @@ def _append(file: int, payload: bytes) -> None:
         with contextlib.suppress(OSError):
             os.ftruncate(file, end)  # a torn record in the middle would hide all that follow
         raise
+
+
+def _believable(data: bytes) -> tuple[list[bytes], int, int]:
+    """(the records of a journal that can be believed, how many cannot, where its torn end begins).
+
+    A record that cannot be believed ends where its length says, or where the next good one begins:
+    its length may be what is damaged.
+    """
+    found: list[bytes] = []
+    damaged = position = following = 0
+    while position < len(data):
+        if payload := _payload_at(data, position):
+            found.append(payload)
+            position += _HEADER.size + len(payload)
+            continue
+        if following <= position:
+            following = _next_record(data, position + 1)
+        end = min(_end_at(data, position), following)
+        if end > len(data):
+            break
+        damaged += 1
+        position = end
+    return found, damaged, position
+
+
+def _payload_at(data: bytes, position: int) -> bytes | None:
+    """A record's payload; None where no record can be believed."""
+    if position + _HEADER.size > len(data):
+        return None
+    length, checksum = _HEADER.unpack_from(data, position)
+    if length > _MAX_RECORD:
+        return None
+    payload = data[position + _HEADER.size : position + _HEADER.size + length]
+    return payload if len(payload) == length and zlib.crc32(payload) == checksum else None
+
+
+def _end_at(data: bytes, position: int) -> int:
+    """Where a journal's record ends, as its length says; behind the file where that is none."""
+    nowhere = len(data) + 1
+    if position + _HEADER.size > len(data):
+        return nowhere
+    length, _ = _HEADER.unpack_from(data, position)
+    end: int = position + _HEADER.size + length
+    return end if len("{}") <= length <= _MAX_RECORD and end <= len(data) else nowhere
+
+
+def _next_record(data: bytes, position: int) -> int:
+    """Where the next good record of a journal begins; behind the file where there is none.
+
+    No good record's payload holds what looks like a header: JSON has no control characters.
+    """
+    for match in _HEADER_AT.finditer(data, position):
+        if _end_at(data, match.start()) <= len(data) and _payload_at(data, match.start()):
+            return match.start()
+    return len(data) + 1
 
 
 def _read_all(path: Path) -> bytes:
@@ -430,13 +514,14 @@ def _is_own_directory(entry: os.DirEntry[str]) -> bool:
 
 
 def _measure(path: Path) -> tuple[int, float]:
-    """(bytes, time of the last change) of a call's files."""
-    size, newest = 0, path.stat().st_mtime
+    """(bytes of a call's files, when it began): nothing is ever written to its lock."""
+    size, begun = 0, path.stat().st_mtime
     for entry in os.scandir(path):
         found = entry.stat(follow_symlinks=False)
         size += found.st_size
-        newest = max(newest, found.st_mtime)
-    return size, newest
+        if entry.name == _LOCK:
+            begun = found.st_mtime
+    return size, begun
 
 
 def _is_call(path: Path) -> bool:
@@ -450,6 +535,10 @@ def _is_call(path: Path) -> bool:
         return any(_CHUNK_NAME.match(name) for name in os.listdir(path))
     except OSError:  # no journal
         return False
+
+
+def _is_aside(path: Path) -> bool:
+    return (path / _ASIDE).exists()
 
 
 def _is_claimed(path: Path) -> bool:

@@ -129,7 +129,13 @@ class CallStore:
                 self._cut()
 
     def restore(
-        self, settled: Iterable[int], length: int = 0, *, final: bool = False, intact: bool = True
+        self,
+        settled: Iterable[int],
+        length: int = 0,
+        *,
+        final: bool = False,
+        intact: bool = True,
+        gaps: Iterable[Chunk] = (),
     ) -> int:
         """Takes over what a dead process left on disk; notes as gaps what is lost of it.
 
@@ -138,12 +144,14 @@ class CallStore:
             length: Bytes that the recording has at least.
             final: It has no more than that.
             intact: The journal is whole: a chunk that is neither here nor settled is lost.
+            gaps: Those that are noted already.
 
         Returns:
             The length of the recording, in bytes.
         """
         assert self._spool is not None
         self._opened = True  # its journal is there: it has been read
+        noted = {(gap.start, gap.size) for gap in gaps}
         found, done = self._spool.chunks(), set(settled)
         if self._whole and done:  # the one WAV
             done.update(found)
@@ -156,14 +164,16 @@ class CallStore:
             return length
         for index in range(-(-length // CHUNK_BYTES)):
             if index not in done and (intact or index in found):
-                self._restore_chunk(index, min(CHUNK_BYTES, length - index * CHUNK_BYTES))
+                size = min(CHUNK_BYTES, length - index * CHUNK_BYTES)
+                self._restore_chunk(index, size, noted)
         self._position = length
         return length
 
-    def _restore_chunk(self, index: int, size: int) -> None:
+    def _restore_chunk(self, index: int, size: int, noted: set[tuple[int, int]]) -> None:
         there = self._believed(index)
-        if there < size:
-            self.note({"type": "gap", "start": index * CHUNK_BYTES + there, "size": size - there})
+        start, lost = index * CHUNK_BYTES + there, size - there
+        if lost > 0 and (start, lost) not in noted:
+            self.note({"type": "gap", "start": start, "size": lost})
         self._add(index, size)
 
     def _believed(self, index: int) -> int:

@@ -81,6 +81,7 @@ class CallStory:
         untranscribed: Which of them are left out of the transcript too.
         sent: The events that Roark has accepted.
         ended: The call-ended event as it was last built.
+        outdated: A chunk was accepted since then: what it says of the recording holds no more.
         chunks: What became of the recording's chunks, by index.
         gaps: Stretches of the recording that were lost on disk, by their first byte: silence.
     """
@@ -98,6 +99,7 @@ class CallStory:
     untranscribed: set[int] = field(default_factory=set)
     sent: list[str] = field(default_factory=list)
     ended: dict[str, Any] | None = None
+    outdated: bool = False
     chunks: dict[int, dict[str, Any]] = field(default_factory=dict)
     gaps: dict[int, Chunk] = field(default_factory=dict)
     recovered: bool = False
@@ -138,6 +140,7 @@ class CallStory:
 
     def _apply_chunk(self, entry: Mapping[str, Any]) -> None:
         self.chunks[entry["index"]] = dict(entry)
+        self.outdated |= self.ended is not None and entry["result"] == "ok"
 
     def _apply_gap(self, entry: Mapping[str, Any]) -> None:
         start = entry["start"]
@@ -145,7 +148,8 @@ class CallStory:
         self.gaps[start] = Chunk(index, start, entry["size"], "audio/pcm", bytes)
 
     def _apply_ended(self, entry: Mapping[str, Any]) -> None:
-        self.ended = entry["event"]
+        self.ended, self.outdated = entry["event"], False
+        self.sent = [name for name in self.sent if name != "call-ended"]  # that was an older one
 
     def _apply_sent(self, entry: Mapping[str, Any]) -> None:
         self.sent.append(entry["event"])

@@ -364,7 +364,7 @@ async def test_calls_that_are_links_or_of_another_user_are_left_alone(
     (linked_journal / "journal").rename(tmp_path / "journal")
     (linked_journal / "journal").symlink_to(tmp_path / "journal")
     found = {one.call_id: one.result for one in await recover(service, spool)}
-    assert found == {"RM_chunk": "delivered", None: "empty"}
+    assert found == {"RM_chunk": "delivered", None: "unreadable"}
     assert outside.is_dir() and secret.read_bytes() == b"x" * 1000
     assert not sound(calls, "RM_chunk")[FRAMES : 2 * FRAMES].any()
 
@@ -427,7 +427,10 @@ async def test_a_damaged_chunk_is_a_gap_of_silence(
 async def test_a_damaged_call_does_not_keep_the_others(
     service: str, calls: Path, spool: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A torn journal, one that begins with rubbish, an empty one, a whole one (fault 22)."""
+    """A torn journal, one that begins with rubbish, an empty one, a whole one (fault 22).
+
+    Of those that tell nothing the sound is set aside.
+    """
     for name in ("torn", "rubbish", "empty", "whole"):
         dead_call(spool, service, f"RM_{name}")
     (torn,) = spool.glob("RM_torn.*/journal")
@@ -439,13 +442,15 @@ async def test_a_damaged_call_does_not_keep_the_others(
     found = await recover(service, spool)
     delivered = {one.call_id for one in found if one.result == "delivered"}
     assert delivered == {"RM_torn", "RM_whole"}
-    assert [one.result for one in found].count("empty") == 2
+    assert [one.result for one in found].count("unreadable") == 2
     assert complaints(caplog, "without a readable journal") == 2
+    assert await recover(service, spool) == []
     turns = [row["content"] for row in call_file(calls, "RM_torn")["ended"]["transcript"]]
     assert turns == ["turn 1", "turn 2"]
     for name in delivered:
         assert np.array_equal(sound(calls, cast(str, name)), pcm(0, 4 * FRAMES))
-    assert list(spool.iterdir()) == []
+    assert {path.name.split(".")[0] for path in spool.iterdir()} == {"RM_rubbish", "RM_empty"}
+    assert len(list(spool.glob("*/*.pcm"))) == 8
 
 
 async def test_a_torn_journal_does_not_silence_what_was_delivered(

@@ -37,6 +37,8 @@ class Roark(httpx.AsyncBaseTransport):
         self.seen: list[Seen] = []
         self.broken: set[str] = set()
         """What is answered with 503, for ever: `chunk 1`, say."""
+        self.broken_calls: set[str] = set()
+        """Calls of which everything is answered with 503, for ever."""
         self._inner = inner
         self._root = root
 
@@ -44,7 +46,7 @@ class Roark(httpx.AsyncBaseTransport):
         body = await request.aread()
         what, status = _what(request, body), None
         try:
-            if what in self.broken:
+            if what in self.broken or _call_of(request, body) in self.broken_calls:
                 response = httpx.Response(503)
             else:
                 response = await self._inner.handle_async_request(request)
@@ -82,3 +84,10 @@ def _what(request: httpx.Request, body: bytes) -> str:
     if request.url.path == CHUNK_URL:
         return f"url {json.loads(body)['chunkIndex']}"
     return f"chunk {request.url.params['index']}"
+
+
+def _call_of(request: httpx.Request, body: bytes) -> str | None:
+    """None for an upload: it is not asked for where no URL is given."""
+    if request.url.path in (EVENTS, CHUNK_URL):
+        return str(json.loads(body)["livekitCallId"])
+    return None

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from deliveries import until
-from roark_stand_in import Roark
+from roark_stand_in import BASE_URL, KEY, Roark
 
 from local_roark import Faults
 from roark_analytics_python_livekit import RoarkClient, _delivery, _store
@@ -37,8 +37,10 @@ from roark_analytics_python_livekit._events import tools_executed
 from roark_analytics_python_livekit._guard import Guard
 from roark_analytics_python_livekit._mixer import Resampler
 from roark_analytics_python_livekit._payloads import CallEnd, CallFacts
+from roark_analytics_python_livekit._recovery import recover_all
 from roark_analytics_python_livekit._redaction import Redact
 from roark_analytics_python_livekit._shipper import Mailbox
+from roark_analytics_python_livekit._spool import Spool
 from roark_analytics_python_livekit.audio import AudioCapture
 
 CALL = "RM_1"
@@ -256,6 +258,36 @@ class TestACall:
         assert roark.call(CALL)["recording"]["contentType"] == f"audio/{kind}"
         assert len(channels(roark)) == 6 * RATE
         assert ended(roark)["recording"]["status"] == "complete"
+
+    @pytest.mark.parametrize("recording", ["chunks", "wav"])
+    async def test_a_damaged_record_of_what_the_sound_is_does_not_cost_the_sound(
+        self,
+        client: RoarkClient,
+        roark: Roark,
+        faults: Faults,
+        tmp_path: Path,
+        recording: RecordingMode,
+    ) -> None:
+        """Nothing can be delivered without its rate: it is in the journal twice (fault 22)."""
+        faults.add("*:status=401")
+        calling = Calling(client, recording=recording, spool_dir=tmp_path / "spool")
+        calling.open()
+        calling.hear(0.0, 6.0)
+        await calling.end()
+        faults.clear()
+        (journal,) = (tmp_path / "spool").glob("*/journal")
+        data = bytearray(journal.read_bytes())
+        data[data.index(b'"rate":8000') + 1] ^= 1
+        journal.write_bytes(data)
+        async with RoarkClient(KEY, base_url=BASE_URL, transport=roark) as another:
+            await recover_all(Spool(tmp_path / "spool"), another, Guard())
+        event = ended(roark)
+        assert event["recordingSampleRate"] == RATE
+        assert (event["recording"]["status"], event["recording"]["durationMs"]) == (
+            "complete",
+            6000,
+        )
+        assert len(channels(roark)) == 6 * RATE
 
     async def test_events_arrive_while_the_call_goes_on(
         self, client: RoarkClient, roark: Roark

@@ -80,6 +80,21 @@ class TestRecover:
             "RM_1: left alone, it belongs to another key or service\n0 delivered, 1 left\n",
         )
 
+    def test_calls_of_a_key_that_was_replaced_are_delivered_on_demand(
+        self, run: Run, roark: Roark, spool: Path
+    ) -> None:
+        """Only then: they may be another project's."""
+        dead_call(spool, key="rk_live_mistyped")
+        assert run("recover") == (
+            OK,
+            "RM_1: left alone, it belongs to another key or service\n0 delivered, 1 left\n",
+        )
+        assert run("recover", "--any-key") == (
+            OK,
+            "RM_1: delivered (3 chunks sent)\n1 delivered, 0 left\n",
+        )
+        assert sound_of(roark) == SOUND
+
     def test_what_is_not_taken_is_kept_and_its_reason_said(
         self, run: Run, faults: Faults, spool: Path
     ) -> None:
@@ -93,9 +108,18 @@ class TestRecover:
         faults.clear()
         assert run("recover")[0] == OK
 
-    def test_a_call_that_tells_nothing_is_removed(self, run: Run, spool: Path) -> None:
-        """Its journal is rubbish."""
+    def test_a_call_that_tells_nothing_is_set_aside(self, run: Run, spool: Path) -> None:
+        """Its journal is rubbish; without sound it is removed. Neither is tried again."""
         (dead_call(spool) / "journal").write_bytes(b"rubbish")
+        assert run("recover") == (
+            OK,
+            "a call without a readable journal: set aside\n0 delivered, 0 left\n",
+        )
+        assert run("recover") == (OK, "0 delivered, 0 left\n")
+        status, said = run("doctor")
+        assert status == OK
+        assert re.search(r"ok +aside +1 calls cannot be read \(0.5 MiB, .*\)", said)
+        (dead_call(spool, sound=b"") / "journal").write_bytes(b"rubbish")
         assert run("recover") == (
             OK,
             "a call without a readable journal: removed\n0 delivered, 0 left\n",
@@ -169,6 +193,33 @@ class TestDoctor:
         assert sorted(path.iterdir()) == before
         assert {seen.what for seen in roark.seen} == {"url 0"}
         working.remove()
+
+    def test_calls_of_other_keys_and_services_are_told_apart(
+        self, run: Run, spool: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """`recover` alone would not deliver them: what would is said; none is touched."""
+        dead_call(spool)
+        for name in ("RM_2", "RM_3"):
+            dead_call(spool, name, key="rk_live_another")
+        dead_call(spool, "RM_4", base_url="https://elsewhere.test")
+        before = sorted((file, file.read_bytes()) for file in spool.glob("*/*"))
+        status, said = run("doctor")
+        assert status == TROUBLE
+        assert re.search(r"FAIL +left +1 calls wait \(0.5 MiB, .*\); run `recover`\n", said)
+        assert re.search(
+            r"FAIL +other key +2 calls wait \(1.0 MiB, .*\); "
+            r"if the key was replaced, run `recover --any-key`\n",
+            said,
+        )
+        assert re.search(
+            r"FAIL +elsewhere +1 calls wait \(0.5 MiB, .*\); "
+            r"run `recover` with their base URL and key\n",
+            said,
+        )
+        assert sorted((file, file.read_bytes()) for file in spool.glob("*/*")) == before
+        assert not any(call.claimed for call in Spool(spool).calls())
+        monkeypatch.delenv("ROARK_API_KEY")  # nobody knows then which of them are its own
+        assert re.search(r"FAIL +left +3 calls wait .*; run `recover`\n", run("doctor")[1])
 
     @pytest.mark.parametrize(
         ("fault", "line"),

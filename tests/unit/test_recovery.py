@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
+import os
+import time
 import wave
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,10 +17,11 @@ from deliveries import RATE, until
 from roark_stand_in import BASE_URL, KEY, Roark
 
 from local_roark import Faults
-from roark_analytics_python_livekit import RoarkClient
+from roark_analytics_python_livekit import RoarkClient, _delivery
 from roark_analytics_python_livekit._guard import Guard
 from roark_analytics_python_livekit._payloads import CallFacts
-from roark_analytics_python_livekit._recovery import Recovered, recover_all
+from roark_analytics_python_livekit._recovery import TRIES, Recovered, recover_all
+from roark_analytics_python_livekit._retry import RetryPolicy, RetryQuota
 from roark_analytics_python_livekit._spool import Spool
 from roark_analytics_python_livekit._store import CHUNK_BYTES, CallStore
 from roark_analytics_python_livekit._story import account_of, call_entry
@@ -32,6 +36,7 @@ def dead_call(
     call_id: str = "RM_1",
     *,
     key: str = KEY,
+    base_url: str = BASE_URL,
     sound: bytes = SOUND,
     recording: str = "chunks",
 ) -> Path:
@@ -39,7 +44,7 @@ def dead_call(
     call = Spool(root).begin(call_id)
     now = datetime.now(timezone.utc)
     facts = CallFacts(call_id, "agent", None, None, True, {}, {"sdk": "0"}, now, 100.0)
-    entry = call_entry(facts, {}, base_url=BASE_URL, account=account_of(key), recording=recording)
+    entry = call_entry(facts, {}, base_url=base_url, account=account_of(key), recording=recording)
     store = CallStore(call)
     store.note(cast(dict[str, Any], entry))
     store.note({"type": "recording", "rate": RATE, "origin": 100.0})
@@ -49,10 +54,18 @@ def dead_call(
     return call.path
 
 
-async def recover(root: Path, client: RoarkClient) -> list[Recovered]:
+@pytest.fixture(autouse=True)
+def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between tries: recovery uses the real policy."""
+    policy = functools.partial(RetryPolicy, base=0.0, cap=0.0)
+    monkeypatch.setattr(_delivery, "RetryPolicy", policy)
+    monkeypatch.setattr(_delivery, "RetryQuota", functools.partial(RetryQuota, burst=10_000))
+
+
+async def recover(root: Path, client: RoarkClient, *, any_key: bool = False) -> list[Recovered]:
     """What the next process does."""
     found: list[Recovered] = []
-    await recover_all(Spool(root), client, Guard(), on_call=found.append)
+    await recover_all(Spool(root), client, Guard(), any_key=any_key, on_call=found.append)
     return found
 
 
@@ -76,6 +89,69 @@ async def test_a_dead_call_is_delivered_and_gone(
     assert ended["delivery"]["recovered"] is True
     assert list((tmp_path / "spool").iterdir()) == []
     assert await recover(tmp_path / "spool", client) == []
+
+
+def flip(path: Path, needle: bytes) -> None:
+    """Turns a bit of a journal over."""
+    data = bytearray((path / "journal").read_bytes())
+    data[data.index(needle)] ^= 1
+    (path / "journal").write_bytes(data)
+
+
+async def test_a_damaged_record_costs_nothing_but_itself(
+    client: RoarkClient, roark: Roark, tmp_path: Path
+) -> None:
+    """What was said before and after it arrives, and that something is missing (fault 22)."""
+    path = dead_call(tmp_path / "spool")
+    (call,) = Spool(path.parent).abandoned()
+    turn = {"type": "turn", "role": "user", "at": 102.0}
+    for number in (2, 3):
+        call.note(turn | {"text": f"turn {number}", "id": str(number)})
+    call.note(END)
+    call.release()
+    flip(path, b"turn 2")
+    (one,) = await recover(path.parent, client)
+    assert one.result == "delivered"
+    ended = roark.call("RM_1")["ended"]
+    assert [row["content"] for row in ended["transcript"]] == ["hello", "turn 3"]
+    assert ended["callEndedReason"] == "done"
+    assert ended["delivery"]["dropped"] == {"damaged": 1}
+    assert ended["recording"]["status"] == "complete"
+    assert sound_of(roark) == SOUND
+
+
+async def test_a_call_whose_first_record_is_damaged_is_set_aside(
+    client: RoarkClient, roark: Roark, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody knows whose it is: its sound stays until it goes by age; said once (fault 22)."""
+    root = tmp_path / "spool"
+    path = dead_call(root)
+    flip(path, b"agent")
+    (one,) = await recover(root, client)
+    assert (one.call_id, one.result) == (None, "unreadable")
+    assert await recover(root, client) == []
+    assert caplog.text.count("set aside") == 1
+    assert roark.seen == []
+    (call,) = Spool(root).calls()
+    assert (call.path, call.claimed, call.aside) == (path, False, True)
+    assert len(list(path.glob("*.pcm"))) == 3
+    assert Spool(root, quota=1000).evict() == ["quota"]
+    dead = dead_call(root)
+    flip(dead, b"agent")
+    await recover(root, client)
+    assert Spool(root, clock=lambda: time.time() + 8 * 86_400).evict() == ["age"]
+    assert list(root.iterdir()) == []
+
+
+async def test_a_call_that_was_killed_in_its_first_record_is_removed(
+    client: RoarkClient, tmp_path: Path
+) -> None:
+    """There is nothing of it (fault 16)."""
+    path = dead_call(tmp_path / "spool", sound=b"")
+    os.truncate(path / "journal", 20)
+    (one,) = await recover(path.parent, client)
+    assert one.result == "empty"
+    assert list(path.parent.iterdir()) == []
 
 
 async def test_recovery_that_is_cut_off_loses_nothing(
@@ -119,6 +195,22 @@ async def test_calls_of_another_key_are_left_alone(
     (one,) = await recover(tmp_path / "spool", client)
     assert one.result == "foreign" and roark.seen == []
     assert sorted((file.name, file.read_bytes()) for file in path.iterdir()) == before
+
+
+async def test_calls_of_another_key_are_delivered_where_that_is_wanted(
+    client: RoarkClient, roark: Roark, tmp_path: Path
+) -> None:
+    """The key was corrected or rotated; another service's calls are left alone even then."""
+    root = tmp_path / "spool"
+    dead_call(root, key="rk_live_another")
+    dead_call(root, "RM_2", key="rk_live_another", base_url="https://elsewhere.test")
+    found = await recover(root, client, any_key=True)
+    assert [(one.call_id, one.result) for one in found] == [
+        ("RM_1", "delivered"),
+        ("RM_2", "foreign"),
+    ]
+    assert sound_of(roark) == SOUND
+    assert [path.name.split(".")[0] for path in root.iterdir()] == ["RM_2"]
 
 
 async def test_two_at_once_share_the_work(roark: Roark, tmp_path: Path) -> None:
@@ -235,3 +327,185 @@ async def test_the_header_of_an_accepted_wav_is_no_sound(
     assert (manifest["status"], manifest["gaps"]) == ("complete", [])
     assert manifest["byteCount"] == pcm
     assert manifest["durationMs"] == round(pcm / 4 / RATE * 1000)
+
+
+V1 = {"event": "call-ended", "livekitCallId": "RM_1", "recording": {"status": "partial"}}
+
+
+def ended_as_partial(root: Path, *entries: dict[str, Any]) -> Path:
+    """A call whose process told of its end before all chunks were accepted, and then died."""
+    path = dead_call(root)
+    (call,) = Spool(root).abandoned()
+    chunk = {"type": "chunk", "index": 0, "start": 0, "size": CHUNK_BYTES, "result": "ok"}
+    sent = [{"type": "sent", "event": name} for name in ("call-started", "call-ended")]
+    for entry in (sent[0], chunk, END, {"type": "ended", "event": V1}, sent[1], *entries):
+        call.note(entry)
+    call.release()
+    return path
+
+
+async def test_the_call_ended_that_completes_a_call_is_owed_until_it_is_accepted(
+    client: RoarkClient, roark: Roark, faults: Faults, tmp_path: Path
+) -> None:
+    """An older one was; this one is refused at first, and comes with the same key later."""
+    root = tmp_path / "spool"
+    ended_as_partial(root)
+    faults.add("events:status=401")
+    (one,) = await recover(root, client)
+    assert (one.result, one.chunks, one.events) == ("kept", 2, 0)
+    faults.clear()
+    (one,) = await recover(root, client)
+    assert (one.result, one.chunks, one.events) == ("delivered", 0, 1)
+    assert len({seen.key for seen in roark.asked("call-ended")}) == 1
+    recording = roark.call("RM_1")["ended"]["recording"]
+    assert (recording["status"], recording["chunkCount"]) == ("complete", 3)
+    assert list(root.iterdir()) == []
+
+
+async def test_killed_before_the_call_ended_that_completes_a_call_was_made_it_is_made_again(
+    client: RoarkClient, roark: Roark, tmp_path: Path
+) -> None:
+    """The last chunks were accepted and noted, and nothing else was."""
+    root = tmp_path / "spool"
+    rest = [
+        {"type": "chunk", "index": index, "start": index * CHUNK_BYTES, "result": "ok"}
+        for index in (1, 2)
+    ]
+    path = ended_as_partial(root, rest[0] | {"size": CHUNK_BYTES}, rest[1] | {"size": 4})
+    for index in range(3):
+        (path / f"{index:06d}.pcm").unlink()
+    (one,) = await recover(root, client)
+    assert (one.result, one.chunks, one.events) == ("delivered", 0, 1)
+    recording = roark.call("RM_1")["ended"]["recording"]
+    assert (recording["status"], recording["gaps"]) == ("complete", [])
+    assert list(root.iterdir()) == []
+
+
+async def test_a_chunk_that_is_refused_is_one_gap(
+    client: RoarkClient, roark: Roark, faults: Faults, tmp_path: Path
+) -> None:
+    """Refused by a recovery, it is told once."""
+    dead_call(tmp_path / "spool")
+    faults.add("uploads:status=400,count=1")
+    (one,) = await recover(tmp_path / "spool", client)
+    assert (one.result, one.chunks) == ("delivered", 2)
+    assert len(roark.call("RM_1")["ended"]["recording"]["gaps"]) == 1
+
+
+async def test_a_call_that_is_kept_again_and_again_neither_grows_nor_is_told_again(
+    client: RoarkClient, roark: Roark, faults: Faults, tmp_path: Path
+) -> None:
+    """Its sound is not taken: call-ended says so once, and a damaged chunk is noted once."""
+    path = dead_call(tmp_path / "spool")
+    (path / "000001.pcm").write_bytes(b"damaged")
+    faults.add("uploads:status=403")  # an expired URL, for ever
+    (one,) = await recover(path.parent, client)
+    assert (one.result, one.events) == ("kept", 2)
+    size = (path / "journal").stat().st_size
+    for _ in range(3):
+        (one,) = await recover(path.parent, client)
+        assert (one.result, one.events) == ("kept", 0)
+    assert (path / "journal").stat().st_size == size
+    assert len(roark.asked("call-ended")) == 1
+    faults.clear()
+    (one,) = await recover(path.parent, client)
+    assert (one.result, one.chunks, one.events) == ("delivered", 3, 1)
+    (gap,) = roark.call("RM_1")["ended"]["recording"]["gaps"]
+
+
+async def test_a_call_grows_old_though_every_try_writes_to_it(
+    client: RoarkClient, faults: Faults, tmp_path: Path
+) -> None:
+    """Its age counts from its beginning: no call stays for ever (fault 23)."""
+    path = dead_call(tmp_path / "spool")
+    week = 7 * 86_400
+    for file in (*path.iterdir(), path):
+        os.utime(file, (time.time() - week + 60,) * 2)
+    faults.add("uploads:status=403")
+    (one,) = await recover(path.parent, client)
+    assert one.result == "kept"
+    (found,) = Spool(path.parent).calls()
+    assert week - 70 < found.age < week
+    assert Spool(path.parent, clock=lambda: time.time() + 120).evict() == ["age"]
+
+
+async def test_one_bad_call_does_not_keep_those_behind_it(
+    client: RoarkClient, roark: Roark, tmp_path: Path
+) -> None:
+    """Whatever is asked about it is answered with 503: the others arrive."""
+    root = tmp_path / "spool"
+    for name in ("RM_bad", "RM_1", "RM_2"):
+        dead_call(root, name)
+    roark.broken_calls.add("RM_bad")
+    found = await recover(root, client)
+    assert [(one.call_id, one.result) for one in found] == [
+        ("RM_bad", "kept"),
+        ("RM_1", "delivered"),
+        ("RM_2", "delivered"),
+    ]
+
+
+async def test_after_two_calls_of_which_nothing_is_taken_the_rest_waits_and_has_its_turn(
+    client: RoarkClient, roark: Roark, tmp_path: Path
+) -> None:
+    """The service is down, it seems; the next time those that were tried come last."""
+    root = tmp_path / "spool"
+    for name in ("RM_bad", "RM_worse", "RM_1"):
+        dead_call(root, name)
+    roark.broken_calls |= {"RM_bad", "RM_worse"}
+    found = await recover(root, client)
+    assert [one.call_id for one in found] == ["RM_bad", "RM_worse"]
+    found = await recover(root, client)
+    assert [one.call_id for one in found] == ["RM_1", "RM_bad", "RM_worse"]
+    assert found[0].result == "delivered"
+
+
+@pytest.mark.parametrize("fault", ["*:drop", "*:status=403"])
+async def test_where_nobody_answers_or_the_key_is_refused_one_call_is_enough(
+    client: RoarkClient, faults: Faults, tmp_path: Path, fault: str
+) -> None:
+    """The next would fare no better."""
+    for name in ("RM_1", "RM_2"):
+        dead_call(tmp_path / "spool", name)
+    faults.add(fault)
+    (one,) = await recover(tmp_path / "spool", client)
+    assert (one.result, one.chunks, one.events) == ("kept", 0, 0)
+
+
+async def test_a_service_that_is_down_is_not_asked_about_each_chunk(
+    client: RoarkClient, roark: Roark, faults: Faults, tmp_path: Path
+) -> None:
+    """After call-started had its tries nothing else is tried."""
+    dead_call(tmp_path / "spool", sound=bytes(40 * CHUNK_BYTES))
+    faults.add("*:status=503")
+    (one,) = await recover(tmp_path / "spool", client)
+    assert (one.result, one.reason) == ("kept", "status 503")
+    assert [seen.what for seen in roark.seen] == ["call-started"] * TRIES
+    faults.clear()
+    (one,) = await recover(tmp_path / "spool", client)
+    assert (one.result, one.chunks, one.events) == ("delivered", 40, 2)
+
+
+async def test_a_storage_that_is_down_is_not_asked_about_each_chunk(
+    client: RoarkClient, roark: Roark, faults: Faults, tmp_path: Path
+) -> None:
+    """The first ones had their tries; the events are delivered, and the sound waits."""
+    dead_call(tmp_path / "spool", sound=bytes(40 * CHUNK_BYTES))
+    faults.add("uploads:status=503")
+    (one,) = await recover(tmp_path / "spool", client)
+    assert (one.result, one.chunks, one.events) == ("kept", 0, 2)
+    assert {seen.what for seen in roark.asked("chunk")} <= {f"chunk {index}" for index in range(6)}
+    assert roark.call("RM_1")["ended"]["recording"]["status"] == "failed"
+    faults.clear()
+    (one,) = await recover(tmp_path / "spool", client)
+    assert (one.result, one.chunks, one.events) == ("delivered", 40, 1)
+
+
+async def test_one_chunk_that_is_never_taken_does_not_keep_the_others(
+    client: RoarkClient, roark: Roark, tmp_path: Path
+) -> None:
+    """They are delivered in the same recovery."""
+    dead_call(tmp_path / "spool", sound=bytes(12 * CHUNK_BYTES))
+    roark.broken.add("chunk 0")
+    (one,) = await recover(tmp_path / "spool", client)
+    assert (one.result, one.chunks, one.events) == ("kept", 11, 2)

@@ -77,10 +77,10 @@ class TestDamage:
     """Torn and flipped files."""
 
     @given(entries, places, st.booleans())
-    def test_a_damaged_journal_gives_its_beginning(
+    def test_a_damaged_journal_gives_all_other_records(
         self, written: list[dict[str, Any]], where: float, flips: bool
     ) -> None:
-        """Records up to the damage, and what is noted afterwards behind them (fault 22)."""
+        """Also those behind the damage, and what is noted afterwards (fault 22)."""
         with new_call() as call:
             for entry in written:
                 call.note(entry)
@@ -89,10 +89,54 @@ class TestDamage:
             damage(call.path / "journal", where, flips)
             again = reopened(call)
             found = again.records()
-            assert is_beginning(found, as_read)
+            if flips:
+                rest = [as_read[:lost] + as_read[lost + 1 :] for lost in range(len(as_read))]
+                assert found in rest or not as_read
+                assert again.torn > 0 or not as_read
+            else:
+                assert is_beginning(found, as_read)
             again.note({"more": 1})
             assert again.records() == [*found, {"more": 1}]
-            again.remove()
+            last = reopened(again)
+            assert last.records() == [*found, {"more": 1}]
+            last.remove()
+
+    @pytest.mark.parametrize("part", ["length", "checksum", "payload"])
+    @pytest.mark.parametrize("number", [1, 3])
+    def test_a_damaged_record_is_counted_and_a_torn_one_is_not(
+        self, tmp_path: Path, part: str, number: int
+    ) -> None:
+        """A kill tears the last one: that is no damage (fault 16, fault 22)."""
+        call = Spool(tmp_path / "spool").begin("RM_1")
+        journal = call.path / "journal"
+        begins = []
+        for value in range(4):
+            begins.append(journal.stat().st_size if journal.exists() else 0)
+            call.note({"value": value})
+        with journal.open("ab") as file:
+            file.write(journal.read_bytes()[:11])
+        data = bytearray(journal.read_bytes())
+        data[begins[number] + {"length": 1, "checksum": 5, "payload": 12}[part]] ^= 4
+        journal.write_bytes(data)
+        again = reopened(call)
+        assert [one["value"] for one in again.records()] == [n for n in range(4) if n != number]
+        assert again.damaged == (0 if (part, number) == ("length", 3) else 1)
+        assert again.torn > 0
+        again.remove()
+
+    @pytest.mark.timeout(10)
+    @pytest.mark.parametrize("rubbish", [b"\0", b"{", b"\2\0\0\0", b"\2\0\0\0\0\0\0\0{}"])
+    def test_much_rubbish_is_read_in_no_time(self, tmp_path: Path, rubbish: bytes) -> None:
+        """The search for the next record looks at nothing twice (fault 22)."""
+        call = Spool(tmp_path / "spool").begin("RM_1")
+        call.note({"n": 1})
+        with (call.path / "journal").open("ab") as file:
+            file.write(rubbish * (4 * 1024**2 // len(rubbish)))
+        again = reopened(call)
+        assert again.records() == [{"n": 1}]
+        again.note({"n": 2})
+        assert again.records() == [{"n": 1}, {"n": 2}]
+        again.remove()
 
     @given(st.lists(st.binary(max_size=300), max_size=6), places, st.booleans())
     def test_a_damaged_chunk_gives_its_beginning(
