@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -42,11 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     console = Console()
     _configure_logging(console)
-    with _service(options) as base_url:
+    with _service(options) as base_url, tempfile.TemporaryDirectory() as spool:
         console.print(f"Calling the support desk; Roark is at {base_url}\n", highlight=False)
         try:
             with screen.Screen(console) as live:
-                truth = asyncio.run(_call(base_url, options.recording, live))
+                truth = asyncio.run(_call(base_url, options.recording, Path(spool), live))
         except CallError as error:
             console.print(f"The call failed: {error}", style="bold red")
             return 1
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-async def _call(base_url: str, recording: str, live: screen.Screen) -> CallTruth:
+async def _call(base_url: str, recording: str, spool: Path, live: screen.Screen) -> CallTruth:
     async def observe(ctx: JobContext, session: AgentSession[None]) -> object:
         return await observe_session(
             ctx,
@@ -69,6 +70,7 @@ async def _call(base_url: str, recording: str, live: screen.Screen) -> CallTruth
             agent_name="Support desk",
             base_url=base_url,
             recording=recording,  # type: ignore[arg-type]  # argparse knows the choices
+            spool_dir=spool,  # the stand-in goes, and with it the only one who could take the rest
             caller_plan="gold",
             ticket=1234,
         )

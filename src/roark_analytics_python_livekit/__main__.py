@@ -140,19 +140,21 @@ class _Checks:
 
 
 def _check_service(options: argparse.Namespace, checks: _Checks) -> None:
+    key: str | None
     try:
         key = clean_api_key(os.environ.get("ROARK_API_KEY"))
         checks.note("key", True, f"{len(key)} characters")
     except SettingsError as error:
-        key = "rk_live_replace_me"
+        key = None
         checks.note("key", False, str(error))
     try:
-        client = RoarkClient(key, base_url=_base_url(options))
+        base_url = _base_url(options)
     except SettingsError as error:
         checks.note("base URL", False, str(error))
         return
-    checks.note("base URL", True, client.base_url)
-    checks.note("service", *asyncio.run(_ask(client)))
+    checks.note("base URL", True, base_url)
+    if key is not None:
+        checks.note("service", *asyncio.run(_ask(RoarkClient(key, base_url=base_url))))
 
 
 async def _ask(client: RoarkClient) -> tuple[bool, str]:
@@ -193,11 +195,11 @@ def _check_spool(options: argparse.Namespace, checks: _Checks) -> None:
     for owner, what, advice in _LEFT:
         calls = [call for call in waiting if owners.get(call.path, "ours") == owner]
         if calls:
-            checks.note(what, False, f"{_many(calls, 'wait')}; {advice}")
+            checks.note(what, False, f"{_many(calls, 'waiting')}; {advice}")
     if not waiting:
         checks.note("left", True, "nothing waits to be delivered")
     if aside:
-        text = f"{_many(aside, 'cannot be read')}: nobody can tell whose, they go by age and quota"
+        text = f"{_many(aside, 'not readable')}: nobody can tell whose, they go by age and quota"
         checks.note("aside", True, text)
 
 
@@ -233,7 +235,8 @@ def _owners(options: argparse.Namespace, spool: Spool) -> dict[Path, Owner]:
 def _many(calls: list[SpooledCall], what: str) -> str:
     size = _size(sum(call.size for call in calls))
     oldest = max(call.age for call in calls) / 3600
-    return f"{len(calls)} calls {what} ({size}, the oldest {oldest:.1f} h)"
+    count = "1 call" if len(calls) == 1 else f"{len(calls)} calls"
+    return f"{count} {what} ({size}, the oldest {oldest:.1f} h)"
 
 
 def _size(count: int) -> str:

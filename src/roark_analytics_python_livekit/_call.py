@@ -333,6 +333,12 @@ class CallShipment:
 
     def _say_how_it_went(self, delivery: Delivery) -> None:
         """The one line of a call: a warning if something of it is not at Roark."""
+        if self._scribe.failures:
+            logger.warning(
+                "roark: call %s: `redact` failed on %d texts; a marker stands in their place",
+                self._facts.call_id,
+                self._scribe.failures,
+            )
         stats = delivery.stats
         chunks = [f"{len(delivery.lost)} recording chunks"] if delivery.lost else []
         missing = [*(e for e in delivery.undelivered if e == "call-started"), *chunks]

@@ -109,7 +109,7 @@ def resolve_spool_dir(
 ) -> Path | None:
     """Where calls are kept until they are delivered; None is in memory only.
 
-    The argument, else `ROARK_SPOOL_DIR` ("off" is None), else the user's state directory.
+    The argument, else `ROARK_SPOOL_DIR`, else the user's state directory; "off" is None.
 
     Raises:
         NoHomeError: That is below a home directory, and there is none.
@@ -118,8 +118,7 @@ def resolve_spool_dir(
     try:
         if spool_dir is UseDefault.SPOOL_DIR:
             spool_dir = environ.get("ROARK_SPOOL_DIR", "").strip() or _default_spool_dir()
-            spool_dir = None if spool_dir in _OFF else spool_dir
-        return None if spool_dir is None else Path(spool_dir).expanduser()
+        return None if spool_dir is None or spool_dir in _OFF else Path(spool_dir).expanduser()
     except RuntimeError:  # an id that no file of users knows, and no HOME: containers have that
         raise NoHomeError(
             "there is no home directory (set ROARK_SPOOL_DIR, or spool_dir, to an absolute path)"

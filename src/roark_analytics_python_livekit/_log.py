@@ -9,7 +9,7 @@ _SECRETS = (
     (re.compile(r"(https?://)[^\s/@\"']*@"), r"\1"),  # user and password of a URL
     (re.compile(r"(https?://[^\s?\"']*)\?[^\s\"']*"), r"\1?..."),  # a presigned URL's signature
     (re.compile(r"\brk_[A-Za-z]+_[A-Za-z0-9_-]+"), "rk_..."),  # a key of Roark's
-    (re.compile(r"(?i)\b(bearer|api[-_]key)([=: ]+)\S+"), r"\1\2..."),
+    (re.compile(r"(?i)(\bbearer +|api[-_]key *[=:][=: ]*)\S+"), r"\1..."),
 )
 
 

@@ -54,7 +54,7 @@ class CallStats:
         events_sent: call-started and call-ended, as far as Roark accepted them.
         chunks_sent: Pieces of the recording that were accepted.
         bytes_sent: Their length in bytes.
-        attempts: Requests made, uploads included.
+        attempts: Tries of an event or a chunk; asking where a chunk goes is part of its try.
         retries: How many of them were repetitions.
         spooled: Events and chunks that wait on disk for the next process.
         dropped: What was given up, by reason.

@@ -120,7 +120,7 @@ def test_doctor_finds_calls_that_wait_and_touches_none(service: str, spool: Path
     """Status 1: they could have been recovered (fault 23)."""
     dead_call(spool, service)
     status, said = command("doctor", "--spool-dir", spool, "--base-url", service)
-    assert status == 1 and "1 calls wait (1.0 MiB, the oldest 0.0 h); run `recover`" in said
+    assert status == 1 and "1 call waiting (1.0 MiB, the oldest 0.0 h); run `recover`" in said
     (call,) = Spool(spool).calls()
     assert not call.claimed
 

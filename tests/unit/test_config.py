@@ -248,6 +248,10 @@ class TestSpool:
             settings = resolve(spool_dir=spool_dir)
             assert (settings.spool_dir, settings.no_spool) == (spool_dir, None)
 
+    def test_off_is_in_memory_as_an_argument_too(self) -> None:
+        """As in the environment; no directory of that name."""
+        assert resolve(spool_dir="off").spool_dir is None
+
     @pytest.mark.parametrize("spool_dir", [5, b"spool", object()], ids=["int", "bytes", "object"])
     def test_what_is_no_path_is_refused(self, spool_dir: object) -> None:
         """A mistake in the code, which its author should see."""

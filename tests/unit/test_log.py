@@ -19,6 +19,8 @@ KEY = "rk_live_canary0"
         (f"the key {KEY}!", "the key rk_...!"),
         (f"authorization: Bearer {KEY}", "authorization: Bearer ..."),
         (f"x-roark-api-key: {KEY}", "x-roark-api-key: ..."),
+        ("pass api_key or set ROARK_API_KEY", "pass api_key or set ROARK_API_KEY"),
+        ("ROARK_API_KEY=sesame", "ROARK_API_KEY=..."),
         (
             "PUT https://s.test/b/1.pcm?X-Sig=abc&y=z failed",
             "PUT https://s.test/b/1.pcm?... failed",

@@ -118,7 +118,7 @@ class TestRecover:
         assert run("recover") == (OK, "0 delivered, 0 left\n")
         status, said = run("doctor")
         assert status == OK
-        assert re.search(r"ok +aside +1 calls cannot be read \(0.5 MiB, .*\)", said)
+        assert re.search(r"ok +aside +1 call not readable \(0.5 MiB, .*\)", said)
         (dead_call(spool, sound=b"") / "journal").write_bytes(b"rubbish")
         assert run("recover") == (
             OK,
@@ -189,7 +189,7 @@ class TestDoctor:
         status, said = run("doctor")
         assert status == TROUBLE
         assert re.search(r"ok +calls +1 in work\n", said)
-        assert re.search(r"FAIL +left +1 calls wait \(0.5 MiB, .*\); run `recover`\n", said)
+        assert re.search(r"FAIL +left +1 call waiting \(0.5 MiB, .*\); run `recover`\n", said)
         assert sorted(path.iterdir()) == before
         assert {seen.what for seen in roark.seen} == {"url 0"}
         working.remove()
@@ -205,21 +205,21 @@ class TestDoctor:
         before = sorted((file, file.read_bytes()) for file in spool.glob("*/*"))
         status, said = run("doctor")
         assert status == TROUBLE
-        assert re.search(r"FAIL +left +1 calls wait \(0.5 MiB, .*\); run `recover`\n", said)
+        assert re.search(r"FAIL +left +1 call waiting \(0.5 MiB, .*\); run `recover`\n", said)
         assert re.search(
-            r"FAIL +other key +2 calls wait \(1.0 MiB, .*\); "
+            r"FAIL +other key +2 calls waiting \(1.0 MiB, .*\); "
             r"if the key was replaced, run `recover --any-key`\n",
             said,
         )
         assert re.search(
-            r"FAIL +elsewhere +1 calls wait \(0.5 MiB, .*\); "
+            r"FAIL +elsewhere +1 call waiting \(0.5 MiB, .*\); "
             r"run `recover` with their base URL and key\n",
             said,
         )
         assert sorted((file, file.read_bytes()) for file in spool.glob("*/*")) == before
         assert not any(call.claimed for call in Spool(spool).calls())
         monkeypatch.delenv("ROARK_API_KEY")  # nobody knows then which of them are its own
-        assert re.search(r"FAIL +left +3 calls wait .*; run `recover`\n", run("doctor")[1])
+        assert re.search(r"FAIL +left +3 calls waiting .*; run `recover`\n", run("doctor")[1])
 
     @pytest.mark.parametrize(
         ("fault", "line"),
@@ -238,6 +238,15 @@ class TestDoctor:
         status, said = run("doctor")
         assert line in " ".join(said.split())
         assert status == (OK if line.startswith("ok") else TROUBLE)
+
+    def test_without_a_key_the_service_is_not_asked(
+        self, run: Run, roark: Roark, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What it says to another key tells nothing."""
+        monkeypatch.delenv("ROARK_API_KEY")
+        status, said = run("doctor")
+        assert status == TROUBLE and "service  " not in said
+        assert not roark.seen
 
     @pytest.mark.parametrize("proxy", ["foo://proxy.test", "http://[::1"])
     def test_a_mistyped_proxy_is_seen(
