@@ -360,6 +360,7 @@ async def test_a_job_that_cannot_be_a_key_is_observed_too() -> None:
     await handle.aflush()
 
 
+@pytest.mark.skipif(not has.CLOSE_REASON, reason="livekit-agents 1.0 keeps closed sessions itself")
 async def test_a_handle_that_is_kept_keeps_no_session(tmp_path: Path) -> None:
     """Its models, agents and history are the agent's, and go when the agent lets them go."""
     async with a_call(tmp_path, NoisyAgent(), {"hi": "hello"}, with_audio=False) as call:
