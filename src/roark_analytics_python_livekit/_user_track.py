@@ -41,7 +41,6 @@ class UserTrack:
         self._new_source = False
         self._listening_since = self._listening_at = float("-inf")
         self.is_paced = False
-        self.heard_anything = False
 
     def push(self, frame: Frame) -> None:
         """Takes the next frame."""
@@ -51,7 +50,6 @@ class UserTrack:
         if len(samples) >= UNPUBLISHED * frame.rate and not samples.any():
             self._end_run()
             return
-        self.heard_anything = True
         if self._run is not None and not self._run.continues_with(frame, len(samples)):
             self._end_run()
         if self._run is None:

@@ -60,6 +60,21 @@ def no_resampler(rate: int, wanted: int) -> Resampler:
     raise AssertionError
 
 
+def facts_of(call_id: str, started: float) -> CallFacts:
+    """What is known of such a call from its beginning, in monotonic seconds."""
+    return CallFacts(
+        call_id=call_id,
+        agent_id="agent",
+        agent_name=None,
+        agent_prompt=None,
+        is_test=True,
+        job={},
+        versions={"sdk": "0"},
+        started_at=datetime.now(timezone.utc),
+        started=started,
+    )
+
+
 class SimulatedCall:
     """One call with its shipping thread, driven frame by frame.
 
@@ -76,17 +91,7 @@ class SimulatedCall:
         self.clock = options.setdefault("clock", time.monotonic)
         self.start = self.clock()
         self.frames = 0
-        facts = CallFacts(
-            call_id=call_id,
-            agent_id="agent",
-            agent_name=None,
-            agent_prompt=None,
-            is_test=True,
-            job={},
-            versions={"sdk": "0"},
-            started_at=datetime.now(timezone.utc),
-            started=self.start,
-        )
+        facts = facts_of(call_id, self.start)
         self.guard = Guard()
         self.shipment = CallShipment(
             facts,

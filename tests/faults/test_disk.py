@@ -13,18 +13,16 @@ import time
 import wave
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
-from child import KEY, RATE, FastClock, Samples, SimulatedCall, pcm
+from child import KEY, RATE, FastClock, Samples, SimulatedCall, facts_of, pcm
 from test_killed import recover
 
 from local_roark import Faults
 from roark_analytics_python_livekit import _spool
-from roark_analytics_python_livekit._payloads import CallFacts
 from roark_analytics_python_livekit._spool import Spool, SpoolError
 from roark_analytics_python_livekit._store import CHUNK_BYTES, CallStore
 from roark_analytics_python_livekit._story import account_of, call_entry
@@ -73,17 +71,7 @@ def dead_call(
 ) -> Path:
     """What a process leaves that dies after some turns and so much sound; its directory."""
     spool = Spool(root).begin(call_id)
-    facts = CallFacts(
-        call_id=call_id,
-        agent_id="agent",
-        agent_name=None,
-        agent_prompt=None,
-        is_test=True,
-        job={},
-        versions={"sdk": "0"},
-        started_at=datetime.now(timezone.utc),
-        started=1000.0,
-    )
+    facts = facts_of(call_id, 1000.0)
     entry = call_entry(facts, {}, base_url=service, account=account_of(KEY), recording=recording)
     store = CallStore(spool)
     store.note(cast(dict[str, Any], entry))
