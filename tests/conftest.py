@@ -15,8 +15,8 @@ from blockbuster import BlockBuster, blockbuster_ctx
 import roark_analytics_python_livekit
 from local_roark._errors import RefusedError
 from local_roark._validate import parse_object, validate_event
+from roark_analytics_python_livekit._call.state import CallStory
 from roark_analytics_python_livekit._guard import Guard
-from roark_analytics_python_livekit._story import CallStory
 from roark_analytics_python_livekit.client import _encode
 
 
@@ -29,7 +29,7 @@ def blockbuster() -> Iterator[BlockBuster]:
     with blockbuster_ctx(["roark_analytics_python_livekit", "local_roark"]) as detector:
         for function in detector.functions.values():
             function.can_block_in(
-                "roark_analytics_python_livekit/_spool.py", _functions_of_the_spool()
+                "roark_analytics_python_livekit/_delivery/spool.py", _functions_of_the_spool()
             )
         yield detector
 
@@ -37,7 +37,7 @@ def blockbuster() -> Iterator[BlockBuster]:
 @functools.cache
 def _functions_of_the_spool() -> frozenset[str]:
     package = Path(roark_analytics_python_livekit.__file__).parent
-    tree = ast.parse((package / "_spool.py").read_text())
+    tree = ast.parse((package / "_delivery" / "spool.py").read_text())
     return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
 
 

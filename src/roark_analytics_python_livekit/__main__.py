@@ -23,10 +23,10 @@ from ._config import (
     observability_enabled,
     resolve_spool_dir,
 )
+from ._delivery.retry import Outcome
+from ._delivery.spool import Spool, SpooledCall, SpoolError
 from ._guard import Guard
 from ._recovery import Owner, Recovered, owner_of, read_story, recover_all
-from ._retry import Outcome
-from ._spool import Spool, SpooledCall, SpoolError
 from ._version import __version__
 from .client import RequestError, RoarkClient
 

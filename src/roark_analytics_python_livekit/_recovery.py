@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ._delivery import Delivery
+from ._call.state import CallEntry, CallStory, account_of
+from ._delivery.outbox import CallStore, Chunk
+from ._delivery.spool import CallSpool, Spool
+from ._delivery.uploader import Delivery
+from ._delivery.wav import wav_data_bytes
 from ._guard import Guard
 from ._log import logger
-from ._spool import CallSpool, Spool
-from ._store import CallStore, Chunk
-from ._story import CallEntry, CallStory, account_of
-from ._wav import wav_data_bytes
 from .client import RoarkClient
 
 FRUITLESS = 2  # calls in a row of which nothing is taken, until the others are left for later

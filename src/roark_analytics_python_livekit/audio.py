@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ._agent_track import AgentTrack, Played
-from ._audio_items import Frame, Listening, Opened, Report, Samples, SinkTraits
-from ._mixer import ResamplerFactory, StereoMixer
-from ._user_track import UserTrack
+from ._recording.agent_track import AgentTrack, Played
+from ._recording.frames import Frame, Listening, Opened, Report, Samples, SinkTraits
+from ._recording.mixer import ResamplerFactory, StereoMixer
+from ._recording.user_track import UserTrack
 
 __all__ = ["AudioCapture", "Played", "StereoMixer"]
 

@@ -28,7 +28,7 @@ from ._config import (
     clean_base_url,
     is_loopback,
 )
-from ._retry import Outcome, parse_retry_after, roark_outcome, upload_outcome
+from ._delivery.retry import Outcome, parse_retry_after, roark_outcome, upload_outcome
 from ._types import ContentType
 
 EVENTS_PATH = "/v1/integrations/livekit-sdk"

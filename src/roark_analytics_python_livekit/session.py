@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from ._call import CallShipment, MetadataAdded, RecordingSwitched
+from ._call.payloads import CallFacts
+from ._call.redactor import Redact, check_redact
 from ._config import (
     DEFAULT_SHUTDOWN_TIMEOUT,
     RecordingMode,
@@ -21,24 +22,23 @@ from ._config import (
     observability_enabled,
     resolve_settings,
 )
+from ._delivery.worker import Shipper
 from ._guard import Guard
 from ._log import logger
-from ._payloads import CallFacts
-from ._redaction import Redact, check_redact
-from ._shipper import Shipper
+from ._pipeline import CallShipment, MetadataAdded, RecordingSwitched
 from ._version import __version__
 from .client import RoarkClient
 
 # Here and not in `observe_session`: an import takes time, which the agent's event loop has not.
 try:
-    from . import _livekit
+    from ._livekit import observer as _livekit
 except ImportError:  # without livekit-agents the client and the mixer still work
     _livekit = None  # type: ignore[assignment]  # checked where it is used
 
 if TYPE_CHECKING:
     from livekit.agents import AgentSession, JobContext
 
-    from ._livekit import Observation
+    from ._livekit.observer import Observation
 
 GRACE = 0.5  # seconds on top of the budget, for the thread to wind up
 

@@ -10,11 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from sinks import ROOM_1_2, ROOM_1_3, ROOM_1_6, ROOM_1_8, ROOMS, AvatarSink, PlainSink, RoomSink
-from sound import LinearResampler, numbered, sine, stereo
-from stage import Speech, Stage, burst
 
-from roark_analytics_python_livekit._audio_items import (
+from roark_analytics_python_livekit._recording.frames import (
     AgentFrame,
     Cleared,
     Finished,
@@ -25,6 +22,18 @@ from roark_analytics_python_livekit._audio_items import (
     Started,
 )
 from roark_analytics_python_livekit.audio import AudioCapture, Played
+from tests.support.fake_sinks import (
+    ROOM_1_2,
+    ROOM_1_3,
+    ROOM_1_6,
+    ROOM_1_8,
+    ROOMS,
+    AvatarSink,
+    PlainSink,
+    RoomSink,
+)
+from tests.support.playback_harness import Speech, Stage, burst
+from tests.support.signals import LinearResampler, numbered, sine, stereo
 
 RATE = 4000
 MakeSink = Callable[[], RoomSink | PlainSink]

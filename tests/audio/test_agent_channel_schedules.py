@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sinks import (
+
+from roark_analytics_python_livekit._recording.frames import SinkTraits
+from tests.support.fake_sinks import (
     ROOM_1_2,
     ROOM_1_3,
     ROOM_1_5,
@@ -18,9 +20,7 @@ from sinks import (
     RoomSink,
     RoomVersion,
 )
-from stage import Speech, Stage
-
-from roark_analytics_python_livekit._audio_items import SinkTraits
+from tests.support.playback_harness import Speech, Stage
 
 RATE = 2000
 EXACT = 0.010  # seconds; where runs are reported

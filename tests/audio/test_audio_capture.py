@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from line import Line, spoken
-from sound import LinearResampler, numbered, sine, stereo, user_frame
 
-from roark_analytics_python_livekit._audio_items import (
+from roark_analytics_python_livekit._recording.frames import (
     AgentFrame,
     Finished,
     Flushed,
@@ -21,6 +19,8 @@ from roark_analytics_python_livekit._audio_items import (
     Started,
 )
 from roark_analytics_python_livekit.audio import DEFAULT_RATE, AudioCapture
+from tests.support.signals import LinearResampler, numbered, sine, stereo, user_frame
+from tests.support.simulated_caller import Line, spoken
 
 steady = settings(deadline=None, derandomize=True, database=None, max_examples=60)
 

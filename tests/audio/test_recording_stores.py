@@ -8,8 +8,8 @@ import wave
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roark_analytics_python_livekit._store import CHUNK_BYTES, CallStore, Chunk
-from roark_analytics_python_livekit._wav import wav_header
+from roark_analytics_python_livekit._delivery.outbox import CHUNK_BYTES, CallStore, Chunk
+from roark_analytics_python_livekit._delivery.wav import wav_header
 
 steady = settings(deadline=None, derandomize=True, database=None, max_examples=40)
 

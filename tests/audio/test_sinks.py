@@ -6,7 +6,15 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from sinks import (
+
+from roark_analytics_python_livekit._recording.frames import (
+    AgentFrame,
+    Finished,
+    Progressed,
+    SinkTraits,
+    Started,
+)
+from tests.support.fake_sinks import (
     ROOM_1_0,
     ROOM_1_2,
     ROOM_1_3,
@@ -20,14 +28,6 @@ from sinks import (
     RoomSink,
     RoomVersion,
     Sink,
-)
-
-from roark_analytics_python_livekit._audio_items import (
-    AgentFrame,
-    Finished,
-    Progressed,
-    SinkTraits,
-    Started,
 )
 
 RATE = 1000

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sound import LinearResampler, sine, stereo
 
-from roark_analytics_python_livekit._audio_items import Samples
-from roark_analytics_python_livekit._mixer import AGENT, USER, Run, StereoMixer
+from roark_analytics_python_livekit._recording.frames import Samples
+from roark_analytics_python_livekit._recording.mixer import AGENT, USER, Run, StereoMixer
+from tests.support.signals import LinearResampler, sine, stereo
 
 steady = settings(deadline=None, derandomize=True, database=None, max_examples=150)
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from line import Line, not_before, spoken, stalled, when_said
-from sound import Times, difference, sine, user_frame
 
-from roark_analytics_python_livekit._audio_items import Listening, Samples, UserFrame
+from roark_analytics_python_livekit._recording.frames import Listening, Samples, UserFrame
+from tests.support.signals import Times, difference, sine, user_frame
+from tests.support.simulated_caller import Line, not_before, spoken, stalled, when_said
 
 steady = settings(deadline=None, derandomize=True, database=None, max_examples=60)
 

@@ -32,12 +32,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = ROOT / ".cache" / "ci"
-PATHS = [
-    ROOT / "src",
-    Path(__file__).parent,
-    *(ROOT / "tests" / name for name in ("livekit", "demo")),
-    ROOT / "examples",
-]
+PATHS = [ROOT, ROOT / "src", ROOT / "examples"]
 PULSES = 29
 IN_PLACE = 0.01  # seconds
 TRIES = 8
@@ -230,7 +225,7 @@ class Line:
     """RoomIO's sink, with LiveKit's recorder before it where there is one."""
 
     def __init__(self, session: Any, mouth: Any, folder: Path) -> None:
-        from lines import RoomOutput
+        from tests.support.phone_lines import RoomOutput
 
         self._room = RoomOutput()
         self._folder = folder
@@ -263,9 +258,9 @@ async def held(
     folder: Path, agent: Any, answers: dict[str, Any], talk: Talk, open_early: bool = False
 ) -> tuple[Any, Any, Any, tuple[int, Any] | None]:
     """Makes a call and returns (call, line, our recording, LiveKit's recording)."""
-    from calls import a_call, create_session
-    from fakes import ScriptedSTT, until
-    from lines import LineInput
+    from tests.support.fake_agent import ScriptedSTT, until
+    from tests.support.observed_calls import a_call, create_session
+    from tests.support.phone_lines import LineInput
 
     script, mouth = ScriptedSTT(), LineInput()
     session = create_session(answers, script)
@@ -282,9 +277,9 @@ async def held(
 
 async def conversation(folder: Path) -> tuple[Errors, Errors]:
     """A greeting, a halting answer and an interrupted one: channels, cut and turns."""
-    from fakes import until
-    from lines import sounded
-    from test_playback import ANSWERS, GREETING, ORDER, REFUND, STOP, HaltingAgent
+    from tests.livekit.test_playback import ANSWERS, GREETING, ORDER, REFUND, STOP, HaltingAgent
+    from tests.support.fake_agent import until
+    from tests.support.phone_lines import sounded
 
     async def talk(call: Any, mouth: Any, line: Any) -> None:
         await call.listening(1)
@@ -319,10 +314,10 @@ async def conversation(folder: Path) -> tuple[Errors, Errors]:
 
 async def pause(folder: Path) -> tuple[Errors, Errors]:
     """A speech that is paused and resumed, as a false interruption does it."""
-    from fakes import NoisyAgent, until
-    from lines import sounded
-    from test_playback import LONG, ORDER
-    from truth import CAN_PAUSE
+    from tests.livekit.test_playback import LONG, ORDER
+    from tests.support.fake_agent import NoisyAgent, until
+    from tests.support.phone_lines import sounded
+    from tests.support.recording_checks import CAN_PAUSE
 
     if not CAN_PAUSE:
         return {"pause": None}, {}
@@ -350,8 +345,8 @@ async def pause(folder: Path) -> tuple[Errors, Errors]:
 
 async def early_burst(folder: Path) -> tuple[Errors, Errors]:
     """The caller makes short sounds from 1.5 s before the session reads them."""
-    from fakes import NoisyAgent
-    from test_hearing import ANSWERS, QUESTION, pulse
+    from tests.livekit.test_hearing import ANSWERS, QUESTION, pulse
+    from tests.support.fake_agent import NoisyAgent
 
     async def talk(call: Any, mouth: Any, line: Any) -> None:
         if call is None:
@@ -381,7 +376,7 @@ async def early_burst(folder: Path) -> tuple[Errors, Errors]:
 
 def zero_of(sound: Any, rate: int, words: Sequence[Any]) -> float:
     """The moment of the recording's first sample, by where the user's words are in it."""
-    from correlate import find, resampled
+    from tests.support.correlation import find, resampled
 
     zeros = []
     for word in words:
@@ -393,7 +388,7 @@ def zero_of(sound: Any, rate: int, words: Sequence[Any]) -> float:
 
 def shift_of(sound: Any, rate: int, run: Any, zero: float, least: float = 0.4) -> float:
     """Seconds by which the first 40 ms of a run stand later than they sounded."""
-    from correlate import find, resampled
+    from tests.support.correlation import find, resampled
 
     wanted = resampled(run.samples[: round(0.04 * run.rate)], run.rate, rate)
     place, score = find(wanted, rate, sound, rate, run.start - zero)
@@ -402,7 +397,7 @@ def shift_of(sound: Any, rate: int, run: Any, zero: float, least: float = 0.4) -
 
 def end_error(sound: Any, rate: int, run: Any, zero: float) -> float:
     """Seconds by which the sound that begins with this run ends too late."""
-    from truth import stretches
+    from tests.support.recording_checks import stretches
 
     begin = run.start - zero
     end = min(stretches(sound, rate), key=lambda span: abs(span[0] - begin))[1]

@@ -22,7 +22,7 @@ from livekit.agents.voice import io
 
 from roark_analytics_python_livekit import RoarkClient, observe_session
 from roark_analytics_python_livekit._guard import Guard
-from roark_analytics_python_livekit._livekit import InputTap, probe
+from roark_analytics_python_livekit._livekit.observer import InputTap, probe
 
 CALLS, FRAMES = 30, 20_000
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from roark_analytics_python_livekit._audio_items import Opened, UserFrame
+from roark_analytics_python_livekit._recording.frames import Opened, UserFrame
 from roark_analytics_python_livekit.audio import AudioCapture
 
 RATE = 8_000

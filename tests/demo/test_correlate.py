@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("livekit.agents")
 
 
-from correlate import find, resampled, voice_end
 from offline.speech import SAMPLE_RATE, synthesize
+from tests.support.correlation import find, resampled, voice_end
 
 RATE = 24_000
 VOICE = synthesize("I am sorry, but I cannot refund this order, it has left our warehouse.")

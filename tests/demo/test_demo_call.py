@@ -18,12 +18,12 @@ import httpx
 import numpy as np
 from livekit.agents import AgentSession, JobContext
 
-from correlate import find, voice_end
 from local_roark import create_app
 from offline import caller, speech
 from offline.agents import SUPPORT_VOICE
 from offline.call import CallTruth, Progress, Utterance, run_call
 from roark_analytics_python_livekit import RoarkClient, observe_session
+from tests.support.correlation import find, voice_end
 
 pytestmark = pytest.mark.timeout(120)
 

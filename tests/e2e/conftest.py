@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from e2e.livekit_server import LiveKitServer, find_binary, livekit_server
-from e2e.local_roark_server import RoarkServer, roark_server
-from e2e.processes import LoggedProcess, running
+from tests.support.livekit_server import LiveKitServer, find_binary, livekit_server
+from tests.support.local_roark_server import RoarkServer, roark_server
+from tests.support.processes import LoggedProcess, running
 
 AGENT = Path(__file__).parents[2] / "examples" / "offline_agent.py"
 

@@ -12,15 +12,15 @@ pytest.importorskip("livekit.agents")
 
 from livekit import api
 
-from e2e.caller import Caller, calling
-from e2e.correlation import find_in_pieces
-from e2e.livekit_server import LiveKitServer
-from e2e.local_roark_server import Call, Recording, RoarkServer, taken_at
-from e2e.processes import LOOPBACK, LoggedProcess
 from offline import caller as script
 from offline.agents import ORDERS, SUPPORT_VOICE
 from offline.sound import Samples, resample
 from offline.speech import SAMPLE_RATE, synthesize
+from tests.support.livekit_server import LiveKitServer
+from tests.support.local_roark_server import Call, Recording, RoarkServer, taken_at
+from tests.support.processes import LOOPBACK, LoggedProcess
+from tests.support.webrtc_caller import Caller, calling
+from tests.support.webrtc_correlation import find_in_pieces
 
 pytestmark = [
     pytest.mark.e2e,

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from child import KEY
 from pytest_socket import enable_socket, socket_allow_hosts
 
 from local_roark import Faults, create_app, serve_in_background
+from tests.support.simulated_call import KEY
 
 
 @pytest.fixture(autouse=True)

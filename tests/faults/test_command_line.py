@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from child import KEY, pcm
-from test_disk import FRAMES, call_file, dead_call, sound
 
 from local_roark import Faults
-from roark_analytics_python_livekit._spool import Spool
+from roark_analytics_python_livekit._delivery.spool import Spool
+from tests.faults.test_disk import FRAMES, call_file, dead_call, sound
+from tests.support.processes import environment
+from tests.support.simulated_call import KEY, pcm
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]  # four interpreters in a test
 
 NOBODY = "http://127.0.0.1:9"
 
 
-def command(*arguments: object, key: str | None = KEY, **environment: str) -> tuple[int, str]:
+def command(*arguments: object, key: str | None = KEY, **settings: str) -> tuple[int, str]:
     """Runs a command; its exit status and all that it says."""
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src"), **environment}
+    env = environment(**settings)
     if key is not None:
         env["ROARK_API_KEY"] = key
     ended = subprocess.run(

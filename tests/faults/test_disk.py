@@ -18,14 +18,15 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from child import KEY, RATE, FastClock, Samples, SimulatedCall, facts_of, pcm
-from test_killed import recover
 
 from local_roark import Faults
-from roark_analytics_python_livekit import _spool
-from roark_analytics_python_livekit._spool import Spool, SpoolError
-from roark_analytics_python_livekit._store import CHUNK_BYTES, CallStore
-from roark_analytics_python_livekit._story import account_of, call_entry
+from roark_analytics_python_livekit._call.state import account_of, call_entry
+from roark_analytics_python_livekit._delivery import spool as _spool
+from roark_analytics_python_livekit._delivery.outbox import CHUNK_BYTES, CallStore
+from roark_analytics_python_livekit._delivery.spool import Spool, SpoolError
+from tests.faults.test_killed import recover
+from tests.support.processes import environment
+from tests.support.simulated_call import KEY, RATE, FastClock, Samples, SimulatedCall, facts_of, pcm
 
 pytestmark = pytest.mark.faults
 
@@ -97,15 +98,13 @@ def flip(path: Path, position: int) -> None:
 
 def run_script(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Runs Python code in a process of its own, with everything that tests import."""
-    here = Path(__file__).parent
-    paths = [here.parents[1] / "src", here.parents[1] / "examples", here]
     return subprocess.run(
         [sys.executable, "-c", script, *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=50,
         check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))},
+        env=environment(),
     )
 
 
@@ -150,7 +149,7 @@ def complaints(caplog: pytest.LogCaptureFixture, word: str) -> int:
 LIMITED = """
 import resource, signal, sys, time
 from pathlib import Path
-from child import FastClock, SimulatedCall
+from tests.support.simulated_call import FastClock, SimulatedCall
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))

@@ -19,13 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from child import KEY
-from test_disk import call_file
-from test_killed import recover
-from zygote import CHUNK_BYTES, Job
 
-from roark_analytics_python_livekit import _store, _story
-from roark_analytics_python_livekit._spool import Spool
+from roark_analytics_python_livekit._call import state as _story
+from roark_analytics_python_livekit._delivery import outbox as _store
+from roark_analytics_python_livekit._delivery.spool import Spool
+from tests.faults.test_disk import call_file
+from tests.faults.test_killed import recover
+from tests.support.fork_server import CHUNK_BYTES, Job
+from tests.support.processes import environment
+from tests.support.simulated_call import KEY
 
 SEED = int(os.environ.get("ROARK_TEST_SEED", "20251124"))
 POINTS = 200  # processes that are killed, at the least
@@ -52,12 +54,9 @@ class Zygote:
 @contextmanager
 def zygote() -> Iterator[Zygote]:
     """Starts it, and ends it with the block; nothing secret may be on its stderr."""
-    here = Path(__file__).parent
-    paths = [here.parents[1] / "src", here.parents[1] / "examples", here]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
-    env["OPENBLAS_NUM_THREADS"] = "1"  # it forks
+    env = environment(OPENBLAS_NUM_THREADS="1")  # it forks
     with subprocess.Popen(
-        [sys.executable, str(here / "zygote.py")],
+        [sys.executable, "-m", "tests.support.fork_server"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from child import KEY, RATE, pcm, spawn
 
 from roark_analytics_python_livekit import RoarkClient
+from roark_analytics_python_livekit._delivery.spool import Spool
 from roark_analytics_python_livekit._guard import Guard
 from roark_analytics_python_livekit._recovery import Recovered, recover_all
-from roark_analytics_python_livekit._spool import Spool
+from tests.support.simulated_call import KEY, RATE, pcm, spawn
 
 pytestmark = pytest.mark.faults
 

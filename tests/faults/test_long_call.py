@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from child import KEY, pcm
-from soak import RATE
 from starlette.types import ASGIApp, Receive, Scope, Send
-from test_disk import call_file
 
 from local_roark import Faults, create_app, serve_in_background
+from tests.faults.test_disk import call_file
+from tests.support.processes import environment
+from tests.support.simulated_call import KEY, pcm
+from tests.support.soak import RATE
 
 SEED = int(os.environ.get("ROARK_TEST_SEED", "20251124"))
 HOURS = float(os.environ.get("ROARK_TEST_HOURS", "2.0"))
@@ -56,14 +57,12 @@ class RandomFaults:
 
 def run_soak(service: str, spool: Path) -> dict[str, Any]:
     """The call in a process of its own; what it measured."""
-    here = Path(__file__).parent
-    paths = [here.parents[1] / "src", here.parents[1] / "examples", here]
     ended = subprocess.run(
-        [sys.executable, str(here / "soak.py"), service, str(spool), str(HOURS)],
+        [sys.executable, "-m", "tests.support.soak", service, str(spool), str(HOURS)],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))},
+        env=environment(),
     )
     assert ended.returncode == 0, ended.stderr.replace(KEY, "KEY")
     assert KEY not in ended.stderr

@@ -11,15 +11,16 @@ from typing import Any
 
 import pytest
 from blockbuster import BlockBuster
-from child import KEY, SimulatedCall
-from test_disk import call_file, complaints, dead_call, run_script, sound, until
 
-from roark_analytics_python_livekit import RoarkClient, _call
-from roark_analytics_python_livekit._call import CallShipment, MetadataAdded
+from roark_analytics_python_livekit import RoarkClient
+from roark_analytics_python_livekit import _pipeline as _call
+from roark_analytics_python_livekit._delivery.spool import Spool
+from roark_analytics_python_livekit._delivery.worker import MAX_WAITING, RESERVE, Mailbox, Shipper
 from roark_analytics_python_livekit._guard import Guard
+from roark_analytics_python_livekit._pipeline import CallShipment, MetadataAdded
 from roark_analytics_python_livekit._recovery import recover_all
-from roark_analytics_python_livekit._shipper import MAX_WAITING, RESERVE, Mailbox, Shipper
-from roark_analytics_python_livekit._spool import Spool
+from tests.faults.test_disk import call_file, complaints, dead_call, run_script, sound, until
+from tests.support.simulated_call import KEY, SimulatedCall
 
 pytestmark = pytest.mark.faults
 
@@ -155,7 +156,7 @@ def test_a_call_that_tells_without_end_is_cut(
 OTHERS_RAISE = """
 import asyncio, sys
 from pathlib import Path
-from child import SimulatedCall
+from tests.support.simulated_call import SimulatedCall
 
 call = SimulatedCall(sys.argv[1], Path(sys.argv[2]))
 call.talk(1.0)
@@ -193,7 +194,7 @@ async def test_a_blocking_call_in_this_package_is_found() -> None:
     """The detector that stands behind every test does detect (fault 26)."""
 
     module = compile("def hold(wait):\n    wait(0.001)\n", _call.__file__, "exec")
-    names: dict[str, Any] = {"__name__": "roark_analytics_python_livekit._call"}
+    names: dict[str, Any] = {"__name__": "roark_analytics_python_livekit._pipeline"}
     exec(module, names)
     with pytest.raises(Exception, match="Blocking call"):
         names["hold"](time.sleep)

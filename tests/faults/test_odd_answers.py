@@ -8,13 +8,13 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
-from child import KEY
-from gate import Exchange, Gate, answer, http_answer
 
 from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit import client as client_module
-from roark_analytics_python_livekit._retry import Outcome
+from roark_analytics_python_livekit._delivery.retry import Outcome
 from roark_analytics_python_livekit.client import PresignedUpload, RequestError
+from tests.support.faulty_server import Exchange, Gate, answer, http_answer
+from tests.support.simulated_call import KEY
 
 pytestmark = pytest.mark.faults
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
@@ -15,15 +14,16 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from child import KEY, FastClock, SimulatedCall, pcm, spawn
 from starlette.types import ASGIApp, Receive, Scope, Send
-from test_disk import FRAMES, call_file, dead_call, run_script, sound, until
-from test_killed import recover
 
 from local_roark import create_app, serve_in_background
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit._payloads import CallFacts, call_started
-from roark_analytics_python_livekit._spool import CallSpool, Spool
+from roark_analytics_python_livekit._call.payloads import CallFacts, call_started
+from roark_analytics_python_livekit._delivery.spool import CallSpool, Spool
+from tests.faults.test_disk import FRAMES, call_file, dead_call, run_script, sound, until
+from tests.faults.test_killed import recover
+from tests.support.processes import environment
+from tests.support.simulated_call import KEY, FastClock, SimulatedCall, pcm, spawn
 
 pytestmark = pytest.mark.faults
 
@@ -37,11 +37,7 @@ def recovering(service: str, spool: Path) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={
-            **os.environ,
-            "ROARK_API_KEY": KEY,
-            "PYTHONPATH": str(Path(__file__).parents[2] / "src"),
-        },
+        env=environment(ROARK_API_KEY=KEY),
     )
 
 
@@ -130,9 +126,9 @@ class PortsOfKeys:
 FORKING = """
 import asyncio, os, sys
 from datetime import datetime, timezone
-from child import KEY
+from tests.support.simulated_call import KEY
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit._payloads import CallFacts, call_started
+from roark_analytics_python_livekit._call.payloads import CallFacts, call_started
 
 async def post(call_id, key):
     now = datetime.now(timezone.utc)
@@ -175,7 +171,7 @@ def test_a_forked_process_makes_connections_of_its_own(calls: Path) -> None:
 HOLDING = """
 import os, sys, time
 from pathlib import Path
-from roark_analytics_python_livekit._spool import Spool
+from roark_analytics_python_livekit._delivery.spool import Spool
 
 (call,) = Spool(Path(sys.argv[1])).abandoned()
 if os.fork() == 0:

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from child import FRAME, RATE, FastClock, SimulatedCall, pcm
 from starlette.types import ASGIApp, Receive, Scope, Send
-from test_disk import CHUNK_BYTES, call_file, dead_call, run_script, sound, until
-from test_killed import recover
 
 from local_roark import Faults, create_app, serve_in_background
-from roark_analytics_python_livekit._spool import Spool
+from roark_analytics_python_livekit._delivery.spool import Spool
+from tests.faults.test_disk import CHUNK_BYTES, call_file, dead_call, run_script, sound, until
+from tests.faults.test_killed import recover
+from tests.support.simulated_call import FRAME, RATE, FastClock, SimulatedCall, pcm
 
 pytestmark = pytest.mark.faults
 
@@ -125,7 +125,7 @@ async def test_everything_hangs_and_everything_is_kept(
 LEAVING = """
 import sys
 from pathlib import Path
-from child import SimulatedCall
+from tests.support.simulated_call import SimulatedCall
 
 call = SimulatedCall(sys.argv[1], Path(sys.argv[2]))
 call.talk(1.0)

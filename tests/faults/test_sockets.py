@@ -15,8 +15,16 @@ from pathlib import Path
 import httpx
 import pytest
 import trustme
-from child import KEY, FastClock, SimulatedCall
-from gate import (
+
+from local_roark import Faults
+from roark_analytics_python_livekit import RoarkClient
+from roark_analytics_python_livekit import client as client_module
+from roark_analytics_python_livekit._delivery.retry import Outcome
+from roark_analytics_python_livekit._delivery.uploader import DeliveryStats
+from roark_analytics_python_livekit.client import PresignedUpload, RequestError
+from tests.faults.test_disk import assert_whole, call_file, complaints, dead_call, until, whole_call
+from tests.faults.test_killed import recover
+from tests.support.faulty_server import (
     Exchange,
     Gate,
     How,
@@ -31,15 +39,7 @@ from gate import (
     reset_in_the_answer,
     reset_in_the_request,
 )
-from test_disk import assert_whole, call_file, complaints, dead_call, until, whole_call
-from test_killed import recover
-
-from local_roark import Faults
-from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit import client as client_module
-from roark_analytics_python_livekit._delivery import DeliveryStats
-from roark_analytics_python_livekit._retry import Outcome
-from roark_analytics_python_livekit.client import PresignedUpload, RequestError
+from tests.support.simulated_call import KEY, FastClock, SimulatedCall
 
 pytestmark = pytest.mark.faults
 

@@ -13,9 +13,9 @@ pytest.importorskip("livekit.agents")
 
 from livekit.agents import ToolError, function_tool
 
-from calls import Call, a_call
-from correlate import find, voice_end
-from fakes import NoisyAgent, spoken
+from tests.support.correlation import find, voice_end
+from tests.support.fake_agent import NoisyAgent, spoken
+from tests.support.observed_calls import Call, a_call
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

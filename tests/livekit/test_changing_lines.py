@@ -18,11 +18,11 @@ from livekit import rtc
 from livekit.agents import CloseEvent
 from livekit.agents.voice import io
 
-from calls import Call, a_call
-from fakes import NoisyAgent, frames_of, spoken, until
-from lines import RATE, Ear, LineInput, RoomOutput, sounded
 from offline.sound import from_frame, resample, to_frame
-from truth import HEARD, PLAYED, compare, origin
+from tests.support.fake_agent import NoisyAgent, frames_of, spoken, until
+from tests.support.observed_calls import Call, a_call
+from tests.support.phone_lines import RATE, Ear, LineInput, RoomOutput, sounded
+from tests.support.recording_checks import HEARD, PLAYED, compare, origin
 
 CLOSES_FIRST = "reason" not in CloseEvent.model_fields
 """livekit-agents 1.0 says that it closes before it does."""

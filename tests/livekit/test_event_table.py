@@ -27,16 +27,20 @@ from livekit.agents.voice import events
 from pydantic import BaseModel
 from typing_extensions import NotRequired, is_typeddict
 
-from roark_analytics_python_livekit import _events, _livekit, _metrics, _snapshots, _types
-from roark_analytics_python_livekit._guard import Guard
-from roark_analytics_python_livekit._payloads import (
+from roark_analytics_python_livekit import _types
+from roark_analytics_python_livekit._call.payloads import (
     CallEnd,
     CallFacts,
     RecordingFacts,
     call_ended,
 )
-from roark_analytics_python_livekit._records import Record
-from roark_analytics_python_livekit._room import RoomWatch
+from roark_analytics_python_livekit._call.records import Record
+from roark_analytics_python_livekit._guard import Guard
+from roark_analytics_python_livekit._livekit import events as _events
+from roark_analytics_python_livekit._livekit import metrics as _metrics
+from roark_analytics_python_livekit._livekit import observer as _livekit
+from roark_analytics_python_livekit._livekit import participants as _snapshots
+from roark_analytics_python_livekit._livekit.room import RoomWatch
 
 TABLE = Path(__file__).parents[2] / ".github" / "EVENTS.md"
 CODE = re.compile(r"`([^`]+)`")

@@ -15,10 +15,10 @@ pytest.importorskip("livekit.agents")
 
 from livekit.agents.voice import io
 
-from calls import Call, a_call
-from fakes import NoisyAgent, Samples, spoken, until
-from lines import RATE, LineInput
-from truth import HEARD, compare, origin, shift
+from tests.support.fake_agent import NoisyAgent, Samples, spoken, until
+from tests.support.observed_calls import Call, a_call
+from tests.support.phone_lines import RATE, LineInput
+from tests.support.recording_checks import HEARD, compare, origin, shift
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -18,13 +18,13 @@ pytest.importorskip("livekit.agents")
 import httpx
 from livekit.agents.voice import events, io
 
-import has
-import stories
-from calls import KEY, FakeJob, a_call, create_session
-from fakes import NoisyAgent, spoken
 from local_roark import Faults
 from offline.audio_io import MemoryAudioOutput
 from roark_analytics_python_livekit import RoarkClient, observe_session
+from tests.support import livekit_features as has
+from tests.support import scenarios as stories
+from tests.support.fake_agent import NoisyAgent, spoken
+from tests.support.observed_calls import KEY, FakeJob, a_call, create_session
 
 GREETING = "good morning to you"
 
@@ -211,7 +211,7 @@ async def test_observing_after_start_says_what_is_missing_and_gets_the_rest(
     ][-2:]
     assert any("after session.start()" in line for line in warnings_of(caplog))
     rate, sound = call.recording()
-    from correlate import find
+    from tests.support.correlation import find
 
     for text, channel in (("are you there", 0), ("yes i am here", 1)):
         offset, score = find(spoken(text), rate, sound[:, channel], rate)
@@ -259,7 +259,7 @@ async def test_a_raising_sink_is_heard_by_the_agent_not_hidden_by_the_tap(tmp_pa
 
 
 async def _one_frame() -> AsyncIterator[Any]:
-    from fakes import frames_of
+    from tests.support.fake_agent import frames_of
 
     yield frames_of(spoken("anything"))[0]
 

@@ -14,12 +14,20 @@ pytest.importorskip("livekit.agents")
 
 from livekit import rtc
 
-import has
-from calls import Call, a_call
-from correlate import find
-from fakes import NoisyAgent, frames_of, spoken, stream, until
-from lines import RATE, AvatarOutput, Ear, LineInput, RemoteAvatarOutput, RoomOutput, sounded
-from truth import CAN_PAUSE, HEARD, PLAYED, TURN, compare, origin
+from tests.support import livekit_features as has
+from tests.support.correlation import find
+from tests.support.fake_agent import NoisyAgent, frames_of, spoken, stream, until
+from tests.support.observed_calls import Call, a_call
+from tests.support.phone_lines import (
+    RATE,
+    AvatarOutput,
+    Ear,
+    LineInput,
+    RemoteAvatarOutput,
+    RoomOutput,
+    sounded,
+)
+from tests.support.recording_checks import CAN_PAUSE, HEARD, PLAYED, TURN, compare, origin
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

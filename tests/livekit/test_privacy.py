@@ -19,16 +19,16 @@ import httpx
 from livekit.agents import RunContext, ToolError, function_tool
 from livekit.agents.voice import events
 
-import has
-from calls import KEY, Call, FakeJob, a_call, close, spool_of
-from fakes import NoisyAgent
 from local_roark import create_app
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit._redaction import FAILED
-from roark_analytics_python_livekit._withheld import WITHHELD
-from stories import ANSWER as ON_ITS_WAY
-from stories import ID, LONG, ORDER, STOP, STOPPED, Desk, failing
-from test_the_room import Room, somebody
+from roark_analytics_python_livekit._call.pauses import WITHHELD
+from roark_analytics_python_livekit._call.redactor import FAILED
+from tests.livekit.test_the_room import Room, somebody
+from tests.support import livekit_features as has
+from tests.support.fake_agent import NoisyAgent
+from tests.support.observed_calls import KEY, Call, FakeJob, a_call, close, spool_of
+from tests.support.scenarios import ANSWER as ON_ITS_WAY
+from tests.support.scenarios import ID, LONG, ORDER, STOP, STOPPED, Desk, failing
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

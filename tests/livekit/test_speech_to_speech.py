@@ -10,11 +10,11 @@ pytest.importorskip("livekit.agents")
 
 from livekit.agents import AgentSession
 
-from calls import a_call
-from fakes import NoisyAgent, spoken, until
-from lines import LineInput, RoomOutput, sounded
-from speech_to_speech import ScriptedRealtime
-from truth import HEARD, PLAYED, TURN, compare, origin
+from tests.support.fake_agent import NoisyAgent, spoken, until
+from tests.support.fake_realtime_model import ScriptedRealtime
+from tests.support.observed_calls import a_call
+from tests.support.phone_lines import LineInput, RoomOutput, sounded
+from tests.support.recording_checks import HEARD, PLAYED, TURN, compare, origin
 
 HELLO, ANSWER = "hello you there", "yes what can i do"
 STORY, LONG = "tell me a story please", "once " * 20 + "upon"

@@ -10,10 +10,10 @@ import pytest_asyncio
 
 pytest.importorskip("livekit.agents")
 
-import golden
-import has
-from calls import Call
-from stories import STORIES
+from tests.support import golden as golden
+from tests.support import livekit_features as has
+from tests.support.observed_calls import Call
+from tests.support.scenarios import STORIES
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import os
 import sys
 from pathlib import Path
 
@@ -13,9 +12,10 @@ import pytest
 
 pytest.importorskip("livekit.agents")
 
-from roark_analytics_python_livekit import _livekit
-from roark_analytics_python_livekit._wall_clock import WallClock
-from truth import HEARD, PLAYED, TURN
+from roark_analytics_python_livekit._livekit import observer as _livekit
+from roark_analytics_python_livekit._livekit.clock import WallClock
+from tests.support.processes import environment
+from tests.support.recording_checks import HEARD, PLAYED, TURN
 
 DAY = 86_400.0
 
@@ -24,12 +24,12 @@ async def test_a_clock_that_is_set_by_a_day_in_mid_call_moves_nothing(tmp_path: 
     """Forward in the greeting, two days back in the question, and right again in the answer."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        str(Path(__file__).with_name("jumping_clock.py")),
+        "-m",
+        "tests.support.jumping_clock",
         str(tmp_path),
-        *sys.path,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env=environment(),
     )
     out, err = await process.communicate()
     assert process.returncode == 0, err.decode()[-2000:]

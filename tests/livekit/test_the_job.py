@@ -15,9 +15,9 @@ pytest.importorskip("livekit.agents")
 import httpx
 from livekit import rtc
 
-from calls import KEY, FakeJob, create_session
 from roark_analytics_python_livekit import RoarkClient, observe_session
-from roark_analytics_python_livekit._livekit import call_id, job_facts
+from roark_analytics_python_livekit._livekit.observer import call_id, job_facts
+from tests.support.observed_calls import KEY, FakeJob, create_session
 
 
 class Room:

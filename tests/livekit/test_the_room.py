@@ -14,9 +14,9 @@ pytest.importorskip("livekit.agents")
 
 from livekit import rtc
 
-from calls import Call, FakeJob, a_call
-from fakes import NoisyAgent
 from roark_analytics_python_livekit.redaction import redact_pii
+from tests.support.fake_agent import NoisyAgent
+from tests.support.observed_calls import Call, FakeJob, a_call
 
 NUMBER = "+15105550100"
 SIP = {

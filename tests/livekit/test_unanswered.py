@@ -11,8 +11,8 @@ pytest.importorskip("livekit.agents")
 
 from livekit.agents import StopResponse
 
-from calls import a_call
-from fakes import NoisyAgent, until
+from tests.support.fake_agent import NoisyAgent, until
+from tests.support.observed_calls import a_call
 
 ASIDE, ORDER, ANSWER = "i talk to my dog", "where is my order please", "it is on its way"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
-from fake_calls import Clock
 
 from local_roark import Faults, create_app
+from tests.support.wire_requests import Clock
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
-from fake_calls import (
+
+from local_roark import create_app
+from tests.support.wire_requests import (
     AT,
     CALL,
     EVENTS,
@@ -22,8 +24,6 @@ from fake_calls import (
     tool_result,
     turn,
 )
-
-from local_roark import create_app
 
 
 async def test_a_call_is_kept_as_it_was_sent(client: httpx.AsyncClient, root: Path) -> None:

@@ -7,9 +7,9 @@ import time
 
 import httpx
 import pytest
-from fake_calls import FIRST_CHUNK, call_json, ended, presign, put, send, started
 
 from local_roark import ConnectionDropped, Fault, Faults
+from tests.support.wire_requests import FIRST_CHUNK, call_json, ended, presign, put, send, started
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,17 @@ from typing import Any
 
 import httpx
 import pytest
-from fake_calls import CALL, ended, send, started, tool_call, tool_result, turn, upload
+
+from tests.support.wire_requests import (
+    CALL,
+    ended,
+    send,
+    started,
+    tool_call,
+    tool_result,
+    turn,
+    upload,
+)
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'><svg onload=alert(3)>"
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fake_calls import EVENTS, KEY, started
 
 import local_roark
 from local_roark import Faults, create_app, serve_in_background
 from local_roark.__main__ import greeting, main
+from tests.support.wire_requests import EVENTS, KEY, started
 
 on_loopback = [pytest.mark.faults, pytest.mark.enable_socket]
 

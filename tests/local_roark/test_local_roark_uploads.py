@@ -11,7 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
-from fake_calls import (
+
+from tests.support.wire_requests import (
     CALL,
     KEY,
     UPLOAD_URL,

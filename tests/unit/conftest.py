@@ -8,10 +8,10 @@ from pathlib import Path
 import httpx
 import hypothesis
 import pytest
-from roark_stand_in import BASE_URL, KEY, Roark
 
 from local_roark import Faults, create_app
 from roark_analytics_python_livekit import RoarkClient
+from tests.support.fake_roark import BASE_URL, KEY, Roark
 
 # The same examples each time, and no clock: a test either holds or does not, on any machine.
 hypothesis.settings.register_profile("unit", deadline=None, derandomize=True, database=None)

@@ -17,12 +17,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from deliveries import until
-from roark_stand_in import BASE_URL, KEY, Roark
 
 from local_roark import Faults
-from roark_analytics_python_livekit import RoarkClient, _delivery, _store
-from roark_analytics_python_livekit._audio_items import (
+from roark_analytics_python_livekit import RoarkClient
+from roark_analytics_python_livekit._call.payloads import CallEnd, CallFacts
+from roark_analytics_python_livekit._call.redactor import Redact
+from roark_analytics_python_livekit._config import RecordingMode
+from roark_analytics_python_livekit._delivery import outbox as _store
+from roark_analytics_python_livekit._delivery import uploader as _delivery
+from roark_analytics_python_livekit._delivery.spool import Spool
+from roark_analytics_python_livekit._delivery.worker import Mailbox
+from roark_analytics_python_livekit._guard import Guard
+from roark_analytics_python_livekit._livekit.events import tools_executed
+from roark_analytics_python_livekit._pipeline import CallShipment, MetadataAdded, RecordingSwitched
+from roark_analytics_python_livekit._recording.frames import (
     AgentFrame,
     Finished,
     Flushed,
@@ -31,17 +39,11 @@ from roark_analytics_python_livekit._audio_items import (
     Started,
     UserFrame,
 )
-from roark_analytics_python_livekit._call import CallShipment, MetadataAdded, RecordingSwitched
-from roark_analytics_python_livekit._config import RecordingMode
-from roark_analytics_python_livekit._events import tools_executed
-from roark_analytics_python_livekit._guard import Guard
-from roark_analytics_python_livekit._mixer import Resampler
-from roark_analytics_python_livekit._payloads import CallEnd, CallFacts
+from roark_analytics_python_livekit._recording.mixer import Resampler
 from roark_analytics_python_livekit._recovery import recover_all
-from roark_analytics_python_livekit._redaction import Redact
-from roark_analytics_python_livekit._shipper import Mailbox
-from roark_analytics_python_livekit._spool import Spool
 from roark_analytics_python_livekit.audio import AudioCapture
+from tests.support.deliveries import until
+from tests.support.fake_roark import BASE_URL, KEY, Roark
 
 CALL = "RM_1"
 RATE = 8000

@@ -13,7 +13,7 @@ import pytest
 
 from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit import client as client_module
-from roark_analytics_python_livekit._retry import Outcome
+from roark_analytics_python_livekit._delivery.retry import Outcome
 from roark_analytics_python_livekit.client import (
     MAX_ANSWER_BYTES,
     PresignedUpload,

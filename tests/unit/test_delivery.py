@@ -10,16 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deliveries import CALL, ENDED, STARTED, Shipping, until
-from roark_stand_in import Roark
 
 from local_roark import Faults
-from roark_analytics_python_livekit import RoarkClient, _delivery, _store
-from roark_analytics_python_livekit._delivery import IN_FLIGHT, TRIES_IN_A_ROW, idempotency_key
-from roark_analytics_python_livekit._retry import Outcome, RetryPolicy
-from roark_analytics_python_livekit._spool import Spool
-from roark_analytics_python_livekit._store import CallStore
+from roark_analytics_python_livekit import RoarkClient
+from roark_analytics_python_livekit._delivery import outbox as _store
+from roark_analytics_python_livekit._delivery import uploader as _delivery
+from roark_analytics_python_livekit._delivery.outbox import CallStore
+from roark_analytics_python_livekit._delivery.retry import Outcome, RetryPolicy
+from roark_analytics_python_livekit._delivery.spool import Spool
+from roark_analytics_python_livekit._delivery.uploader import (
+    IN_FLIGHT,
+    TRIES_IN_A_ROW,
+    idempotency_key,
+)
 from roark_analytics_python_livekit.client import PresignedUpload, RequestError
+from tests.support.deliveries import CALL, ENDED, STARTED, Shipping, until
+from tests.support.fake_roark import Roark
 
 SIZE = 1000  # bytes of a chunk in here
 
@@ -619,7 +625,7 @@ class TestIdempotencyKeys:
 
     def test_the_events_of_these_tests_are_what_the_service_takes(self) -> None:
         """A check of the fixtures."""
-        from wire import received
+        from tests.support.wire import received
 
         assert received(STARTED) == STARTED
         assert received(ENDED) == ENDED

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 
 import pytest
-from deliveries import CALL, Shipping, until
-from roark_stand_in import Roark
 
 from local_roark import Fault, Faults
-from roark_analytics_python_livekit import RoarkClient, _store
-from roark_analytics_python_livekit._delivery import MAX_FRESH_URLS, Delivery
+from roark_analytics_python_livekit import RoarkClient
+from roark_analytics_python_livekit._delivery import outbox as _store
+from roark_analytics_python_livekit._delivery.uploader import MAX_FRESH_URLS, Delivery
+from tests.support.deliveries import CALL, Shipping, until
+from tests.support.fake_roark import Roark
 
 ENDPOINTS = ["events", "chunk-upload-url", "uploads"]
 

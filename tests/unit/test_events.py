@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from roark_analytics_python_livekit import _events, _metrics
-from roark_analytics_python_livekit._records import Record
+from roark_analytics_python_livekit._call.records import Record
+from roark_analytics_python_livekit._livekit import events as _events
+from roark_analytics_python_livekit._livekit import metrics as _metrics
 
 OFFSET = 1_764_000_000.0  # of the wall clock against the monotonic one
 NOW = 500.0

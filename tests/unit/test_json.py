@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roark_analytics_python_livekit._json import (
+from roark_analytics_python_livekit._serialize import (
     MAX_ALL_TEXT,
     MAX_DEPTH,
     MAX_ITEMS,

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from roark_stand_in import BASE_URL, KEY, Roark
-from test_recovery import SOUND, dead_call, sound_of
 
 from local_roark import Faults
 from roark_analytics_python_livekit import RoarkClient, __main__, __version__
 from roark_analytics_python_livekit.__main__ import OK, TROUBLE, main
-from roark_analytics_python_livekit._spool import Spool
+from roark_analytics_python_livekit._delivery.spool import Spool
+from tests.support.fake_roark import BASE_URL, KEY, Roark
+from tests.unit.test_recovery import SOUND, dead_call, sound_of
 
 Run = Callable[..., tuple[int, str]]
 

@@ -1,4 +1,4 @@
-"""Spools outlive upgrades: what an older version left on disk is delivered as it would have been."""
+"""Spools outlive upgrades: what an older version left is delivered as it would have been."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from roark_analytics_python_livekit import RoarkClient
+from roark_analytics_python_livekit._delivery.spool import Spool
 from roark_analytics_python_livekit._guard import Guard
 from roark_analytics_python_livekit._recovery import recover_all
-from roark_analytics_python_livekit._spool import Spool
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 KEY = "rk_live_replace_me"

@@ -12,17 +12,15 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wire import received
 
-from roark_analytics_python_livekit import _events, _metrics
-from roark_analytics_python_livekit._payloads import (
+from roark_analytics_python_livekit._call.payloads import (
     CallEnd,
     CallFacts,
     RecordingFacts,
     call_ended,
     call_started,
 )
-from roark_analytics_python_livekit._records import (
+from roark_analytics_python_livekit._call.records import (
     ErrorRecord,
     HandoffRecord,
     HeardRecord,
@@ -33,8 +31,11 @@ from roark_analytics_python_livekit._records import (
     ToolResultRecord,
     TurnRecord,
 )
+from roark_analytics_python_livekit._livekit import events as _events
+from roark_analytics_python_livekit._livekit import metrics as _metrics
+from roark_analytics_python_livekit._livekit.clock import WallClock
 from roark_analytics_python_livekit._types import DeliveryCounts, Recording
-from roark_analytics_python_livekit._wall_clock import WallClock
+from tests.support.wire import received
 
 START = 1000.0  # monotonic
 FACTS = CallFacts(

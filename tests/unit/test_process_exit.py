@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from local_roark import Faults, create_app, serve_in_background
-from roark_analytics_python_livekit._redaction import FAILED
+from roark_analytics_python_livekit._call.redactor import FAILED
 
 # As a script that ends where an agent's job would have said goodbye. The service's host is a name,
 # not an address: it has to be looked up after the interpreter has begun to shut down.
@@ -20,10 +20,10 @@ import time
 from datetime import datetime, timezone
 
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit._call import CallShipment
+from roark_analytics_python_livekit._pipeline import CallShipment
 from roark_analytics_python_livekit._guard import Guard
-from roark_analytics_python_livekit._payloads import CallFacts
-from roark_analytics_python_livekit._shipper import Shipper
+from roark_analytics_python_livekit._call.payloads import CallFacts
+from roark_analytics_python_livekit._delivery.worker import Shipper
 
 url, budget = sys.argv[1], float(sys.argv[2])
 now = datetime.now(timezone.utc), time.monotonic()
@@ -79,11 +79,12 @@ from datetime import datetime, timezone
 
 import httpx
 
-from roark_analytics_python_livekit import RoarkClient, _scribe
-from roark_analytics_python_livekit._call import CallShipment
+from roark_analytics_python_livekit import RoarkClient
+from roark_analytics_python_livekit._call import redaction_worker as _scribe
+from roark_analytics_python_livekit._pipeline import CallShipment
 from roark_analytics_python_livekit._guard import Guard
-from roark_analytics_python_livekit._payloads import CallEnd, CallFacts
-from roark_analytics_python_livekit._shipper import Shipper
+from roark_analytics_python_livekit._call.payloads import CallEnd, CallFacts
+from roark_analytics_python_livekit._delivery.worker import Shipper
 
 _scribe.PATIENCE = 3600.0  # the call's budget has to be enough
 

@@ -13,19 +13,20 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from deliveries import RATE, until
-from roark_stand_in import BASE_URL, KEY, Roark
 
 from local_roark import Faults
-from roark_analytics_python_livekit import RoarkClient, _delivery
+from roark_analytics_python_livekit import RoarkClient
+from roark_analytics_python_livekit._call.payloads import CallFacts
+from roark_analytics_python_livekit._call.state import account_of, call_entry
+from roark_analytics_python_livekit._delivery import uploader as _delivery
+from roark_analytics_python_livekit._delivery.outbox import CHUNK_BYTES, CallStore
+from roark_analytics_python_livekit._delivery.retry import RetryPolicy, RetryQuota
+from roark_analytics_python_livekit._delivery.spool import Spool
+from roark_analytics_python_livekit._delivery.wav import wav_header
 from roark_analytics_python_livekit._guard import Guard
-from roark_analytics_python_livekit._payloads import CallFacts
 from roark_analytics_python_livekit._recovery import TRIES, Recovered, recover_all
-from roark_analytics_python_livekit._retry import RetryPolicy, RetryQuota
-from roark_analytics_python_livekit._spool import Spool
-from roark_analytics_python_livekit._store import CHUNK_BYTES, CallStore
-from roark_analytics_python_livekit._story import account_of, call_entry
-from roark_analytics_python_livekit._wav import wav_header
+from tests.support.deliveries import RATE, until
+from tests.support.fake_roark import BASE_URL, KEY, Roark
 
 HEADER = 44  # bytes before the PCM of a plain WAV file
 SOUND = bytes(range(256)) * (2 * CHUNK_BYTES // 256) + b"rest"

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from roark_analytics_python_livekit import _events
+from roark_analytics_python_livekit._call.redactor import FAILED, Redactor, check_redact
 from roark_analytics_python_livekit._config import SettingsError
-from roark_analytics_python_livekit._json import MAX_TEXT, clean_text, json_safe, json_text
-from roark_analytics_python_livekit._redaction import FAILED, Redactor, check_redact
+from roark_analytics_python_livekit._livekit import events as _events
+from roark_analytics_python_livekit._serialize import MAX_TEXT, clean_text, json_safe, json_text
 
 SECRET = "+15105550100"
 

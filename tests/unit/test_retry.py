@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roark_analytics_python_livekit._retry import (
+from roark_analytics_python_livekit._delivery.retry import (
     MAX_RETRY_AFTER,
     Outcome,
     RetryPolicy,

@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from deliveries import until
 
-from roark_analytics_python_livekit import _scribe
+from roark_analytics_python_livekit._call import redaction_worker as _scribe
+from roark_analytics_python_livekit._call.redaction_worker import Scribe
+from roark_analytics_python_livekit._call.redactor import FAILED
 from roark_analytics_python_livekit._guard import Guard
-from roark_analytics_python_livekit._redaction import FAILED
-from roark_analytics_python_livekit._scribe import Scribe
+from tests.support.deliveries import until
 
 
 @asynccontextmanager

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from roark_analytics_python_livekit import _shipper
-from roark_analytics_python_livekit._shipper import Mailbox, Shipper
+from roark_analytics_python_livekit._delivery import worker as _shipper
+from roark_analytics_python_livekit._delivery.worker import Mailbox, Shipper
 
 
 async def nothing(mailbox: Mailbox) -> None:

@@ -19,13 +19,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roark_analytics_python_livekit import _spool
-from roark_analytics_python_livekit._delivery import DeliveryStats
-from roark_analytics_python_livekit._payloads import CallFacts
+from roark_analytics_python_livekit._call.payloads import CallFacts
+from roark_analytics_python_livekit._call.state import CallStory, account_of, call_entry
+from roark_analytics_python_livekit._delivery import spool as _spool
+from roark_analytics_python_livekit._delivery.outbox import CHUNK_BYTES, CallStore
+from roark_analytics_python_livekit._delivery.spool import CallSpool, Spool, SpoolError
+from roark_analytics_python_livekit._delivery.uploader import DeliveryStats
 from roark_analytics_python_livekit._recovery import read_story
-from roark_analytics_python_livekit._spool import CallSpool, Spool, SpoolError
-from roark_analytics_python_livekit._store import CHUNK_BYTES, CallStore
-from roark_analytics_python_livekit._story import CallStory, account_of, call_entry
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

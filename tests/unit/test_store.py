@@ -7,7 +7,7 @@ import wave
 
 import pytest
 
-from roark_analytics_python_livekit._store import CHUNK_BYTES, CallStore, Chunk
+from roark_analytics_python_livekit._delivery.outbox import CHUNK_BYTES, CallStore, Chunk
 
 RATE = 24_000
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from roark_stand_in import BASE_URL, KEY, Roark
-from test_call import CALL, Calling
 
 from local_roark import create_app
 from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit._config import RecordingMode
-from roark_analytics_python_livekit._store import CHUNK_BYTES, CallStore
-from roark_analytics_python_livekit._wav import wav_data_bytes, wav_header
+from roark_analytics_python_livekit._delivery.outbox import CHUNK_BYTES, CallStore
+from roark_analytics_python_livekit._delivery.wav import wav_data_bytes, wav_header
+from tests.support.fake_roark import BASE_URL, KEY, Roark
+from tests.unit.test_call import CALL, Calling
 
 GIB = 2**30
 HEADER = 44  # bytes before the PCM of a plain WAV file

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from roark_analytics_python_livekit._tool_rows import ToolRows
-from roark_analytics_python_livekit._withheld import WITHHELD, Withheld
+from roark_analytics_python_livekit._call.pauses import WITHHELD, Withheld
+from roark_analytics_python_livekit._call.tool_calls import ToolRows
 
 
 def turn(role: str = "user", at: float = 0.0, **more: Any) -> dict[str, Any]:

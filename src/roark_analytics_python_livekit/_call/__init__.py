@@ -1,0 +1,1 @@
+"""What happened in a call, and what is told of it."""

@@ -1,0 +1,1 @@
+"""Queue, disk, service: how a call gets to Roark."""

@@ -1,0 +1,1 @@
+"""What livekit-agents says: the only room that knows livekit and its versions."""

@@ -1,0 +1,266 @@
+"""livekit event → records, pure: attributes that a livekit version lacks are just not there.
+
+Every function takes the event and `monotonic`, which turns livekit's wall-clock times into
+monotonic ones at the moment the event is handled, so that a clock jump moves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .._call.records import (
+    ErrorRecord,
+    HandoffRecord,
+    HeardRecord,
+    NoteRecord,
+    Record,
+    StateRecord,
+    ToolCallRecord,
+    ToolEndedRecord,
+    ToolResultRecord,
+    ToolUpdateRecord,
+    TurnRecord,
+)
+from .._serialize import clean_text, json_safe, json_text
+from .metrics import camel, is_number
+
+ToMonotonic = Callable[[float | None], float]
+"""Wall-clock seconds → monotonic seconds; None is now (livekit gives no times before 1.1.2)."""
+
+_TIMES = {"started_speaking_at", "stopped_speaking_at"}
+
+
+def conversation_item(event: Any, monotonic: ToMonotonic, agent: str | None) -> list[Record]:
+    """`conversation_item_added`: a turn, or the hand-over to another agent.
+
+    Args:
+        event: The event.
+        monotonic: Wall-clock to monotonic seconds.
+        agent: The id of the agent that is speaking.
+    """
+    item = event.item
+    at = _at(event, monotonic)
+    if getattr(item, "type", None) == "agent_handoff":
+        return [_handoff(item, at)]
+    if getattr(item, "role", None) not in ("user", "assistant"):
+        return []
+    text = item.text_content
+    return [_turn(item, text, at, monotonic, agent)] if text else []
+
+
+def transcribed(event: Any, monotonic: ToMonotonic) -> list[Record]:
+    """`user_input_transcribed`: words that may never become a turn, their language and speaker."""
+    if not event.is_final:
+        return []
+    record: HeardRecord = {"type": "heard", "at": _at(event, monotonic)}
+    if text := str(getattr(event, "transcript", None) or ""):
+        record["text"] = clean_text(text)
+    if language := getattr(event, "language", None):
+        record["language"] = str(language)
+    if speaker := getattr(event, "speaker_id", None):
+        record["speaker"] = str(speaker)
+    return [record]
+
+
+def state_changed(event: Any, monotonic: ToMonotonic, *, of_agent: bool) -> list[Record]:
+    """`agent_state_changed` and `user_state_changed`, as far as they are about speaking."""
+    if "speaking" not in (event.old_state, event.new_state):
+        return []
+    record: StateRecord = {
+        "type": "state",
+        "who": "assistant" if of_agent else "user",
+        "speaking": event.new_state == "speaking",
+        "at": _at(event, monotonic),
+    }
+    return [record]
+
+
+def tools_executed(event: Any, monotonic: ToMonotonic) -> list[Record]:
+    """`function_tools_executed`: each call and, under the same id, its result or error."""
+    at = _at(event, monotonic)
+    records: list[Record] = []
+    for call, output in event.zipped():
+        records.append(_tool_call(call, at, monotonic))
+        records.append(_tool_result(call, output, at, monotonic))
+    return records
+
+
+def tool_updated(event: Any, monotonic: ToMonotonic) -> list[Record]:
+    """`tool_execution_updated` (livekit-agents 1.6): a call really began, is going on, or ended."""
+    update, at = event.update, _at(event, monotonic)
+    kind = getattr(update, "type", None)
+    if kind == "tool_call_started":
+        call = _tool_call(update.function_call, 0.0, monotonic)
+        call["at"] = at
+        return [call]
+    if kind == "tool_call_updated":
+        progress: ToolUpdateRecord = {
+            "type": "tool_update",
+            "id": str(update.call_id),
+            "content": json_text(update.message),
+            "at": at,
+        }
+        return [progress]
+    return [_tool_ended(update, at)] if kind == "tool_call_ended" else []
+
+
+def false_interruption(event: Any, monotonic: ToMonotonic) -> list[Record]:
+    """`agent_false_interruption` (1.2): the agent paused for nothing, and perhaps went on."""
+    return _note("false_interruption", event, monotonic, {"resumed": ("resumed", bool)})
+
+
+def overlapping_speech(event: Any, monotonic: ToMonotonic) -> list[Record]:
+    """`overlapping_speech` (1.5): the caller spoke while the agent did, to interrupt or not."""
+    known = {
+        "is_interruption": ("isInterruption", bool),
+        "agent_ended": ("agentEnded", bool),
+        "detection_delay": ("detectionDelay", float),
+        "prediction_duration": ("predictionDuration", float),
+        "total_duration": ("totalDuration", float),
+        "probability": ("probability", float),
+        "num_requests": ("numRequests", int),
+    }
+    return _note("overlapping_speech", event, monotonic, known)
+
+
+def transcription_timeout(event: Any, monotonic: ToMonotonic) -> list[Record]:
+    """`user_transcription_timeout` (1.6): the caller said something that no one understood."""
+    known = {"speech_duration": ("speechDuration", float)}
+    return _note("transcription_timeout", event, monotonic, known)
+
+
+def user_away(event: Any, monotonic: ToMonotonic) -> list[Record]:
+    """`user_state_changed`, as far as it is about the caller being silent for long."""
+    if "away" not in (event.old_state, event.new_state):
+        return []
+    kind = "user_away" if event.new_state == "away" else "user_back"
+    return _note(kind, event, monotonic, {})
+
+
+def failed(error: Any, at: float, source: Any = None) -> ErrorRecord:
+    """The error of an `error` or `close` event.
+
+    Args:
+        error: What it carries.
+        at: When.
+        source: The model that failed.
+    """
+    cause = getattr(error, "error", None) or error
+    record: ErrorRecord = {
+        "type": "error",
+        "kind": str(getattr(error, "type", None) or type(cause).__name__),
+        "message": clean_text(_text_of(cause), 2000),
+        "at": at,
+    }
+    if isinstance(recoverable := getattr(error, "recoverable", None), bool):
+        record["recoverable"] = recoverable
+    if label := getattr(source, "label", None) or getattr(error, "label", None):
+        record["source"] = str(label)
+    return record
+
+
+def _turn(item: Any, text: str, at: float, monotonic: ToMonotonic, agent: str | None) -> TurnRecord:
+    record: TurnRecord = {"type": "turn", "role": item.role, "text": clean_text(text), "at": at}
+    measured = dict(getattr(item, "metrics", None) or {})
+    if started := measured.get("started_speaking_at"):
+        record["start"] = monotonic(started)
+    if stopped := measured.get("stopped_speaking_at"):
+        record["end"] = monotonic(stopped)
+    record["id"] = str(item.id)
+    if getattr(item, "interrupted", False):
+        record["interrupted"] = True
+    confidence = getattr(item, "transcript_confidence", None)
+    if is_number(confidence) and confidence:  # a recognizer that has none says 0.0
+        record["confidence"] = float(confidence)
+    if agent is not None and item.role == "assistant":
+        record["agent"] = agent
+    latencies = {camel(k): v for k, v in measured.items() if k not in _TIMES and v is not None}
+    if latencies:
+        record["metrics"] = json_safe(latencies)
+    return record
+
+
+def _handoff(item: Any, at: float) -> HandoffRecord:
+    old = getattr(item, "old_agent_id", None)
+    return {
+        "type": "handoff",
+        "old": None if old is None else str(old),
+        "new": str(item.new_agent_id),
+        "at": at,
+    }
+
+
+def _tool_call(call: Any, at: float, monotonic: ToMonotonic) -> ToolCallRecord:
+    return {
+        "type": "tool_call",
+        "id": str(call.call_id),
+        "name": str(call.name),
+        "arguments": json_text(call.arguments),
+        "at": _created(call, at, monotonic),
+    }
+
+
+def _tool_result(call: Any, output: Any, at: float, monotonic: ToMonotonic) -> ToolResultRecord:
+    content = "" if output is None else json_text(output.output)
+    return {
+        "type": "tool_result",
+        "id": str(call.call_id),
+        "content": content,
+        "error": bool(getattr(output, "is_error", False)),
+        "at": _created(output, at, monotonic),
+    }
+
+
+def _tool_ended(update: Any, at: float) -> ToolEndedRecord:
+    record: ToolEndedRecord = {
+        "type": "tool_ended",
+        "id": str(update.call_id),
+        "status": str(update.status),
+        "final": str(update.id) != str(update.call_id),
+        "at": at,
+    }
+    if update.message is not None:
+        record["content"] = json_text(update.message)
+    return record
+
+
+def _note(
+    kind: str,
+    event: Any,
+    monotonic: ToMonotonic,
+    known: Mapping[str, tuple[str, Callable[[Any], Any]]],
+) -> list[Record]:
+    """An event's fields, named and typed as the wire has them."""
+    values = {wire: _typed(getattr(event, name, None), to) for name, (wire, to) in known.items()}
+    note: NoteRecord = {
+        "type": "note",
+        "kind": kind,
+        "at": _at(event, monotonic),
+        "fields": json_safe(values),
+    }
+    return [note]
+
+
+def _typed(value: Any, to: Callable[[Any], Any]) -> Any:
+    """A value of this type; none, or none that JSON has, is false or zero."""
+    try:
+        return to(value if to is bool or is_number(value) else 0)
+    except Exception:
+        return to(0)
+
+
+def _created(item: Any, default: float, monotonic: ToMonotonic) -> float:
+    created = getattr(item, "created_at", None)
+    return default if created is None else monotonic(created)
+
+
+def _at(event: Any, monotonic: ToMonotonic) -> float:
+    return monotonic(getattr(event, "created_at", None))
+
+
+def _text_of(error: object) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return type(error).__name__

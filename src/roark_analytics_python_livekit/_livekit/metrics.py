@@ -1,0 +1,243 @@
+"""livekit's metrics → records, pure: one request's, voice activity summed up, usage by model."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from .._call.records import MetricRecord, Record, UsageRecord
+from .._serialize import json_safe
+
+VAD = "vad_metrics"
+_METRIC_KINDS = {
+    "eou_metrics": "eou",
+    "stt_metrics": "stt",
+    "llm_metrics": "llm",
+    "realtime_model_metrics": "llm",
+    "tts_metrics": "tts",
+}
+_WIRE_FIELDS = {
+    "end_of_utterance_delay": "endOfUtteranceDelay",
+    "transcription_delay": "transcriptionDelay",
+    "on_user_turn_completed_delay": "onConversationItemAddedDelay",
+    "ttft": "ttft",
+    "ttfb": "ttfb",
+    "duration": "duration",
+    "audio_duration": "audioDuration",
+    "prompt_tokens": "promptTokens",
+    "completion_tokens": "completionTokens",
+    "input_tokens": "promptTokens",
+    "output_tokens": "completionTokens",
+    "total_tokens": "totalTokens",
+    "prompt_cached_tokens": "cachedTokens",
+    "tokens_per_second": "tokensPerSecond",
+    "streamed": "streamed",
+}
+_FIELDS_OF_KIND = {
+    "eou": {"endOfUtteranceDelay", "transcriptionDelay", "onConversationItemAddedDelay"},
+    "stt": {"duration", "audioDuration", "streamed"},
+    "llm": {
+        "ttft",
+        "duration",
+        "promptTokens",
+        "completionTokens",
+        "totalTokens",
+        "cachedTokens",
+        "tokensPerSecond",
+    },
+    "tts": {"ttfb", "duration", "audioDuration", "streamed"},
+}
+_MESSAGE_TO_EOU = {
+    "end_of_turn_delay": "endOfUtteranceDelay",
+    "transcription_delay": "transcriptionDelay",
+    "on_user_turn_completed_delay": "onConversationItemAddedDelay",
+}
+_LATENCIES = {"ttft", "ttfb"}  # -1 where there was none, as some plugins say it of tokens
+_COUNT = re.compile(r"(?i).*(tokens|count)$")  # whole numbers on the wire, whatever a plugin gives
+
+
+def metrics(metric: Any, monotonic: Callable[[float | None], float]) -> list[Record]:
+    """One metrics object of a model; voice activity comes every second and is summed up."""
+    values = _dump(metric)
+    kind_of_metric = type_of(metric, values)
+    if kind_of_metric == VAD:
+        return []
+    kind: Any = _METRIC_KINDS.get(kind_of_metric, "agent")
+    allowed = _FIELDS_OF_KIND.get(kind, set())
+    at = monotonic(values.pop("timestamp", None))
+    values.pop("type", None)
+    fields: dict[str, Any] = {}
+    extra: dict[str, Any] = {} if kind != "agent" else {"type": kind_of_metric}
+    for name, value in values.items():
+        wire = _WIRE_FIELDS.get(name)
+        if value is None or (_is_never_negative(wire) and is_number(value) and value < 0):
+            continue
+        if wire in allowed and is_number(value):
+            fields[str(wire)] = typed(str(wire), value)
+        else:
+            extra[camel(name)] = value
+    details = values.get("input_token_details")
+    if isinstance(details, dict) and is_number(cached := details.get("cached_tokens")):
+        fields["cachedTokens"] = max(0, typed("cachedTokens", cached))  # of realtime models
+    record: MetricRecord = {
+        "type": "metric",
+        "kind": kind,
+        "at": at,
+        "fields": json_safe(fields),
+        "extra": json_safe(extra),
+    }
+    return [record]
+
+
+def _is_never_negative(wire: str | None) -> bool:
+    return wire is not None and (wire in _LATENCIES or _COUNT.fullmatch(wire) is not None)
+
+
+def type_of(metric: Any, values: dict[str, Any] | None = None) -> str:
+    """What kind of metrics object this is, as livekit calls it."""
+    named = (values or {}).get("type") or getattr(metric, "type", None)
+    return str(named or "") or snake(type(metric).__name__)
+
+
+def message_to_eou(metrics_of_message: dict[str, Any]) -> dict[str, Any]:
+    """The end-of-utterance metric that a user message carries since livekit-agents 1.3."""
+    return {
+        wire: metrics_of_message[camel(name)]
+        for name, wire in _MESSAGE_TO_EOU.items()
+        if is_number(metrics_of_message.get(camel(name)))
+    }
+
+
+class VadSummary:
+    """Adds up what voice activity detectors report every second: one row each for a call."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, dict[str, Any]] = {}
+
+    def add(self, metric: Any) -> None:
+        """Takes one report."""
+        label = str(getattr(metric, "label", ""))
+        row = self._sums.setdefault(
+            label, {"reports": 0, "inferenceCount": 0, "inferenceDurationTotal": 0.0}
+        )
+        row["reports"] += 1
+        row["inferenceCount"] += getattr(metric, "inference_count", 0)
+        row["inferenceDurationTotal"] += getattr(metric, "inference_duration_total", 0.0)
+        row["longestIdleTime"] = max(
+            row.get("longestIdleTime", 0.0), getattr(metric, "idle_time", 0.0)
+        )
+        metadata = getattr(metric, "metadata", None)
+        if metadata is not None:
+            row["metadata"] = _dump(metadata)
+
+    def records(self, at: float) -> list[Record]:
+        """The sums, as metrics of the call's end."""
+        return [
+            MetricRecord(
+                type="metric",
+                kind="agent",
+                at=at,
+                fields={},
+                extra=json_safe({"type": VAD, "label": label, **row}),
+            )
+            for label, row in self._sums.items()
+        ]
+
+
+def usage(models: Iterable[Any], at: float) -> list[Record]:
+    """What a session has counted by model (livekit-agents 1.5), without what is zero."""
+    rows = [_usage_row(_dump(model)) for model in models]
+    record: UsageRecord = {"type": "usage", "models": json_safe(rows), "at": at}
+    return [record] if rows else []
+
+
+def _usage_row(values: dict[str, Any]) -> dict[str, Any]:
+    kind = str(values.pop("type", "")).removesuffix("_usage")
+    named = {name: values.pop(name, "") or "" for name in ("provider", "model")}
+    counts = {
+        camel(name): typed(camel(name), value)
+        for name, value in values.items()
+        if is_number(value) and value > 0
+    }
+    return {"kind": kind, **{name: str(value) for name, value in named.items()}, **counts}
+
+
+_COUNTS = {  # of a metrics row → of a usage row
+    "llm": {
+        "promptTokens": "inputTokens",
+        "cachedTokens": "inputCachedTokens",
+        "completionTokens": "outputTokens",
+        "cacheCreationTokens": "inputCacheCreationTokens",
+        "reasoningTokens": "outputReasoningTokens",
+        "sessionDuration": "sessionDuration",
+    },
+    "tts": {
+        "charactersCount": "charactersCount",
+        "audioDuration": "audioDuration",
+        "inputTokens": "inputTokens",
+        "outputTokens": "outputTokens",
+    },
+    "stt": {
+        "audioDuration": "audioDuration",
+        "inputTokens": "inputTokens",
+        "inputAudioTokens": "inputAudioTokens",
+        "outputTokens": "outputTokens",
+    },
+}
+
+
+def usage_of_metrics(records: Iterable[MetricRecord]) -> list[dict[str, Any]]:
+    """The same from the metrics of single requests, where the session has not counted."""
+    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for record in records:
+        counted = _COUNTS.get(record["kind"])
+        if counted is None:
+            continue
+        values = {**record["extra"], **record["fields"]}
+        metadata = values.get("metadata") or {}
+        provider = str(metadata.get("model_provider") or "")
+        model = str(metadata.get("model_name") or values.get("label") or "")
+        row = rows.setdefault(
+            (record["kind"], provider, model),
+            {"kind": record["kind"], "provider": provider, "model": model},
+        )
+        for name, count in _counts(values, counted):
+            row[count] = row.get(count, 0) + typed(count, values[name])
+    return list(rows.values())
+
+
+def _counts(values: dict[str, Any], counted: dict[str, str]) -> list[tuple[str, str]]:
+    return [
+        (n, count) for n, count in counted.items() if is_number(values.get(n)) and values[n] > 0
+    ]
+
+
+def is_number(value: object) -> bool:
+    """Whether this is a number that JSON has."""
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def typed(wire: str, value: Any) -> Any:
+    """A number as the wire has it under this name."""
+    if wire == "streamed":
+        return bool(value)
+    return round(value) if _COUNT.fullmatch(wire) else value
+
+
+def camel(name: str) -> str:
+    """A name as the wire has it."""
+    first, *rest = name.split("_")
+    return first + "".join(part.capitalize() for part in rest)
+
+
+def _dump(metric: Any) -> dict[str, Any]:
+    if hasattr(metric, "model_dump"):
+        return dict(metric.model_dump())
+    return dict(vars(metric))
+
+
+def snake(name: str) -> str:
+    """A class's name as livekit's ids have it."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

@@ -1,0 +1,1 @@
+"""Frames to stereo: where every sample belongs."""

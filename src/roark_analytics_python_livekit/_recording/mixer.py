@@ -1,0 +1,122 @@
+"""Placed mono runs become interleaved stereo; sample-accurate, without a clock of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from .frames import Samples
+
+USER, AGENT = 0, 1  # left, right
+
+
+class Resampler(Protocol):
+    """A streaming sample rate converter for one run of mono audio."""
+
+    def push(self, samples: Samples) -> Samples: ...
+
+    def flush(self) -> Samples: ...
+
+
+ResamplerFactory = Callable[[int, int], Resampler]
+"""(input rate, output rate) → a fresh `Resampler`."""
+
+
+class StereoMixer:
+    """Two channels on one time line: left is the user, right is the agent, silence elsewhere.
+
+    Runs of samples are placed at positions counted from the recording's first sample. `settle`
+    gives out what can no longer change and forgets it, so memory is bounded by what was placed
+    ahead of the settled mark. A run's samples stand exactly once in the output, one behind the
+    other; what is placed before the settled mark comes too late and is counted in `late_samples`.
+
+    Args:
+        rate: Samples a second of both channels.
+    """
+
+    def __init__(self, rate: int) -> None:
+        self.rate = rate
+        self.late_samples = 0
+        self._settled = 0
+        self._placed: tuple[list[tuple[int, Samples]], list[tuple[int, Samples]]] = ([], [])
+        self._ends = [0, 0]
+
+    @property
+    def settled(self) -> int:
+        """How many samples of each channel were given out."""
+        return self._settled
+
+    def end(self, channel: int) -> int:
+        """The position behind the last sample that was placed in a channel."""
+        return max(self._ends[channel], self._settled)
+
+    def place(self, channel: int, position: int, samples: Samples) -> None:
+        """Puts mono samples into a channel, behind everything placed there before."""
+        late = max(0, min(len(samples), self.end(channel) - position))
+        self.late_samples += late
+        samples, position = samples[late:], position + late
+        if len(samples):
+            self._placed[channel].append((position, samples))
+            self._ends[channel] = position + len(samples)
+
+    def settle(self, until: int) -> bytes:
+        """Both channels up to sample `until`, as interleaved s16le; never again changed."""
+        count = until - self._settled
+        if count <= 0:
+            return b""
+        block = np.zeros((count, 2), dtype="<i2")
+        for channel in (USER, AGENT):
+            self._take(channel, block)
+        self._settled = until
+        return block.tobytes()
+
+    def _take(self, channel: int, block: Samples) -> None:
+        start, until = self._settled, self._settled + len(block)
+        later = []
+        for position, samples in self._placed[channel]:
+            inside = max(0, min(len(samples), until - position))
+            block[position - start : position - start + inside, channel] = samples[:inside]
+            if inside < len(samples):
+                later.append((position + inside, samples[inside:]))
+        self._placed[channel][:] = later
+
+
+class Run:
+    """Consecutive samples of one channel, brought to the mixer's rate one behind the other.
+
+    Args:
+        mixer: Where they go.
+        channel: `USER` or `AGENT`.
+        position: Where the first one is placed; later, if the channel is filled up to there.
+        rate: Samples a second of what is pushed.
+        make_resampler: Used where the rates differ.
+    """
+
+    def __init__(
+        self,
+        mixer: StereoMixer,
+        channel: int,
+        position: int,
+        rate: int,
+        make_resampler: ResamplerFactory,
+    ) -> None:
+        self._mixer = mixer
+        self._channel = channel
+        self._resampler = None if rate == mixer.rate else make_resampler(rate, mixer.rate)
+        self.end = position
+
+    def push(self, samples: Samples) -> None:
+        """Places the next samples."""
+        self._place(samples if self._resampler is None else self._resampler.push(samples))
+
+    def finish(self) -> None:
+        """Places what the resampler still holds."""
+        if self._resampler is not None:
+            self._place(self._resampler.flush())
+            self._resampler = None
+
+    def _place(self, samples: Samples) -> None:
+        self._mixer.place(self._channel, self.end, samples)
+        self.end += len(samples)

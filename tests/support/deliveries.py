@@ -1,0 +1,105 @@
+"""A delivery under test: its parts, and the call that it sends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from roark_analytics_python_livekit import RoarkClient
+from roark_analytics_python_livekit._delivery.outbox import CallStore
+from roark_analytics_python_livekit._delivery.retry import RetryPolicy
+from roark_analytics_python_livekit._delivery.uploader import Delivery
+from roark_analytics_python_livekit._guard import Guard
+
+CALL = "RM_1"
+RATE = 24_000
+AT = "2025-11-24T08:19:03.412Z"
+STARTED = {
+    "event": "call-started",
+    "livekitCallId": CALL,
+    "eventTimestamp": AT,
+    "agentId": "support",
+    "isTest": False,
+}
+ENDED = {
+    "event": "call-ended",
+    "livekitCallId": CALL,
+    "eventTimestamp": AT,
+    "callStartedAt": AT,
+    "callEndedAt": AT,
+    "callEndedReason": "user_initiated",
+    "recordingSampleRate": RATE,
+    "recordingNumChannels": 2,
+}
+
+
+class Shipping:
+    """A delivery that runs, of a recording that a test writes.
+
+    Args:
+        client: Where it goes.
+        policy: By default the real one, with waits of no length.
+        jitter: The part of each wait that is waited.
+        clock: By default the real one.
+        store: By default chunks in memory.
+        ended: What is told at its end.
+    """
+
+    def __init__(
+        self,
+        client: RoarkClient,
+        *,
+        policy: RetryPolicy | None = None,
+        jitter: float = 0.0,
+        clock: Callable[[], float] | None = None,
+        store: CallStore | None = None,
+        ended: Mapping[str, Any] = ENDED,
+    ) -> None:
+        self.store = store or CallStore()
+        self.guard = Guard()
+        self.ended_asked = False
+        self._ended = ended
+        options: dict[str, Any] = {} if clock is None else {"clock": clock}
+        self.delivery = Delivery(
+            client,
+            CALL,
+            self.store,
+            guard=self.guard,
+            policy=policy,
+            jitter=lambda: jitter,
+            **options,
+        )
+        self.stats = self.delivery.stats
+        self.task = asyncio.ensure_future(self.delivery.run(STARTED, self._make_ended))
+
+    def record(self, pcm: bytes) -> None:
+        """The recording's next samples."""
+        self.store.append(pcm)
+        self.delivery.chunk_ready()
+
+    async def finish(self, budget: float = 60.0) -> None:
+        """Ends the call, and waits until the delivery is over."""
+        self.delivery.close(budget)
+        self.store.seal(RATE)
+        self.delivery.sealed()
+        await asyncio.wait_for(self.task, 30)
+
+    @property
+    def lost(self) -> list[int]:
+        """The indices of the chunks that were given up."""
+        return sorted(chunk.index for chunk in self.delivery.lost)
+
+    async def _make_ended(self) -> Mapping[str, Any]:
+        self.ended_asked = True
+        return self._ended
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Waits for a condition, ten seconds at most."""
+
+    async def look() -> None:
+        while not condition():
+            await asyncio.sleep(0.001)
+
+    await asyncio.wait_for(look(), 10)
