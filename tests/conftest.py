@@ -15,8 +15,8 @@ from blockbuster import BlockBuster, blockbuster_ctx
 import roark_analytics_python_livekit
 from local_roark._errors import RefusedError
 from local_roark._validate import parse_object, validate_event
-from roark_analytics_python_livekit._call.state import CallStory
-from roark_analytics_python_livekit._guard import Guard
+from roark_analytics_python_livekit._call.state import CallState
+from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit.client import _encode
 
 
@@ -45,13 +45,13 @@ def _functions_of_the_spool() -> frozenset[str]:
 def internal_errors(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Exception]]:
     """The errors that the guard swallowed; a test that expects some clears the list."""
     errors: list[Exception] = []
-    note = Guard.note
+    note = Guard.swallow
 
     def note_and_keep(self: Guard, where: str, error: Exception) -> None:
         errors.append(error)
         note(self, where, error)
 
-    monkeypatch.setattr(Guard, "note", note_and_keep)
+    monkeypatch.setattr(Guard, "swallow", note_and_keep)
     yield errors
     if errors:
         pytest.fail(f"internal errors: {errors!r}", pytrace=False)
@@ -78,7 +78,7 @@ def refused_events(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         return check
 
     for name in ("started_event", "ended_event"):
-        monkeypatch.setattr(CallStory, name, checked(getattr(CallStory, name)))
+        monkeypatch.setattr(CallState, name, checked(getattr(CallState, name)))
     yield refused
     if refused:
         pytest.fail(f"the service would refuse: {sorted(set(refused))}", pytrace=False)

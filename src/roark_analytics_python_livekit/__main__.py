@@ -25,7 +25,7 @@ from ._config import (
 )
 from ._delivery.retry import Outcome
 from ._delivery.spool import Spool, SpooledCall, SpoolError
-from ._guard import Guard
+from ._diagnostics import Guard
 from ._recovery import Owner, Recovered, owner_of, read_story, recover_all
 from ._version import __version__
 from .client import RequestError, RoarkClient

@@ -16,14 +16,13 @@ from ._call.payloads import CallEnd, CallFacts
 from ._call.records import Record, TurnRecord
 from ._call.redaction_worker import Scribe
 from ._call.redactor import Redact
-from ._call.state import CallStory, account_of, call_entry
+from ._call.state import CallState, account_of, call_entry
 from ._config import RecordingMode
-from ._delivery.outbox import CallStore
+from ._delivery.outbox import Outbox
 from ._delivery.spool import CallSpool, Spool, SpoolError
-from ._delivery.uploader import Delivery
-from ._delivery.worker import Mailbox
-from ._guard import Guard
-from ._log import logger
+from ._delivery.uploader import Uploader
+from ._delivery.worker import EventQueue
+from ._diagnostics import Guard, logger
 from ._recording.frames import AgentFrame, Listening, Opened, Report, UserFrame
 from ._recording.mixer import ResamplerFactory
 from ._recovery import recover_all
@@ -50,7 +49,7 @@ class MetadataAdded:
     values: Mapping[str, Any]
 
 
-class CallShipment:
+class CallPipeline:
     """One call, on the shipping thread.
 
     Args:
@@ -80,7 +79,7 @@ class CallShipment:
         redact: Redact | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.delivery: Delivery | None = None
+        self.delivery: Uploader | None = None
         self._facts = facts
         self._metadata = dict(metadata)
         self._client = client
@@ -90,36 +89,36 @@ class CallShipment:
         self._budget = budget
         self._guard = guard
         self._clock = clock
-        self._story = CallStory()
+        self._story = CallState()
         self._scribe = Scribe(lambda entry: self._store.note(entry), redact, guard)
         self._withheld = Withheld()
         self._early_switches: list[RecordingSwitched] = []
-        self._store = CallStore()
+        self._store = Outbox()
         self._capture: AudioCapture | None = None
         self._digest = hashlib.sha256()
         self._pcm_bytes = 0
         self._story_size = 0
         self._end: CallEnd | None = None
 
-    async def run(self, mailbox: Mailbox) -> None:
+    async def run(self, queue: EventQueue) -> None:
         """Receives and delivers until both are done."""
         spool = self._open_spool()
-        self._store = CallStore(
+        self._store = Outbox(
             self._begin_spooling(spool), whole=self._recording == "wav", tell=self._story.apply
         )
         self._begin_story()
-        delivery = Delivery(
+        delivery = Uploader(
             self._client, self._facts.call_id, self._store, guard=self._guard, clock=self._clock
         )
         self.delivery = delivery
-        receiving = asyncio.ensure_future(self._receive(mailbox, delivery))
+        receiving = asyncio.ensure_future(self._receive(queue, delivery))
         recovering = asyncio.ensure_future(self._recover(spool))
         writing = asyncio.ensure_future(self._scribe.run())
         try:
             await self._scribe.begun()
             await delivery.run(self._story.started_event(), self._make_ended)
         except Exception as error:
-            self._guard.note("delivery", error)
+            self._guard.swallow("delivery", error)
         finally:
             for task in (receiving, recovering, writing):
                 task.cancel()
@@ -167,10 +166,10 @@ class CallShipment:
 
     # Receiving
 
-    async def _receive(self, mailbox: Mailbox, delivery: Delivery) -> None:
+    async def _receive(self, queue: EventQueue, delivery: Uploader) -> None:
         while self._end is None:
             now = self._clock()
-            for item in await mailbox.take():
+            for item in await queue.take():
                 with self._guard("receiving"):
                     self._on_item(item)
             if self._end is None and not threading.main_thread().is_alive():
@@ -178,10 +177,10 @@ class CallShipment:
             if self._end is None:
                 with self._guard("recording"):
                     self._settle(now, delivery)
-        mailbox.close()
+        queue.close()
         delivery.close(self._budget)
-        if mailbox.dropped:
-            delivery.stats.dropped["queue_full"] = mailbox.dropped
+        if queue.dropped:
+            delivery.stats.dropped["queue_full"] = queue.dropped
         with self._guard("recording"):
             self._finish(self._end)
         await self._scribe.finish(self._budget / 2)
@@ -275,7 +274,7 @@ class CallShipment:
 
     # The recording
 
-    def _settle(self, now: float, delivery: Delivery) -> None:
+    def _settle(self, now: float, delivery: Uploader) -> None:
         if self._capture is not None:
             self._keep(self._capture, self._capture.settle(now))
             delivery.chunk_ready()
@@ -331,7 +330,7 @@ class CallShipment:
             records=records,
         )
 
-    def _say_how_it_went(self, delivery: Delivery) -> None:
+    def _say_how_it_went(self, delivery: Uploader) -> None:
         """The one line of a call: a warning if something of it is not at Roark."""
         if self._scribe.failures:
             logger.warning(

@@ -7,13 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ._call.state import CallEntry, CallStory, account_of
-from ._delivery.outbox import CallStore, Chunk
+from ._call.state import CallEntry, CallState, account_of
+from ._delivery.outbox import Chunk, Outbox
 from ._delivery.spool import CallSpool, Spool
-from ._delivery.uploader import Delivery
+from ._delivery.uploader import Uploader
 from ._delivery.wav import wav_data_bytes
-from ._guard import Guard
-from ._log import logger
+from ._diagnostics import Guard, logger
 from .client import RoarkClient
 
 FRUITLESS = 2  # calls in a row of which nothing is taken, until the others are left for later
@@ -105,7 +104,7 @@ async def _recover(
     *,
     any_key: bool,
 ) -> Recovered:
-    store = CallStore(call)
+    store = Outbox(call)
     finished = False
     try:
         story = read_story(call)
@@ -120,7 +119,7 @@ async def _recover(
         if owner == "elsewhere" or (owner == "other key" and not any_key):
             return Recovered(call_id, "foreign")
         whole = story.call["recording"] == "wav"
-        store = CallStore(call, whole=whole, tell=story.apply)
+        store = Outbox(call, whole=whole, tell=story.apply)
         damaged = call.damaged
         delivery = await _deliver(
             story, store, client, guard, clock, intact=intact, damaged=damaged
@@ -147,9 +146,9 @@ def owner_of(call: CallEntry, base_url: str, api_key: str) -> Owner:
     return "ours" if call["account"] == account_of(api_key) else "other key"
 
 
-def read_story(call: CallSpool) -> CallStory | None:
+def read_story(call: CallSpool) -> CallState | None:
     """The story that a journal tells; None if it does not even say which call it is."""
-    story = CallStory(recovered=True)
+    story = CallState(recovered=True)
     for entry in call.records():
         try:
             story.apply(entry)
@@ -159,18 +158,18 @@ def read_story(call: CallSpool) -> CallStory | None:
 
 
 async def _deliver(
-    story: CallStory,
-    store: CallStore,
+    story: CallState,
+    store: Outbox,
     client: RoarkClient,
     guard: Guard,
     clock: Callable[[], float],
     *,
     intact: bool,
     damaged: int,
-) -> Delivery:
+) -> Uploader:
     assert story.facts is not None
     _restore_recording(story, store, intact=intact)
-    delivery = Delivery(client, story.facts.call_id, store, guard=guard, clock=clock, tries=TRIES)
+    delivery = Uploader(client, story.facts.call_id, store, guard=guard, clock=clock, tries=TRIES)
     if story.gaps or damaged:
         delivery.stats.dropped["damaged"] = len(story.gaps) + damaged
     delivery.close(BUDGET)
@@ -184,7 +183,7 @@ async def _deliver(
     return delivery
 
 
-def _restore_recording(story: CallStory, store: CallStore, *, intact: bool) -> None:
+def _restore_recording(story: CallState, store: Outbox, *, intact: bool) -> None:
     # one for which there was no room is delivered as silence, perhaps again
     settled = [index for index, chunk in story.chunks.items() if chunk["result"] != "full"]
     gaps = list(story.gaps.values())
@@ -199,7 +198,7 @@ def _restore_recording(story: CallStory, store: CallStore, *, intact: bool) -> N
         store.seal(story.rate)
 
 
-def _ended_event(story: CallStory, store: CallStore, delivery: Delivery) -> dict[str, Any] | None:
+def _ended_event(story: CallState, store: Outbox, delivery: Uploader) -> dict[str, Any] | None:
     """call-ended, as it is now; as it was built before, where no chunk came on top.
 
     One that would differ in nothing but counts and reasons is not made: a service that is down for

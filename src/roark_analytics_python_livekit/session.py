@@ -22,10 +22,9 @@ from ._config import (
     observability_enabled,
     resolve_settings,
 )
-from ._delivery.worker import Shipper
-from ._guard import Guard
-from ._log import logger
-from ._pipeline import CallShipment, MetadataAdded, RecordingSwitched
+from ._delivery.worker import Worker
+from ._diagnostics import Guard, logger
+from ._pipeline import CallPipeline, MetadataAdded, RecordingSwitched
 from ._version import __version__
 from .client import RoarkClient
 
@@ -105,14 +104,14 @@ class CallHandle:
         if self._parts is not None:
             with self._parts.guard("aflush"):
                 await self._parts.observation.end(str(reason))
-                await self._parts.shipper.wait(self._parts.budget + GRACE)
+                await self._parts.worker.wait(self._parts.budget + GRACE)
 
     async def _shut_down(self, reason: str) -> None:
         """The job is over: what has not ended before ends by that."""
         if self._parts is not None:
             with self._parts.guard("shutdown"):
                 await self._parts.observation.end(str(reason), ended_by="worker")
-                await self._parts.shipper.wait(self._parts.budget + GRACE)
+                await self._parts.worker.wait(self._parts.budget + GRACE)
 
     def add_metadata(self, **metadata: Any) -> None:
         """Adds to the call's metadata; later values replace earlier ones of the same name."""
@@ -135,9 +134,9 @@ class CallHandle:
     @property
     def stats(self) -> CallStats:
         """What was sent, repeated and given up so far."""
-        if self._parts is None or self._parts.shipment.delivery is None:
+        if self._parts is None or self._parts.pipeline.delivery is None:
             return CallStats(done=self._parts is None)
-        delivery = self._parts.shipment.delivery
+        delivery = self._parts.pipeline.delivery
         return CallStats(
             events_sent=delivery.stats.events,
             chunks_sent=delivery.stats.chunks,
@@ -147,12 +146,12 @@ class CallHandle:
             spooled=delivery.stats.spooled,
             dropped=dict(delivery.stats.dropped),
             undelivered=tuple(delivery.undelivered),
-            done=self._parts.shipper.done,
+            done=self._parts.worker.done,
         )
 
     def _tell(self, item: object) -> None:
         if self._parts is not None:
-            self._parts.shipper.mailbox.put_now(item)
+            self._parts.worker.queue.put_urgent(item)
 
 
 @dataclass(frozen=True)
@@ -160,8 +159,8 @@ class _Parts:
     """What an active handle holds."""
 
     observation: Observation
-    shipper: Shipper
-    shipment: CallShipment
+    worker: Worker
+    pipeline: CallPipeline
     guard: Guard
     budget: float
 
@@ -279,7 +278,7 @@ def _observe(
 
     call_id = str(livekit_call_id or _livekit.call_id(ctx) or uuid.uuid4())
     facts = _facts(ctx, session, settings, _own_id(ctx, call_id))
-    shipment = CallShipment(
+    pipeline = CallPipeline(
         facts,
         metadata,
         client or RoarkClient(settings.api_key, base_url=settings.base_url),
@@ -290,20 +289,20 @@ def _observe(
         guard=guard,
         redact=redact,
     )
-    shipper = Shipper(shipment.run, name=f"roark-{facts.call_id}")
+    worker = Worker(pipeline.run, name=f"roark-{facts.call_id}")
     observation = _livekit.Observation(
         session,
-        shipper.mailbox,
+        worker.queue,
         guard,
-        on_end=lambda end: shipper.mailbox.put_now(end),
+        on_end=lambda end: worker.queue.put_urgent(end),
         audio=settings.recording != "off",
         room=_livekit.room_of(ctx),
     )
-    shipper.start()
+    worker.start()
     observation.attach()
     handle = CallHandle(
         facts.call_id,
-        _Parts(observation, shipper, shipment, guard, settings.shutdown_timeout),
+        _Parts(observation, worker, pipeline, guard, settings.shutdown_timeout),
     )
     _livekit.on_shutdown(ctx, handle._shut_down)
     _observed[session] = handle

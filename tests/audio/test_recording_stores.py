@@ -8,7 +8,7 @@ import wave
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roark_analytics_python_livekit._delivery.outbox import CHUNK_BYTES, CallStore, Chunk
+from roark_analytics_python_livekit._delivery.outbox import CHUNK_BYTES, Chunk, Outbox
 from roark_analytics_python_livekit._delivery.wav import wav_header
 
 steady = settings(deadline=None, derandomize=True, database=None, max_examples=40)
@@ -36,7 +36,7 @@ def pieces_of(sizes: list[int]) -> list[bytes]:
 @given(sizes=PIECES)
 async def test_both_ways_give_the_same_pcm_however_it_comes(sizes: list[int]) -> None:
     """Chunks are cut at 256 KiB and say where they begin; the WAV is its header and all of it."""
-    chunks, wav = CallStore(), CallStore(whole=True)
+    chunks, wav = Outbox(), Outbox(whole=True)
     for piece in pieces_of(sizes):
         chunks.append(piece)
         wav.append(piece)
@@ -61,7 +61,7 @@ async def test_what_has_no_room_is_silence_of_its_length(
     sizes: list[int], room: int, delivered: list[bool]
 ) -> None:
     """Whatever was dropped while others were delivered: indices, starts and the rest stay."""
-    store = CallStore(limit=room * CHUNK_BYTES)
+    store = Outbox(limit=room * CHUNK_BYTES)
     bodies: dict[int, bytes] = {}
     for i, piece in enumerate([*pieces_of(sizes), b""]):
         store.append(piece)
@@ -83,7 +83,7 @@ async def test_what_has_no_room_is_silence_of_its_length(
 
 async def test_a_player_opens_the_wav() -> None:
     """Two channels of 16 bits, at the recording's rate."""
-    store = CallStore(whole=True)
+    store = Outbox(whole=True)
     store.append(PCM)
     store.seal(RATE)
     (file,) = iter(store.take, None)

@@ -21,7 +21,7 @@ from livekit.agents import AgentSession
 from livekit.agents.voice import io
 
 from roark_analytics_python_livekit import RoarkClient, observe_session
-from roark_analytics_python_livekit._guard import Guard
+from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._livekit.observer import InputTap, probe
 
 CALLS, FRAMES = 30, 20_000
@@ -47,11 +47,11 @@ class Frames(io.AudioInput):
 
 
 class Nowhere:
-    """Takes what a tap sees, as the mailbox does, and keeps nothing."""
+    """Takes what a tap sees, as the queue does, and keeps nothing."""
 
     def put(self, item: object) -> None: ...
 
-    def put_now(self, item: object) -> None: ...
+    def put_urgent(self, item: object) -> None: ...
 
 
 def make_frame() -> rtc.AudioFrame:

@@ -22,7 +22,7 @@ import pytest
 from local_roark import Faults
 from roark_analytics_python_livekit._call.state import account_of, call_entry
 from roark_analytics_python_livekit._delivery import spool as _spool
-from roark_analytics_python_livekit._delivery.outbox import CHUNK_BYTES, CallStore
+from roark_analytics_python_livekit._delivery.outbox import CHUNK_BYTES, Outbox
 from roark_analytics_python_livekit._delivery.spool import Spool, SpoolError
 from tests.faults.test_killed import recover
 from tests.support.processes import environment
@@ -74,7 +74,7 @@ def dead_call(
     spool = Spool(root).begin(call_id)
     facts = facts_of(call_id, 1000.0)
     entry = call_entry(facts, {}, base_url=service, account=account_of(KEY), recording=recording)
-    store = CallStore(spool)
+    store = Outbox(spool)
     store.note(cast(dict[str, Any], entry))
     if frames:
         store.note({"type": "recording", "rate": RATE, "origin": 1000.0})
@@ -126,7 +126,7 @@ def whole_call(service: str, spool: Path | None, **options: Any) -> SimulatedCal
     )
     call.talk(6.0)
     call.end()
-    until(lambda: call.shipper.done)
+    until(lambda: call.worker.done)
     return call
 
 
@@ -156,7 +156,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFIN
 call = SimulatedCall(sys.argv[1], Path(sys.argv[2]), clock=FastClock(20.0), budget=600.0)
 call.talk(6.0)
 call.end()
-while not call.shipper.done:
+while not call.worker.done:
     time.sleep(0.01)
 assert call.guard.count == 0
 """
@@ -222,8 +222,8 @@ def test_what_a_full_disk_and_a_dead_service_take_is_counted_as_dropped(
     FullDisk(monkeypatch, 0)
     faults.add("*:status=503")
     call = whole_call(service, spool, budget=2.0)
-    assert call.shipment.delivery is not None
-    stats = call.shipment.delivery.stats
+    assert call.pipeline.delivery is not None
+    stats = call.pipeline.delivery.stats
     assert stats.spooled == 0
     assert stats.dropped["time"] >= 4  # both events and the chunks
     assert complaints(caplog, "0 kept in the spool") == 1
@@ -240,7 +240,7 @@ async def test_what_was_in_memory_is_written_at_the_end_if_there_is_room_by_then
     call.talk(6.0)
     disk.room = 10**6
     call.end()
-    until(lambda: call.shipper.done)
+    until(lambda: call.worker.done)
     faults.clear()
     monkeypatch.undo()
     (recovered,) = await recover(service, spool)
@@ -291,7 +291,7 @@ def test_a_spool_that_vanishes_in_mid_call_does_not_harm_it(
     faults.clear()
     call.talk(6.0)
     call.end()
-    until(lambda: call.shipper.done)
+    until(lambda: call.worker.done)
     ended = call_file(calls)["ended"]
     assert [row["content"] for row in ended["transcript"]][-1] == "turn 20"
     left = sound(calls)
@@ -470,10 +470,10 @@ async def test_a_thousand_dead_calls_do_not_delay_the_next(
             os.utime(name, (time.time() - age, time.time() - age))
     size = Spool(spool).calls()[-1].size
     started = SimulatedCall(service, spool)
-    assert not started.shipper.done
+    assert not started.worker.done
     until(lambda: call_file(calls)["started"] if (calls / "RM_1" / "call.json").exists() else None)
     started.end()
-    until(lambda: started.shipper.done)
+    until(lambda: started.worker.done)
     until(lambda: complaints(caplog, "removed from the spool"))
     assert complaints(caplog, "400 calls were removed from the spool, undelivered (age)") == 1
     reasons = Spool(spool, quota=100 * size).evict()

@@ -12,7 +12,7 @@ import pytest
 
 from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit._delivery.spool import Spool
-from roark_analytics_python_livekit._guard import Guard
+from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._recovery import Recovered, recover_all
 from tests.support.simulated_call import KEY, RATE, pcm, spawn
 

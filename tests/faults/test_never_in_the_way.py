@@ -15,9 +15,9 @@ from blockbuster import BlockBuster
 from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit import _pipeline as _call
 from roark_analytics_python_livekit._delivery.spool import Spool
-from roark_analytics_python_livekit._delivery.worker import MAX_WAITING, RESERVE, Mailbox, Shipper
-from roark_analytics_python_livekit._guard import Guard
-from roark_analytics_python_livekit._pipeline import CallShipment, MetadataAdded
+from roark_analytics_python_livekit._delivery.worker import MAX_WAITING, RESERVE, EventQueue, Worker
+from roark_analytics_python_livekit._diagnostics import Guard
+from roark_analytics_python_livekit._pipeline import CallPipeline, MetadataAdded
 from roark_analytics_python_livekit._recovery import recover_all
 from tests.faults.test_disk import call_file, complaints, dead_call, run_script, sound, until
 from tests.support.simulated_call import KEY, SimulatedCall
@@ -36,16 +36,16 @@ class Stuck:
 def stuck(monkeypatch: pytest.MonkeyPatch, blockbuster: BlockBuster) -> Stuck:
     """Makes the shipping thread hang where it meets this, which the detector would find."""
     blockbuster.deactivate()
-    stuck, on_item = Stuck(), CallShipment._on_item
+    stuck, on_item = Stuck(), CallPipeline._on_item
 
-    def hang_or_go_on(self: CallShipment, item: object) -> None:
+    def hang_or_go_on(self: CallPipeline, item: object) -> None:
         if isinstance(item, Stuck):
             item.reached.set()
             item.go_on.wait(40)
         else:
             on_item(self, item)
 
-    monkeypatch.setattr(CallShipment, "_on_item", hang_or_go_on)
+    monkeypatch.setattr(CallPipeline, "_on_item", hang_or_go_on)
     return stuck
 
 
@@ -54,35 +54,35 @@ def test_a_blocked_shipping_thread_costs_the_agent_nothing_but_what_has_no_room(
 ) -> None:
     """Putting never waits, the queue is bounded, what it dropped is counted and told (fault 26)."""
     call = SimulatedCall(service, spool, budget=45.0)
-    call.mailbox._limit = 400  # frames: twenty seconds of a call
-    call.mailbox.put_now(stuck)
+    call.queue._limit = 400  # frames: twenty seconds of a call
+    call.queue.put_urgent(stuck)
     assert stuck.reached.wait(20)
     for _ in range(600):
         call.frame()
-    assert len(call.mailbox._items) <= 400 * RESERVE
-    assert call.mailbox.dropped >= 200
+    assert len(call.queue._items) <= 400 * RESERVE
+    assert call.queue.dropped >= 200
     call.end()
     stuck.go_on.set()
-    until(lambda: call.shipper.done, 50.0)
+    until(lambda: call.worker.done, 50.0)
     ended = call_file(calls)["ended"]
-    assert ended["delivery"]["dropped"]["queue_full"] == call.mailbox.dropped
+    assert ended["delivery"]["dropped"]["queue_full"] == call.queue.dropped
     assert len(sound(calls)) > 0
 
 
 def test_a_dead_shipping_thread_costs_bounded_memory(caplog: pytest.LogCaptureFixture) -> None:
     """Events and sound go nowhere, and do not pile up (fault 26)."""
 
-    async def broken(mailbox: Mailbox) -> None:
+    async def broken(queue: EventQueue) -> None:
         raise RuntimeError
 
-    shipper = Shipper(broken, name="roark-dead")
-    shipper.start()
-    until(lambda: shipper.done)
+    worker = Worker(broken, name="roark-dead")
+    worker.start()
+    until(lambda: worker.done)
     for number in range(3 * MAX_WAITING):
-        shipper.mailbox.put_now({"type": "turn", "text": str(number)})
-        shipper.mailbox.put(number)
-    assert len(shipper.mailbox._items) == MAX_WAITING * RESERVE
-    assert shipper.mailbox.dropped == 4 * MAX_WAITING
+        worker.queue.put_urgent({"type": "turn", "text": str(number)})
+        worker.queue.put(number)
+    assert len(worker.queue._items) == MAX_WAITING * RESERVE
+    assert worker.queue.dropped == 4 * MAX_WAITING
 
 
 class Hostile:
@@ -103,9 +103,9 @@ def test_hostile_values_do_not_cost_the_call(
     call = SimulatedCall(service, spool)
     call.talk(1.0)
     odd = {"object": Hostile(), "nan": float("nan"), "half": "\ud800", "bytes": b"x", "me": cyclic}
-    call.mailbox.put_now(MetadataAdded({**odd, "huge": "x" * 5_000_000}))
+    call.queue.put_urgent(MetadataAdded({**odd, "huge": "x" * 5_000_000}))
     call.end()
-    until(lambda: call.shipper.done)
+    until(lambda: call.worker.done)
     metadata = call_file(calls)["ended"]["metadata"]
     assert set(metadata) == {"kind", *odd, "huge"}
     assert metadata["object"] == "<Hostile>" and metadata["nan"] == "nan"
@@ -127,10 +127,10 @@ def test_an_item_that_cannot_be_taken_is_counted_in_call_ended(
 ) -> None:
     """The others are taken (fault 11)."""
     call = SimulatedCall(service, spool)
-    call.mailbox.put_now({"no": "record"})
+    call.queue.put_urgent({"no": "record"})
     call.talk(0.6)
     call.end()
-    until(lambda: call.shipper.done)
+    until(lambda: call.worker.done)
     ended = call_file(calls)["ended"]
     assert ended["delivery"]["dropped"]["internal_error"] == 1
     assert [row["content"] for row in ended["transcript"]] == ["turn 1"]
@@ -144,9 +144,9 @@ def test_a_call_that_tells_without_end_is_cut(
     call = SimulatedCall(service, spool)
     for number in range(200):
         text = f"turn {number} " + "x" * 100
-        call.mailbox.put_now({"type": "turn", "role": "user", "text": text, "at": call.start})
+        call.queue.put_urgent({"type": "turn", "role": "user", "text": text, "at": call.start})
     call.end()
-    until(lambda: call.shipper.done)
+    until(lambda: call.worker.done)
     ended = call_file(calls)["ended"]
     dropped = ended["delivery"]["dropped"]["story_full"]
     assert 100 < dropped < 200
@@ -163,7 +163,7 @@ call.talk(1.0)
 
 async def ours():
     call.end()
-    await call.shipper.wait(6.5)
+    await call.worker.wait(6.5)
 
 async def another():
     raise RuntimeError("another callback")

@@ -233,7 +233,7 @@ def test_two_calls_at_once_do_not_mix(service: str, calls: Path, spool: Path) ->
             both[1].talk(0.05)
     for call in both:
         call.end()
-    until(lambda: all(call.shipper.done for call in both))
+    until(lambda: all(call.worker.done for call in both))
     assert len(call_file(calls, "RM_x")["ended"]["transcript"]) == 8
     assert len(call_file(calls, "RM_y")["ended"]["transcript"]) == 4
     for name in ("RM_x", "RM_y"):

@@ -57,7 +57,7 @@ class TalkersClock:
             self.now = call.start + (call.frames + 1) * FRAME
             call.frame()
             if number % 100 == 0:
-                until(lambda: len(call.mailbox._items) < 500)
+                until(lambda: len(call.queue._items) < 500)
 
 
 def assert_sound(calls: Path, seconds: float, call_id: str = "RM_1") -> None:
@@ -81,13 +81,13 @@ async def test_a_job_ends_within_its_budget_and_the_next_process_delivers_the_re
     clock.brake()
     before = time.monotonic()
     call.end()
-    assert await call.shipper.wait(10.0)
+    assert await call.worker.wait(10.0)
     assert time.monotonic() - before < 8.0  # a budget of two seconds, on a busy machine
     first = call_file(calls)["ended"]
     assert first["recording"]["status"] == "partial"
     assert first["callEndedReason"] == "participant_disconnected"
-    assert call.shipment.delivery is not None
-    kept = call.shipment.delivery.stats.spooled
+    assert call.pipeline.delivery is not None
+    kept = call.pipeline.delivery.stats.spooled
     assert kept > 0
     assert any(f"{kept} kept in the spool" in record.getMessage() for record in caplog.records)
 
@@ -112,9 +112,9 @@ async def test_everything_hangs_and_everything_is_kept(
     call.talk(3.0)
     clock.brake()
     call.end()
-    assert await call.shipper.wait(10.0)
-    assert call.shipment.delivery is not None
-    assert call.shipment.delivery.stats.spooled >= 3
+    assert await call.worker.wait(10.0)
+    assert call.pipeline.delivery is not None
+    assert call.pipeline.delivery.stats.spooled >= 3
     faults.clear()
     await recover(service, spool)
     assert call_file(calls)["started"] is not None
@@ -159,7 +159,7 @@ async def test_a_jump_of_the_wall_clock_changes_nothing(
     assert Spool(spool).evict() == []
     call.talk(2.0)
     call.end()
-    until(lambda: call.shipper.done)
+    until(lambda: call.worker.done)
     (recovered,) = await recover(service, spool)
     assert recovered.result == "delivered"
     assert_sound(calls, 3.0)
@@ -196,7 +196,7 @@ def test_an_outage_of_ten_minutes_costs_nothing_and_no_memory(
     faults.clear()
     clock.talk(call, 5.0)
     call.end()
-    until(lambda: call.shipper.done, 45.0)
+    until(lambda: call.worker.done, 45.0)
     ended = call_file(calls)["ended"]
     assert ended["recording"]["status"] == "complete"
     numbers = [int(row["content"].split()[1]) for row in ended["transcript"]]
@@ -243,7 +243,7 @@ def test_a_chunk_that_fails_for_ever_is_the_only_one_missing(
         call.talk(9.0)
         clock.brake()
         call.end()
-        until(lambda: call.shipper.done)
+        until(lambda: call.worker.done)
         manifest: dict[str, Any] = call_file(calls)["ended"]["recording"]
         assert manifest["status"] == "partial"
         start, end = (round(count * CHUNK_BYTES / 4 / RATE * 1000) for count in (1, 2))

@@ -55,8 +55,8 @@ def gate(service: str) -> Iterator[Gate]:
 
 def stats_of(call: SimulatedCall) -> DeliveryStats:
     """The counts of a call's delivery."""
-    assert call.shipment.delivery is not None
-    return call.shipment.delivery.stats
+    assert call.pipeline.delivery is not None
+    return call.pipeline.delivery.stats
 
 
 def assert_each_arrived_once(calls: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_wait_that_is_asked_for_is_waited(gate: Gate, calls: Path, asked: str)
     call = SimulatedCall(gate.url, None)
     until(lambda: len(gate.asked("call-started")) == 2)
     call.end()
-    until(lambda: call.shipper.done)
+    until(lambda: call.worker.done)
     first, second = (one.at for one in gate.asked("call-started"))
     assert second - first > 0.9
     assert_each_arrived_once(calls)
@@ -172,7 +172,7 @@ def test_a_connection_that_is_never_accepted_is_given_up_in_time(
         call = SimulatedCall(url, spool, budget=3.0)
         call.talk(0.5)
         call.end()
-        until(lambda: call.shipper.done, 15.0)
+        until(lambda: call.worker.done, 15.0)
     assert stats_of(call).retries >= 1
     assert stats_of(call).spooled == 3
 
@@ -268,7 +268,7 @@ def test_a_name_that_nobody_knows_is_tried_again_then_the_call_is_kept(
     call = SimulatedCall("https://roark.invalid", spool, clock=FastClock(5.0), budget=25.0)
     call.talk(2.0)
     call.end()
-    until(lambda: call.shipper.done)
+    until(lambda: call.worker.done)
     assert stats_of(call).retries >= 1
     assert stats_of(call).spooled == 3
     assert complaints(caplog, "3 kept in the spool") == 1
@@ -380,7 +380,7 @@ def test_a_server_that_speaks_no_tls_hears_nothing(service: str, spool: Path) ->
         call = SimulatedCall(url, spool, clock=FastClock(5.0), budget=10.0)
         call.talk(2.0)
         call.end()
-        until(lambda: call.shipper.done)
+        until(lambda: call.worker.done)
     assert stats_of(call).retries >= 1 and stats_of(call).spooled == 3
     assert heard and not any(KEY.encode() in part or b"call-" in part for part in heard)
 

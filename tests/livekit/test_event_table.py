@@ -35,7 +35,7 @@ from roark_analytics_python_livekit._call.payloads import (
     call_ended,
 )
 from roark_analytics_python_livekit._call.records import Record
-from roark_analytics_python_livekit._guard import Guard
+from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._livekit import events as _events
 from roark_analytics_python_livekit._livekit import metrics as _metrics
 from roark_analytics_python_livekit._livekit import observer as _livekit

@@ -381,10 +381,10 @@ async def test_what_comes_after_a_flush_is_kept_nowhere(tmp_path: Path) -> None:
     async with a_call(tmp_path, NoisyAgent(), {"hello": "hi there"}) as call:
         await call.handle.aflush(reason="enough")
         assert call.handle._parts is not None
-        mailbox = call.handle._parts.shipper.mailbox
+        queue = call.handle._parts.worker.queue
         await call.say("hello")
         await call.answered(1)
-        assert not mailbox._items and not mailbox.dropped
+        assert not queue._items and not queue.dropped
     assert call.ended["callEndedReason"] == "enough"
     assert call.ended["transcript"] == []
 

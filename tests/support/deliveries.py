@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit._delivery.outbox import CallStore
+from roark_analytics_python_livekit._delivery.outbox import Outbox
 from roark_analytics_python_livekit._delivery.retry import RetryPolicy
-from roark_analytics_python_livekit._delivery.uploader import Delivery
-from roark_analytics_python_livekit._guard import Guard
+from roark_analytics_python_livekit._delivery.uploader import Uploader
+from roark_analytics_python_livekit._diagnostics import Guard
 
 CALL = "RM_1"
 RATE = 24_000
@@ -53,15 +53,15 @@ class Shipping:
         policy: RetryPolicy | None = None,
         jitter: float = 0.0,
         clock: Callable[[], float] | None = None,
-        store: CallStore | None = None,
+        store: Outbox | None = None,
         ended: Mapping[str, Any] = ENDED,
     ) -> None:
-        self.store = store or CallStore()
+        self.store = store or Outbox()
         self.guard = Guard()
         self.ended_asked = False
         self._ended = ended
         options: dict[str, Any] = {} if clock is None else {"clock": clock}
-        self.delivery = Delivery(
+        self.delivery = Uploader(
             client,
             CALL,
             self.store,

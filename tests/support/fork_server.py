@@ -23,7 +23,7 @@ from roark_analytics_python_livekit._call import state as _story
 from roark_analytics_python_livekit._delivery import outbox as _store
 from roark_analytics_python_livekit._delivery import worker as _shipper
 from roark_analytics_python_livekit._delivery.spool import CallSpool, Spool
-from roark_analytics_python_livekit._guard import Guard
+from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._recovery import recover_all
 from tests.support.simulated_call import KEY, FastClock, SimulatedCall
 
@@ -203,7 +203,7 @@ def make_call(job: Job) -> None:
     )
     call.talk(SECONDS)
     call.end()
-    while not call.shipper.done:
+    while not call.worker.done:
         time.sleep(0.005)
 
 

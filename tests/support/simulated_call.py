@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit._call.payloads import CallEnd, CallFacts
-from roark_analytics_python_livekit._delivery.worker import Shipper
-from roark_analytics_python_livekit._guard import Guard
-from roark_analytics_python_livekit._pipeline import CallShipment
+from roark_analytics_python_livekit._delivery.worker import Worker
+from roark_analytics_python_livekit._diagnostics import Guard
+from roark_analytics_python_livekit._pipeline import CallPipeline
 from roark_analytics_python_livekit._recording.frames import Opened, SinkTraits, UserFrame
 from roark_analytics_python_livekit._recording.mixer import Resampler
 from tests.support.processes import environment
@@ -82,7 +82,7 @@ class SimulatedCall:
         base_url: Where it goes.
         spool: Where it is kept; None is in memory.
         call_id: Its id.
-        options: For `CallShipment`: recording, budget, clock, ...
+        options: For `CallPipeline`: recording, budget, clock, ...
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class SimulatedCall:
         self.frames = 0
         facts = facts_of(call_id, self.start)
         self.guard = Guard()
-        self.shipment = CallShipment(
+        self.pipeline = CallPipeline(
             facts,
             {"kind": "simulated"},
             RoarkClient(KEY, base_url=base_url),
@@ -101,10 +101,10 @@ class SimulatedCall:
             **{"recording": "chunks", "spool_dir": spool, "budget": 6.0, "guard": self.guard}
             | options,
         )
-        self.shipper = Shipper(self.shipment.run, name=f"roark-{call_id}")
-        self.mailbox = self.shipper.mailbox
-        self.shipper.start()
-        self.mailbox.put_now(Opened(self.start, True, SinkTraits(), RATE))
+        self.worker = Worker(self.pipeline.run, name=f"roark-{call_id}")
+        self.queue = self.worker.queue
+        self.worker.start()
+        self.queue.put_urgent(Opened(self.start, True, SinkTraits(), RATE))
 
     def frame(self) -> None:
         """Hands over the next frame, and now and then a turn, as if they came in time."""
@@ -112,10 +112,10 @@ class SimulatedCall:
         sound = pcm(self.frames * size, size)
         self.frames += 1
         at = self.start + self.frames * FRAME
-        self.mailbox.put(UserFrame(at, sound.tobytes(), RATE))
+        self.queue.put(UserFrame(at, sound.tobytes(), RATE))
         if self.frames % TURN_EVERY == 0:
             number = self.frames // TURN_EVERY
-            self.mailbox.put_now(
+            self.queue.put_urgent(
                 {
                     "type": "turn",
                     "role": "user",
@@ -134,7 +134,7 @@ class SimulatedCall:
 
     def end(self, reason: str = "participant_disconnected") -> None:
         """The call is over; the delivery goes on."""
-        self.mailbox.put_now(CallEnd(self.start + self.frames * FRAME, reason))
+        self.queue.put_urgent(CallEnd(self.start + self.frames * FRAME, reason))
 
 
 def spawn(base_url: str, spool: Path, *options: str) -> subprocess.Popen[str]:

@@ -1,4 +1,4 @@
-"""`CallShipment`: what the agent's side hands over comes out as a call at Roark."""
+"""`CallPipeline`: what the agent's side hands over comes out as a call at Roark."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from roark_analytics_python_livekit._config import RecordingMode
 from roark_analytics_python_livekit._delivery import outbox as _store
 from roark_analytics_python_livekit._delivery import uploader as _delivery
 from roark_analytics_python_livekit._delivery.spool import Spool
-from roark_analytics_python_livekit._delivery.worker import Mailbox
-from roark_analytics_python_livekit._guard import Guard
+from roark_analytics_python_livekit._delivery.worker import EventQueue
+from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._livekit.events import tools_executed
-from roark_analytics_python_livekit._pipeline import CallShipment, MetadataAdded, RecordingSwitched
+from roark_analytics_python_livekit._pipeline import CallPipeline, MetadataAdded, RecordingSwitched
 from roark_analytics_python_livekit._recording.frames import (
     AgentFrame,
     Finished,
@@ -78,8 +78,8 @@ class Calling:
     ) -> None:
         self.start = time.monotonic() - 10.0
         self.guard = Guard()
-        self.mailbox = Mailbox()
-        self.mailbox.bind()
+        self.queue = EventQueue()
+        self.queue.bind()
         facts = CallFacts(
             call_id=CALL,
             agent_id=agent_id,
@@ -91,7 +91,7 @@ class Calling:
             started_at=datetime(2025, 11, 24, 8, 19, 3, tzinfo=timezone.utc),
             started=self.start,
         )
-        self.shipment = CallShipment(
+        self.pipeline = CallPipeline(
             facts,
             metadata or {},
             client,
@@ -102,34 +102,34 @@ class Calling:
             guard=self.guard,
             redact=redact,
         )
-        self.task = asyncio.ensure_future(self.shipment.run(self.mailbox))
+        self.task = asyncio.ensure_future(self.pipeline.run(self.queue))
 
     def open(self) -> None:
         """Audio begins to pass."""
         sink = SinkTraits(reports_start=True)
-        self.mailbox.put_now(Opened(self.start, hears_user=True, sink=sink, rate=RATE))
+        self.queue.put_urgent(Opened(self.start, hears_user=True, sink=sink, rate=RATE))
 
     def hear(self, begin: float, end: float, level: int = 1000) -> None:
         """The caller's audio between two moments of the call, in seconds."""
         for at, pcm in frames(begin, end, level):
-            self.mailbox.put(UserFrame(self.start + at + FRAME, pcm, RATE))
+            self.queue.put(UserFrame(self.start + at + FRAME, pcm, RATE))
 
     def speak(self, begin: float, end: float, level: int = 2000) -> None:
         """The agent's audio, played between two moments."""
-        self.mailbox.put(Started(self.start + begin))
+        self.queue.put(Started(self.start + begin))
         for _, pcm in frames(begin, end, level):
-            self.mailbox.put(AgentFrame(self.start + begin, pcm, RATE))
-        self.mailbox.put(Flushed(self.start + begin))
-        self.mailbox.put(Finished(self.start + end, end - begin, interrupted=False))
+            self.queue.put(AgentFrame(self.start + begin, pcm, RATE))
+        self.queue.put(Flushed(self.start + begin))
+        self.queue.put(Finished(self.start + end, end - begin, interrupted=False))
 
     def turn(self, role: str, text: str, at: float, **more: Any) -> None:
         """Something was said."""
         record = {"type": "turn", "role": role, "text": text, "at": self.start + at, **more}
-        self.mailbox.put_now(record)
+        self.queue.put_urgent(record)
 
     async def end(self, reason: str = "participant_disconnected", at: float = 6.0) -> None:
         """The call is over; waits until it is delivered."""
-        self.mailbox.put_now(CallEnd(self.start + at, reason))
+        self.queue.put_urgent(CallEnd(self.start + at, reason))
         await asyncio.wait_for(self.task, 30)
 
 
@@ -305,7 +305,7 @@ class TestACall:
     async def test_the_first_end_counts(self, client: RoarkClient, roark: Roark) -> None:
         """The session's close, then the job's shutdown."""
         calling = Calling(client)
-        calling.mailbox.put_now(CallEnd(calling.start + 3, "participant_disconnected"))
+        calling.queue.put_urgent(CallEnd(calling.start + 3, "participant_disconnected"))
         await calling.end("job_shutdown")
         assert ended(roark)["callEndedReason"] == "participant_disconnected"
         assert ended(roark)["callEndedAt"] == "2025-11-24T08:19:06.000+00:00"
@@ -331,7 +331,7 @@ class TestACall:
         """Later values replace earlier ones."""
         calling = Calling(client, metadata={"plan": "gold", "kept": 1})
         await until(lambda: roark.accepted() == ["call-started"])
-        calling.mailbox.put_now(MetadataAdded({"plan": "silver", "order": "NW-4471"}))
+        calling.queue.put_urgent(MetadataAdded({"plan": "silver", "order": "NW-4471"}))
         await calling.end()
         assert roark.call(CALL)["started"]["metadata"] == {"plan": "gold", "kept": 1}
         assert ended(roark)["metadata"] == {"plan": "silver", "kept": 1, "order": "NW-4471"}
@@ -341,8 +341,8 @@ class TestACall:
         calling = Calling(client)
         calling.open()
         calling.hear(0.0, 1.0)
-        calling.mailbox.put_now(RecordingSwitched(calling.start + 2.0, on=False))
-        calling.mailbox.put_now(RecordingSwitched(calling.start + 4.0, on=True))
+        calling.queue.put_urgent(RecordingSwitched(calling.start + 2.0, on=False))
+        calling.queue.put_urgent(RecordingSwitched(calling.start + 4.0, on=True))
         calling.hear(1.0, 6.0)
         await calling.end()
         assert ended(roark)["recording"]["pauses"] == [{"startMs": 2000, "endMs": 4000}]
@@ -381,7 +381,7 @@ class TestRedacting:
         calling.open()
         calling.hear(0.0, 6.0)
         calling.turn("user", "hello", 1.0)
-        await until(lambda: not calling.mailbox._items)
+        await until(lambda: not calling.queue._items)
         assert roark.accepted() == []
         release.set()
         await until(lambda: roark.accepted() == ["call-started"])
@@ -403,10 +403,10 @@ class TestRedacting:
             return text.upper()
 
         calling = Calling(client, metadata={"plan": "gold"}, redact=redact, budget=60.0)
-        calling.shipment._clock = lambda: time.monotonic() + late[0]
-        await until(lambda: calling.shipment.delivery is not None)
+        calling.pipeline._clock = lambda: time.monotonic() + late[0]
+        await until(lambda: calling.pipeline.delivery is not None)
         ending = asyncio.ensure_future(calling.end())
-        delivery = calling.shipment.delivery
+        delivery = calling.pipeline.delivery
         assert delivery is not None
         await until(delivery._closing.is_set)
         late[0] = 30.0
@@ -476,10 +476,10 @@ class TestWhenItGoesWrong:
     ) -> None:
         """The others are."""
         calling = Calling(client)
-        calling.mailbox.put_now(object())
-        calling.mailbox.put_now({"no": "type"})
+        calling.queue.put_urgent(object())
+        calling.queue.put_urgent({"no": "type"})
         calling.open()
-        calling.mailbox.put(UserFrame(calling.start, b"odd", RATE))
+        calling.queue.put(UserFrame(calling.start, b"odd", RATE))
         calling.hear(0.0, 6.0)
         calling.turn("user", "hello", 1.0)
         await calling.end()
@@ -530,12 +530,12 @@ class TestWhenItGoesWrong:
         """In metadata, and in arguments and results of tools: made plain (fault 11)."""
         value = VALUES[kind]()
         calling = Calling(client, spool_dir=tmp_path / "spool")
-        calling.mailbox.put_now(MetadataAdded({"odd": value}))
+        calling.queue.put_urgent(MetadataAdded({"odd": value}))
         called = SimpleNamespace(call_id="c1", name="look_up", arguments=value)
         output = SimpleNamespace(call_id="c1", name="look_up", output=value, is_error=False)
         executed = SimpleNamespace(created_at=None, zipped=lambda: [(called, output)])
         for record in tools_executed(executed, lambda created: calling.start + 1.0):
-            calling.mailbox.put_now(record)
+            calling.queue.put_urgent(record)
         calling.turn("user", "hello", 2.0)
         await calling.end()
         event = ended(roark)
@@ -572,7 +572,7 @@ class TestWhenItGoesWrong:
         caplog.set_level(logging.INFO, "roark_analytics_python_livekit")
         calling = Calling(client, spool_dir=tmp_path / "spool" if spooled else None)
         calling.turn("user", "hello", 1.0)
-        calling.mailbox.put_now({**record, "at": calling.start + 2.0})
+        calling.queue.put_urgent({**record, "at": calling.start + 2.0})
         await calling.end()
         event = ended(roark)
         assert [row["content"] for row in event["transcript"]] == ["hello"]
@@ -594,7 +594,7 @@ class TestWhenItGoesWrong:
             metadata={"nan": float("nan"), "half": "a\ud800", "cyclic": cyclic, "bytes": b"123"},
             agent_id="sup\ud800port",
         )
-        calling.mailbox.put_now(MetadataAdded({"hostile": Hostile(), "huge": 10**5000}))
+        calling.queue.put_urgent(MetadataAdded({"hostile": Hostile(), "huge": 10**5000}))
         await calling.end()
         assert roark.call(CALL)["started"]["agentId"] == "sup?port"
         assert ended(roark)["metadata"] == {
@@ -609,9 +609,9 @@ class TestWhenItGoesWrong:
     async def test_audio_that_had_no_room_is_counted(
         self, client: RoarkClient, roark: Roark
     ) -> None:
-        """A thread that got no time: its mailbox was full."""
+        """A thread that got no time: its queue was full."""
         calling = Calling(client)
-        calling.mailbox.dropped = 40
+        calling.queue.dropped = 40
         await calling.end()
         assert ended(roark)["delivery"]["dropped"] == {"queue_full": 40}
 
@@ -685,8 +685,8 @@ class TestWhenItGoesWrong:
         calling.open()
         calling.hear(0.0, 6.0)
         await calling.end()
-        assert calling.shipment.delivery is not None
-        assert calling.shipment.delivery.undelivered == ["call-started", "call-ended"]
+        assert calling.pipeline.delivery is not None
+        assert calling.pipeline.delivery.undelivered == ["call-started", "call-ended"]
 
     async def test_its_connections_are_closed(self, client: RoarkClient) -> None:
         """This loop's, whether or not the client is shared."""
@@ -697,7 +697,7 @@ class TestWhenItGoesWrong:
 async def test_two_calls_do_not_meet(client: RoarkClient, roark: Roark) -> None:
     """On one loop with one client, here."""
     first, second = Calling(client), Calling(client)
-    second.shipment._facts = replace(second.shipment._facts, call_id="RM_2")
+    second.pipeline._facts = replace(second.pipeline._facts, call_id="RM_2")
     first.turn("user", "first", 1.0)
     second.turn("user", "second", 1.0)
     await first.end()

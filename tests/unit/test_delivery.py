@@ -15,7 +15,7 @@ from local_roark import Faults
 from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit._delivery import outbox as _store
 from roark_analytics_python_livekit._delivery import uploader as _delivery
-from roark_analytics_python_livekit._delivery.outbox import CallStore
+from roark_analytics_python_livekit._delivery.outbox import Outbox
 from roark_analytics_python_livekit._delivery.retry import Outcome, RetryPolicy
 from roark_analytics_python_livekit._delivery.spool import Spool
 from roark_analytics_python_livekit._delivery.uploader import (
@@ -173,7 +173,7 @@ class TestACallThatGoesWell:
         self, client: RoarkClient, roark: Roark
     ) -> None:
         """As one upload, between the two events."""
-        shipping = Shipping(client, store=CallStore(whole=True))
+        shipping = Shipping(client, store=Outbox(whole=True))
         shipping.record(pcm(3))
         await until(lambda: roark.accepted() == ["call-started"])
         await shipping.finish()
@@ -447,7 +447,7 @@ class TestChunksThatFail:
     ) -> None:
         """Memory is bounded: what comes on top is silence, and a gap that call-ended tells of."""
         faults.add("events:status=503")
-        shipping = Shipping(client, store=CallStore(limit=2 * SIZE))
+        shipping = Shipping(client, store=Outbox(limit=2 * SIZE))
         shipping.record(pcm(4))
         faults.clear()
         await shipping.finish()
@@ -562,7 +562,7 @@ class TestItsOwnErrors:
 
         monkeypatch.setattr(client, what, broken)
         spool = Spool(tmp_path / "spool").begin(CALL)
-        store = CallStore(spool)
+        store = Outbox(spool)
         store.note({"type": "call"})
         shipping = Shipping(client, store=store)
         shipping.record(pcm(1))
@@ -584,7 +584,7 @@ class TestItsOwnErrors:
     ) -> None:
         """Whatever stands between the recording and the service."""
 
-        class Failing(CallStore):
+        class Failing(Outbox):
             failures = 1
 
             def take(self) -> _store.Chunk | None:

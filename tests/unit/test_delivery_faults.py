@@ -9,7 +9,7 @@ import pytest
 from local_roark import Fault, Faults
 from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit._delivery import outbox as _store
-from roark_analytics_python_livekit._delivery.uploader import MAX_FRESH_URLS, Delivery
+from roark_analytics_python_livekit._delivery.uploader import MAX_FRESH_URLS, Uploader
 from tests.support.deliveries import CALL, Shipping, until
 from tests.support.fake_roark import Roark
 
@@ -84,12 +84,12 @@ async def test_the_waits_in_between_are_a_random_part_of_a_doubling(
     """Full jitter, on clock and dice of the test's own; accepted exactly once (fault 1)."""
     now, waited = 1000.0, []
 
-    async def pause(self: Delivery, seconds: float) -> None:
+    async def pause(self: Uploader, seconds: float) -> None:
         nonlocal now
         waited.append(seconds)
         now += seconds
 
-    monkeypatch.setattr(Delivery, "_pause", pause)
+    monkeypatch.setattr(Uploader, "_pause", pause)
     for status in (500, 502, 503, 504):
         faults.add(f"{endpoint}:status={status},count=1")
     shipping = Shipping(client, clock=lambda: now, jitter=jitter)

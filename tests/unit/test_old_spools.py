@@ -13,7 +13,7 @@ import pytest
 
 from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit._delivery.spool import Spool
-from roark_analytics_python_livekit._guard import Guard
+from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._recovery import recover_all
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"

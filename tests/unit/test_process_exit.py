@@ -20,23 +20,23 @@ import time
 from datetime import datetime, timezone
 
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit._pipeline import CallShipment
-from roark_analytics_python_livekit._guard import Guard
+from roark_analytics_python_livekit._pipeline import CallPipeline
+from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._call.payloads import CallFacts
-from roark_analytics_python_livekit._delivery.worker import Shipper
+from roark_analytics_python_livekit._delivery.worker import Worker
 
 url, budget = sys.argv[1], float(sys.argv[2])
 now = datetime.now(timezone.utc), time.monotonic()
 facts = CallFacts("RM_1", "support", None, None, True, {}, {"sdk": "0.2.0"}, *now)
 client = RoarkClient("rk_live_replace_me", base_url=url)
 kept = {"recording": "off", "spool_dir": None}
-shipment = CallShipment(facts, {}, client, None, **kept, budget=budget, guard=Guard())
-shipper = Shipper(shipment.run, name="roark-RM_1")
-shipper.start()
-while shipment.delivery is None:
+pipeline = CallPipeline(facts, {}, client, None, **kept, budget=budget, guard=Guard())
+worker = Worker(pipeline.run, name="roark-RM_1")
+worker.start()
+while pipeline.delivery is None:
     time.sleep(0.01)
 turn = {"type": "turn", "role": "user", "text": "hello", "at": time.monotonic()}
-shipper.mailbox.put_now(turn)
+worker.queue.put_urgent(turn)
 """
 
 
@@ -81,10 +81,10 @@ import httpx
 
 from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit._call import redaction_worker as _scribe
-from roark_analytics_python_livekit._pipeline import CallShipment
-from roark_analytics_python_livekit._guard import Guard
+from roark_analytics_python_livekit._pipeline import CallPipeline
+from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._call.payloads import CallEnd, CallFacts
-from roark_analytics_python_livekit._delivery.worker import Shipper
+from roark_analytics_python_livekit._delivery.worker import Worker
 
 _scribe.PATIENCE = 3600.0  # the call's budget has to be enough
 
@@ -106,14 +106,14 @@ facts = CallFacts("RM_1", "support", None, "a prompt", True, {}, {"sdk": "0.2.0"
 transport = httpx.MockTransport(answer)
 client = RoarkClient("rk_live_replace_me", base_url="https://roark.test", transport=transport)
 kept = {"recording": "off", "spool_dir": None, "redact": redact}
-shipment = CallShipment(facts, {}, client, None, **kept, budget=1.0, guard=Guard())
-shipper = Shipper(shipment.run, name="roark-RM_1")
-shipper.start()
+pipeline = CallPipeline(facts, {}, client, None, **kept, budget=1.0, guard=Guard())
+worker = Worker(pipeline.run, name="roark-RM_1")
+worker.start()
 turn = {"type": "turn", "role": "user", "text": "hello", "at": time.monotonic()}
-shipper.mailbox.put_now(turn)
+worker.queue.put_urgent(turn)
 asked.wait()
 if sys.argv[1] == "ended":
-    shipper.mailbox.put_now(CallEnd(time.monotonic(), "user_initiated"))
+    worker.queue.put_urgent(CallEnd(time.monotonic(), "user_initiated"))
 """
 
 

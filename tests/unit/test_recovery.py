@@ -19,11 +19,11 @@ from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit._call.payloads import CallFacts
 from roark_analytics_python_livekit._call.state import account_of, call_entry
 from roark_analytics_python_livekit._delivery import uploader as _delivery
-from roark_analytics_python_livekit._delivery.outbox import CHUNK_BYTES, CallStore
+from roark_analytics_python_livekit._delivery.outbox import CHUNK_BYTES, Outbox
 from roark_analytics_python_livekit._delivery.retry import RetryPolicy, RetryQuota
 from roark_analytics_python_livekit._delivery.spool import Spool
 from roark_analytics_python_livekit._delivery.wav import wav_header
-from roark_analytics_python_livekit._guard import Guard
+from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._recovery import TRIES, Recovered, recover_all
 from tests.support.deliveries import RATE, until
 from tests.support.fake_roark import BASE_URL, KEY, Roark
@@ -46,7 +46,7 @@ def dead_call(
     now = datetime.now(timezone.utc)
     facts = CallFacts(call_id, "agent", None, None, True, {}, {"sdk": "0"}, now, 100.0)
     entry = call_entry(facts, {}, base_url=base_url, account=account_of(key), recording=recording)
-    store = CallStore(call)
+    store = Outbox(call)
     store.note(cast(dict[str, Any], entry))
     store.note({"type": "recording", "rate": RATE, "origin": 100.0})
     store.append(sound)

@@ -13,7 +13,7 @@ import pytest
 from roark_analytics_python_livekit._call import redaction_worker as _scribe
 from roark_analytics_python_livekit._call.redaction_worker import Scribe
 from roark_analytics_python_livekit._call.redactor import FAILED
-from roark_analytics_python_livekit._guard import Guard
+from roark_analytics_python_livekit._diagnostics import Guard
 from tests.support.deliveries import until
 
 

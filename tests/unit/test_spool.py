@@ -20,9 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roark_analytics_python_livekit._call.payloads import CallFacts
-from roark_analytics_python_livekit._call.state import CallStory, account_of, call_entry
+from roark_analytics_python_livekit._call.state import CallState, account_of, call_entry
 from roark_analytics_python_livekit._delivery import spool as _spool
-from roark_analytics_python_livekit._delivery.outbox import CHUNK_BYTES, CallStore
+from roark_analytics_python_livekit._delivery.outbox import CHUNK_BYTES, Outbox
 from roark_analytics_python_livekit._delivery.spool import CallSpool, Spool, SpoolError
 from roark_analytics_python_livekit._delivery.uploader import DeliveryStats
 from roark_analytics_python_livekit._recovery import read_story
@@ -386,7 +386,7 @@ class TestBounds:
     ) -> None:
         """The call's own files count; once there is room, disk is used again (fault 23)."""
         spool = Spool(tmp_path / "spool", quota=3 * CHUNK_BYTES // 2)
-        store = CallStore(call := spool.begin("RM_1"))
+        store = Outbox(call := spool.begin("RM_1"))
         store.note({"type": "call"})
         pcm = [bytes([number]) * CHUNK_BYTES for number in range(4)]
         for part in pcm[:3]:
@@ -409,7 +409,7 @@ class TestBounds:
     def test_an_entry_that_is_no_json_does_not_hold_up_the_journal(self, tmp_path: Path) -> None:
         """It is left out and counted; those behind it are written (fault 11)."""
         told: list[Any] = []
-        store = CallStore(call := Spool(tmp_path / "spool").begin("RM_1"), tell=told.append)
+        store = Outbox(call := Spool(tmp_path / "spool").begin("RM_1"), tell=told.append)
         for value in (1, float("nan"), object(), 2):
             store.note({"value": value})
         assert call.records() == [{"value": 1}, {"value": 2}]
@@ -476,8 +476,8 @@ class TestStory:
     ) -> None:
         """The same call-started, the same call-ended (fault 17)."""
         with new_call() as call:
-            live = CallStory(recovered=True)
-            store = CallStore(call, tell=live.apply)
+            live = CallState(recovered=True)
+            store = Outbox(call, tell=live.apply)
             store.note(opening())
             store.note({"type": "recording", "rate": 24_000, "origin": 51.0})
             for entry in happened:

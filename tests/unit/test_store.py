@@ -7,7 +7,7 @@ import wave
 
 import pytest
 
-from roark_analytics_python_livekit._delivery.outbox import CHUNK_BYTES, CallStore, Chunk
+from roark_analytics_python_livekit._delivery.outbox import CHUNK_BYTES, Chunk, Outbox
 
 RATE = 24_000
 
@@ -18,7 +18,7 @@ async def body_of(chunk: Chunk) -> bytes:
     return body if isinstance(body, bytes) else b"".join([part async for part in body])
 
 
-def taken(store: CallStore) -> list[Chunk]:
+def taken(store: Outbox) -> list[Chunk]:
     """Everything that can be taken."""
     chunks = []
     while (chunk := store.take()) is not None:
@@ -32,7 +32,7 @@ class TestChunks:
     async def test_pcm_comes_out_in_pieces_as_it_went_in(self) -> None:
         """Of one size, with a smaller last one; their indices count from 0."""
         pcm = bytes(range(256)) * (2 * CHUNK_BYTES // 256) + b"rest"
-        store = CallStore()
+        store = Outbox()
         for begin in range(0, len(pcm), 9600):
             store.append(pcm[begin : begin + 9600])
         store.seal(RATE)
@@ -47,7 +47,7 @@ class TestChunks:
 
     def test_a_chunk_is_given_out_when_it_is_full(self) -> None:
         """Not before, except for the last."""
-        store = CallStore()
+        store = Outbox()
         store.append(bytes(CHUNK_BYTES - 1))
         assert store.take() is None
         store.append(b"1")
@@ -57,17 +57,17 @@ class TestChunks:
 
     def test_a_recording_of_whole_chunks_has_no_empty_last_one(self) -> None:
         """Storage refuses an empty upload."""
-        store = CallStore()
+        store = Outbox()
         store.append(bytes(CHUNK_BYTES))
         store.seal(RATE)
         assert len(taken(store)) == 1
-        empty = CallStore()
+        empty = Outbox()
         empty.seal(RATE)
         assert taken(empty) == []
 
     def test_a_chunk_that_is_put_back_lines_up_behind_the_others(self) -> None:
         """One that fails for ever does not hold them back."""
-        store = CallStore()
+        store = Outbox()
         store.append(bytes(3 * CHUNK_BYTES))
         first = store.take()
         assert first is not None
@@ -76,14 +76,14 @@ class TestChunks:
 
     async def test_a_chunk_can_be_read_again_and_again(self) -> None:
         """Each try reads it anew."""
-        store = CallStore()
+        store = Outbox()
         store.append(b"x" * CHUNK_BYTES)
         (chunk,) = taken(store)
         assert await body_of(chunk) == await body_of(chunk) == b"x" * CHUNK_BYTES
 
     async def test_what_has_no_room_is_silence_and_its_place_is_known(self) -> None:
         """The indices around it stay, and so does the time line: a gap, not a shift."""
-        store = CallStore(limit=2 * CHUNK_BYTES)
+        store = Outbox(limit=2 * CHUNK_BYTES)
         store.append(b"x" * 3 * CHUNK_BYTES)
         assert [(chunk.index, chunk.start) for chunk in store.dropped] == [(2, 2 * CHUNK_BYTES)]
         assert store.dropped[0].open() == b""
@@ -97,7 +97,7 @@ class TestChunks:
 
     def test_closing_forgets(self) -> None:
         """The call is over, whatever was delivered."""
-        store = CallStore()
+        store = Outbox()
         store.append(bytes(CHUNK_BYTES + 5))
         store.close()
         store.seal(RATE)
@@ -110,7 +110,7 @@ class TestOneWav:
     async def test_it_gives_one_wav_when_the_recording_is_over(self) -> None:
         """Nothing before; then a file that any player opens."""
         pcm = bytes(range(256)) * 3000
-        store = CallStore(whole=True)
+        store = Outbox(whole=True)
         store.append(pcm[:1000])
         assert store.take() is None
         store.append(pcm[1000:])
@@ -126,7 +126,7 @@ class TestOneWav:
 
     async def test_it_can_be_put_back_and_read_again(self) -> None:
         """A failed upload begins at the file's beginning."""
-        store = CallStore(whole=True)
+        store = Outbox(whole=True)
         store.append(b"1234" * 100)
         store.seal(RATE)
         (chunk,) = taken(store)
@@ -138,14 +138,14 @@ class TestOneWav:
 
     def test_a_silent_call_has_no_file(self) -> None:
         """There is nothing to upload."""
-        store = CallStore(whole=True)
+        store = Outbox(whole=True)
         store.seal(RATE)
         assert store.take() is None
         store.close()
 
     async def test_what_has_no_room_is_silence_in_the_file(self) -> None:
         """All that was kept stands where it belongs."""
-        store = CallStore(whole=True, limit=CHUNK_BYTES)
+        store = Outbox(whole=True, limit=CHUNK_BYTES)
         store.append(b"\1" * CHUNK_BYTES + b"\2" * CHUNK_BYTES)
         store.seal(RATE)
         (chunk,) = taken(store)
@@ -156,6 +156,6 @@ class TestOneWav:
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_fresh_store_is_empty(whole: bool) -> None:
     """Nothing waits, nothing is dropped."""
-    store = CallStore(whole=whole)
+    store = Outbox(whole=whole)
     assert (store.waiting, store.take(), list(store.dropped)) == (0, None, [])
     store.close()

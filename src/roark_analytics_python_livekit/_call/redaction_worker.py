@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .._guard import Guard
+from .._diagnostics import Guard
 from .redactor import FAILED, Redact, Redactor
 
 PATIENCE = 10.0  # seconds for the redaction of one text, which may ask a service

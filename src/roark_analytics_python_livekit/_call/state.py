@@ -66,7 +66,7 @@ def call_entry(
 
 
 @dataclass
-class CallStory:
+class CallState:
     """What is known of a call, from its journal's entries.
 
     Attributes:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .._log import logger
+from .._diagnostics import logger
 from .._types import ContentType
 from .spool import CallSpool
 from .wav import wav_header
@@ -49,7 +49,7 @@ class Chunk:
         return self.start + self.size
 
 
-class CallStore:
+class Outbox:
     """One call's journal, and the PCM of its recording in pieces to deliver.
 
     Args:

@@ -14,10 +14,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .._guard import Guard
-from .._log import logger
+from .._diagnostics import Guard, logger
 from ..client import RequestError, RoarkClient
-from .outbox import CallStore, Chunk
+from .outbox import Chunk, Outbox
 from .retry import Outcome, RetryPolicy, RetryQuota
 
 IN_FLIGHT = 3  # chunks uploaded at the same time
@@ -58,7 +57,7 @@ class DeliveryStats:
     dropped: Counter[str] = field(default_factory=Counter)
 
 
-class Delivery:
+class Uploader:
     """Sends one call: call-started, then chunks in order (a few in flight), then call-ended.
 
     While the call runs, what can succeed is tried again for as long as it takes. `close` starts
@@ -80,7 +79,7 @@ class Delivery:
         self,
         client: RoarkClient,
         call_id: str,
-        store: CallStore,
+        store: Outbox,
         *,
         guard: Guard,
         policy: RetryPolicy | None = None,
@@ -374,7 +373,7 @@ class Delivery:
             except Exception as error:
                 # Nobody refused it, another process may fare better: what is spooled stays there.
                 self._last_failure = type(error).__name__
-                self._guard.note("a request", error)
+                self._guard.swallow("a request", error)
                 return "time"
             if delay is None:
                 return "time"

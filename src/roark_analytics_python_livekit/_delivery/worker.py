@@ -19,7 +19,7 @@ TICK = 0.1  # seconds between two looks at what does not wake the thread (audio)
 T = TypeVar("T")
 
 
-class Mailbox:
+class EventQueue:
     """A bounded queue from any thread to the shipping thread; putting never waits.
 
     Args:
@@ -43,7 +43,7 @@ class Mailbox:
         else:
             self._items.append(item)
 
-    def put_now(self, item: object) -> None:
+    def put_urgent(self, item: object) -> None:
         """Hands an item over and wakes the thread. Such items are few: they have a reserve."""
         if self._closed:
             return
@@ -78,19 +78,19 @@ class Mailbox:
         return [self._items.popleft() for _ in range(len(self._items))]
 
 
-class Shipper:
+class Worker:
     """Runs one call's `main` on a thread of its own until it returns.
 
     The thread is not a daemon, so that the end of the process waits for what is being delivered:
     `main` is told when the main thread is gone, and has to end within its budget.
 
     Args:
-        main: Gets the mailbox; runs on the thread's own event loop.
+        main: Gets the queue; runs on the thread's own event loop.
         name: The thread's name.
     """
 
-    def __init__(self, main: Callable[[Mailbox], Awaitable[None]], name: str) -> None:
-        self.mailbox = Mailbox()
+    def __init__(self, main: Callable[[EventQueue], Awaitable[None]], name: str) -> None:
+        self.queue = EventQueue()
         self._main = main
         self._done: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name=name, daemon=False)
@@ -136,8 +136,8 @@ class Shipper:
 
     async def _with_mailbox(self) -> None:
         asyncio.get_running_loop().set_default_executor(_LateThreads())
-        self.mailbox.bind()
-        await self._main(self.mailbox)
+        self.queue.bind()
+        await self._main(self.queue)
 
 
 class _LateThreads(ThreadPoolExecutor):

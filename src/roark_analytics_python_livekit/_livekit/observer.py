@@ -23,8 +23,7 @@ from livekit.agents.voice import avatar, io
 
 from .._call.payloads import CallEnd
 from .._call.records import Record
-from .._guard import Guard
-from .._log import logger
+from .._diagnostics import Guard, logger
 from .._recording.frames import (
     AgentFrame,
     Cleared,
@@ -55,12 +54,12 @@ ROOM_QUEUE = 0.2  # seconds: RoomIO's audio source holds this much, and a pause 
 ROOM_FIRST_FRAMES = 0.06  # seconds: where they are shorter than its 50 ms, they are 20 and 40 ms
 
 
-class Outbox(Protocol):
+class EventQueue(Protocol):
     """Where everything goes that is seen here; neither method waits or raises."""
 
     def put(self, item: object) -> None: ...
 
-    def put_now(self, item: object) -> None: ...
+    def put_urgent(self, item: object) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -215,7 +214,7 @@ class InputTap(io.AudioInput):
     """Passes the user's audio through and notes when each frame came by."""
 
     def __init__(
-        self, source: io.AudioInput, outbox: Outbox, guard: Guard, can: Capabilities
+        self, source: io.AudioInput, queue: EventQueue, guard: Guard, can: Capabilities
     ) -> None:
         if can.labelled_input:
             super().__init__(label="Roark", source=source)
@@ -223,7 +222,7 @@ class InputTap(io.AudioInput):
             super().__init__()  # type: ignore[call-arg]  # livekit-agents before 1.2
         self._tapped = source
         self._frames: AsyncIterator[rtc.AudioFrame] = source.__aiter__()
-        self._outbox = outbox
+        self._queue = queue
         self._guard = guard
         self.is_waiting = False  # somebody wants a frame, and the source has none
 
@@ -239,7 +238,7 @@ class InputTap(io.AudioInput):
         finally:
             self.is_waiting = False
         with self._guard("input tap"):
-            self._outbox.put(
+            self._queue.put(
                 UserFrame(
                     time.monotonic(), bytes(frame.data), frame.sample_rate, frame.num_channels
                 )
@@ -259,7 +258,7 @@ class OutputTap(io.AudioOutput):
     def __init__(
         self,
         sink: io.AudioOutput,
-        outbox: Outbox,
+        queue: EventQueue,
         guard: Guard,
         can: Capabilities,
         clock: WallClock,
@@ -271,7 +270,7 @@ class OutputTap(io.AudioOutput):
         super().__init__(next_in_chain=sink, sample_rate=sink.sample_rate, **options)
         self._tapped = sink
         self._next: io.AudioOutput = getattr(self, "next_in_chain", None) or sink
-        self._outbox = outbox
+        self._queue = queue
         self._guard = guard
         self._clock = clock
 
@@ -290,7 +289,7 @@ class OutputTap(io.AudioOutput):
         await self._next.capture_frame(frame)
         await super().capture_frame(frame)
         with self._guard("output tap"):
-            self._outbox.put(
+            self._queue.put(
                 AgentFrame(
                     time.monotonic(), bytes(frame.data), frame.sample_rate, frame.num_channels
                 )
@@ -343,18 +342,18 @@ class OutputTap(io.AudioOutput):
 
     def _note(self, report: Report) -> None:
         with self._guard("output tap"):
-            self._outbox.put(report)
+            self._queue.put(report)
 
 
 class Taps:
     """Keeps a tap before whatever input and output the session has."""
 
     def __init__(
-        self, session: Any, outbox: Outbox, guard: Guard, can: Capabilities, clock: WallClock
+        self, session: Any, queue: EventQueue, guard: Guard, can: Capabilities, clock: WallClock
     ) -> None:
         self._clock = clock
         self._session = session
-        self._outbox = outbox
+        self._queue = queue
         self._guard = guard
         self._can = can
 
@@ -363,19 +362,19 @@ class Taps:
         new_input = self._tap_input()
         new_output = self._tap_output()
         if new_input or new_output:
-            self._outbox.put_now(self._opened(new_input=new_input))
+            self._queue.put_urgent(self._opened(new_input=new_input))
 
     def look(self) -> None:
         """Says that the caller's line is listened to, if it is: all that it gave was taken."""
         tap = _input_tap(self._session.input.audio)
         if tap is not None and tap.is_waiting:
-            self._outbox.put(Listening(time.monotonic()))
+            self._queue.put(Listening(time.monotonic()))
 
     def _tap_input(self) -> bool:
         source = self._session.input.audio
         if source is None or _input_tap(source) is not None:
             return False
-        self._session.input.audio = InputTap(source, self._outbox, self._guard, self._can)
+        self._session.input.audio = InputTap(source, self._queue, self._guard, self._can)
         return True
 
     def _tap_output(self) -> bool:
@@ -385,7 +384,7 @@ class Taps:
         if self._session.current_speech is not None:
             return False
         self._session.output.audio = OutputTap(
-            sink, self._outbox, self._guard, self._can, self._clock
+            sink, self._queue, self._guard, self._can, self._clock
         )
         return True
 
@@ -441,7 +440,7 @@ class Observation:
 
     Args:
         session: The agent session.
-        outbox: Where records and audio go.
+        queue: Where records and audio go.
         guard: Keeps this package's errors from the agent.
         on_end: Called once, with how the call ended.
         audio: Whether to tap the session's audio.
@@ -451,7 +450,7 @@ class Observation:
     def __init__(
         self,
         session: Any,
-        outbox: Outbox,
+        queue: EventQueue,
         guard: Guard,
         on_end: Callable[[CallEnd], None],
         *,
@@ -459,12 +458,12 @@ class Observation:
         room: Any = None,
     ) -> None:
         self._session = session
-        self._outbox = outbox
+        self._queue = queue
         self._guard = guard
         self._on_end = on_end
         self._can = probe()
         self._clock = WallClock()
-        self._taps = Taps(session, outbox, guard, self._can, self._clock) if audio else None
+        self._taps = Taps(session, queue, guard, self._can, self._clock) if audio else None
         self._room = RoomWatch(room, lambda record: self._put([record]), guard)
         self._subscribed: list[tuple[Any, str, Callable[..., None]]] = []
         self._speakers: weakref.WeakKeyDictionary[Any, str | None] = weakref.WeakKeyDictionary()
@@ -623,7 +622,7 @@ class Observation:
     def _put(self, records: Iterable[Record]) -> None:
         if not self._ended:
             for record in records:
-                self._outbox.put_now(record)
+                self._queue.put_urgent(record)
 
     # What may change at any time: the audio's ends, the agent and its models
 

@@ -9,7 +9,7 @@ from typing import Any
 from livekit import rtc
 
 from .._call.records import DtmfRecord, Record
-from .._guard import Guard
+from .._diagnostics import Guard
 from . import participants as _snapshots
 
 

@@ -20,7 +20,7 @@ from .frames import (
     Started,
 )
 from .mixer import AGENT, ResamplerFactory, Run, StereoMixer
-from .playback import PlayPlan, SegmentAudio, Span
+from .playback import PlaybackSchedule, SegmentAudio, Span
 
 SETTLING = 0.75  # seconds after which a simulated play head is believed without a report
 PATIENCE = 30.0  # seconds that audio is held back for a report that says where it belongs
@@ -172,7 +172,7 @@ class _Segment:
         self._arrived_at = first.at  # the last frame
         self._flushed_at = first.at
         self._audio = SegmentAudio(first.rate, make_resampler)
-        self._plan = PlayPlan(first.rate)
+        self._plan = PlaybackSchedule(first.rate)
         self._start_known = False  # and not only when the first frame had arrived
         self._held_at: float | None = None  # a report is due that says what was played after this
         self._skip: int | None = None  # samples that a pause throws away; None: it plays on

@@ -29,7 +29,7 @@ class Span:
         return self.offset + self.count
 
 
-class PlayPlan:
+class PlaybackSchedule:
     """When the samples of a segment play, as far as they were not taken out yet.
 
     Args:
