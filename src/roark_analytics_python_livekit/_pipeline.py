@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -92,7 +93,7 @@ class CallPipeline:
         self._story = CallState()
         self._scribe = Scribe(lambda entry: self._store.note(entry), redact, guard)
         self._withheld = Withheld()
-        self._early_switches: list[RecordingSwitched] = []
+        self._silences: list[tuple[float, float]] = []
         self._store = Outbox()
         self._capture: AudioCapture | None = None
         self._digest = hashlib.sha256()
@@ -214,9 +215,9 @@ class CallPipeline:
         if self._recording == "off":
             return
         if self._capture is None:
-            self._capture = AudioCapture(opened, self._make_resampler)
-            for switched in self._early_switches:
-                self._silence(self._capture, switched)
+            self._capture = AudioCapture(
+                opened, self._make_resampler, silences=self._silences_within
+            )
         else:
             self._capture.reopened(opened)
 
@@ -225,17 +226,21 @@ class CallPipeline:
             self._withheld.end(switched.at)
         elif not switched.transcripts:
             self._withheld.begin(switched.at)
-        if self._capture is not None:
-            self._silence(self._capture, switched)
-        else:
-            self._early_switches.append(switched)
+        self._silence(switched)
         entry: dict[str, Any] = {"type": "switch", "at": switched.at, "on": switched.on}
         if not switched.transcripts:
             entry["transcripts"] = False
         self._scribe.note(entry)
 
-    def _silence(self, capture: AudioCapture, switched: RecordingSwitched) -> None:
-        (capture.resume if switched.on else capture.pause)(switched.at)
+    def _silence(self, switched: RecordingSwitched) -> None:
+        silent = bool(self._silences) and self._silences[-1][1] == math.inf
+        if switched.on and silent:
+            self._silences[-1] = (self._silences[-1][0], switched.at)
+        elif not switched.on and not silent:
+            self._silences.append((switched.at, math.inf))
+
+    def _silences_within(self, start: float, end: float) -> list[tuple[float, float]]:
+        return [span for span in self._silences if span[0] < end and start < span[1]]
 
     def _on_record(self, record: Record) -> None:
         if record["type"] == "turn" and record["role"] == "assistant":
