@@ -273,9 +273,9 @@ class CallPipeline:
         Where it says when the turn began, a speech before that was none (`add_to_chat_ctx=False`).
         """
         played = self._capture.take_played() if self._capture is not None else []
-        played = [one for one in played if one.end > turn.get("start", one.start)]
+        played = [one for one in played if one.ended_at > turn.get("start", one.started_at)]
         if played:
-            turn["start"], turn["end"] = played[0].start, played[-1].end
+            turn["start"], turn["end"] = played[0].started_at, played[-1].ended_at
 
     # The recording
 
