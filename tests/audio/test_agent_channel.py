@@ -25,12 +25,14 @@ from roark_analytics_python_livekit.audio import AudioCapture, Played
 from tests.support.fake_sinks import (
     ROOM_1_2,
     ROOM_1_3,
+    ROOM_1_5,
     ROOM_1_6,
     ROOM_1_8,
     ROOMS,
     AvatarSink,
     PlainSink,
     RoomSink,
+    RoomVersion,
 )
 from tests.support.playback_harness import Speech, Stage, burst
 from tests.support.signals import LinearResampler, numbered, sine, stereo
@@ -170,6 +172,19 @@ def test_a_pause_with_nothing_left_to_hold_stops_nothing(make_sink: MakeSink) ->
     stage.speak(Speech(burst(1.0), pauses=[(0.9003, 0.5)]))
     stage.finish()
     check(stage, cuts=2)
+
+
+@pytest.mark.parametrize("version", [ROOM_1_5, ROOM_1_6], ids=lambda v: v.name)
+@pytest.mark.parametrize("begin", [0.0134, 0.0334, 0.0534])
+def test_a_pause_within_shorter_first_frames_stops_where_the_queue_is_full(
+    version: RoomVersion, begin: float
+) -> None:
+    """0.2 s are queued: there is room for a frame of 50 ms after 10, 60, 110 ms, and so on."""
+    stage = Stage(RoomSink(version, RATE))
+    stage.speak(Speech(burst(2.0), pauses=[(begin, 1.0)]))
+    stage.finish()
+    found = stage.difference(0.031)
+    assert found.total <= 0.006, found
 
 
 @every_sink

@@ -232,7 +232,7 @@ class Segment:
 
     def _frame_end(self, at: float) -> int:
         """The sample up to which the sink plays on when it is paused."""
-        return self._cuts.after(self._schedule.sample_at(at - self._cuts.resume_seconds))
+        return self._cuts.stop(self._schedule.sample_at(at - self._cuts.resume_seconds))
 
     def _hold(self, at: float, captured: int) -> None:
         """Playback stops, and the sink throws away what it has queued of `captured` samples."""

@@ -39,17 +39,19 @@ class FrameCuts:
         return FrameCuts(tuple(accumulate(sizes, initial=0)), size, traits.resume_seconds)
 
     def before(self, sample: int) -> int:
-        """The last cut at or before `sample`."""
+        """The last cut up to `sample`."""
         last = self.first[-1]
         if sample < last:
             return max(cut for cut in self.first if cut <= sample)
         return last + (sample - last) // self.size * self.size
 
-    def after(self, sample: int) -> int:
-        """The first cut at or behind `sample`."""
+    def stop(self, sample: int) -> int:
+        """Where playback stands still that is paused at `sample`.
+
+        The sink stops when its queue could take another frame. The queue holds whole frames, so
+        that is when a frame could end, also within the first frames.
+        """
         last = self.first[-1]
-        if sample < last:
-            return min(cut for cut in self.first if cut >= sample)
         return last - (last - sample) // self.size * self.size
 
 
