@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +40,14 @@ class AudioCapture:
         make_resampler: A streaming resampler for rates that differ from the recording's.
     """
 
-    def __init__(self, opened: Opened, make_resampler: ResamplerFactory) -> None:
+    def __init__(
+        self,
+        opened: Opened,
+        make_resampler: ResamplerFactory,
+        *,
+        silences: Callable[[float, float], Iterable[tuple[float, float]]] = lambda start, end: (),
+    ) -> None:
+        self._silences = silences
         self.rate = opened.rate
         self._hears_user = opened.hears_user
         self._start = opened.at
@@ -169,10 +177,11 @@ class AudioCapture:
         if not pcm:
             return pcm
         block = np.frombuffer(pcm, dtype="<i2").reshape(-1, 2).copy()
-        for pause in self._pauses:
-            first = round((pause.start - self._origin) * rate) - start
-            last = None if pause.end is None else round((pause.end - self._origin) * rate) - start
-            block[max(0, first) : None if last is None else max(0, last)] = 0
+        begin = self._origin + start / rate
+        for silent_from, silent_until in self._silences(begin, begin + len(block) / rate):
+            first = round((silent_from - self._origin) * rate) - start
+            last = min(len(block), (silent_until - self._origin) * rate - start)
+            block[max(0, first) : max(0, round(last))] = 0
         self._loudness.add(block[:, 0], rate)
         return bytes(block.data)
 

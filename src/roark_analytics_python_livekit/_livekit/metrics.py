@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from .._call.records import MetricRecord, Record, UsageRecord
-from .._serialize import json_safe
+from .._serialize import as_count, is_count, is_number, json_safe
 
 VAD = "vad_metrics"
 _METRIC_KINDS = {
@@ -49,13 +48,7 @@ _FIELDS_OF_KIND = {
     },
     "tts": {"ttfb", "duration", "audioDuration", "streamed"},
 }
-_MESSAGE_TO_EOU = {
-    "end_of_turn_delay": "endOfUtteranceDelay",
-    "transcription_delay": "transcriptionDelay",
-    "on_user_turn_completed_delay": "onConversationItemAddedDelay",
-}
 _LATENCIES = {"ttft", "ttfb"}  # -1 where there was none, as some plugins say it of tokens
-_COUNT = re.compile(r"(?i).*(tokens|count)$")  # whole numbers on the wire, whatever a plugin gives
 
 
 def metrics(metric: Any, monotonic: Callable[[float | None], float]) -> list[Record]:
@@ -92,22 +85,13 @@ def metrics(metric: Any, monotonic: Callable[[float | None], float]) -> list[Rec
 
 
 def _is_never_negative(wire: str | None) -> bool:
-    return wire is not None and (wire in _LATENCIES or _COUNT.fullmatch(wire) is not None)
+    return wire is not None and (wire in _LATENCIES or is_count(wire))
 
 
 def type_of(metric: Any, values: dict[str, Any] | None = None) -> str:
     """What kind of metrics object this is, as livekit calls it."""
     named = (values or {}).get("type") or getattr(metric, "type", None)
     return str(named or "") or snake(type(metric).__name__)
-
-
-def message_to_eou(metrics_of_message: dict[str, Any]) -> dict[str, Any]:
-    """The end-of-utterance metric that a user message carries since livekit-agents 1.3."""
-    return {
-        wire: metrics_of_message[camel(name)]
-        for name, wire in _MESSAGE_TO_EOU.items()
-        if is_number(metrics_of_message.get(camel(name)))
-    }
 
 
 class VadSummary:
@@ -164,66 +148,11 @@ def _usage_row(values: dict[str, Any]) -> dict[str, Any]:
     return {"kind": kind, **{name: str(value) for name, value in named.items()}, **counts}
 
 
-_COUNTS = {  # of a metrics row → of a usage row
-    "llm": {
-        "promptTokens": "inputTokens",
-        "cachedTokens": "inputCachedTokens",
-        "completionTokens": "outputTokens",
-        "cacheCreationTokens": "inputCacheCreationTokens",
-        "reasoningTokens": "outputReasoningTokens",
-        "sessionDuration": "sessionDuration",
-    },
-    "tts": {
-        "charactersCount": "charactersCount",
-        "audioDuration": "audioDuration",
-        "inputTokens": "inputTokens",
-        "outputTokens": "outputTokens",
-    },
-    "stt": {
-        "audioDuration": "audioDuration",
-        "inputTokens": "inputTokens",
-        "inputAudioTokens": "inputAudioTokens",
-        "outputTokens": "outputTokens",
-    },
-}
-
-
-def usage_of_metrics(records: Iterable[MetricRecord]) -> list[dict[str, Any]]:
-    """The same from the metrics of single requests, where the session has not counted."""
-    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for record in records:
-        counted = _COUNTS.get(record["kind"])
-        if counted is None:
-            continue
-        values = {**record["extra"], **record["fields"]}
-        metadata = values.get("metadata") or {}
-        provider = str(metadata.get("model_provider") or "")
-        model = str(metadata.get("model_name") or values.get("label") or "")
-        row = rows.setdefault(
-            (record["kind"], provider, model),
-            {"kind": record["kind"], "provider": provider, "model": model},
-        )
-        for name, count in _counts(values, counted):
-            row[count] = row.get(count, 0) + typed(count, values[name])
-    return list(rows.values())
-
-
-def _counts(values: dict[str, Any], counted: dict[str, str]) -> list[tuple[str, str]]:
-    return [
-        (n, count) for n, count in counted.items() if is_number(values.get(n)) and values[n] > 0
-    ]
-
-
-def is_number(value: object) -> bool:
-    """Whether this is a number that JSON has."""
-    return isinstance(value, (int, float)) and math.isfinite(value)
-
-
 def typed(wire: str, value: Any) -> Any:
     """A number as the wire has it under this name."""
     if wire == "streamed":
         return bool(value)
-    return round(value) if _COUNT.fullmatch(wire) else value
+    return as_count(wire, value)
 
 
 def camel(name: str) -> str:
