@@ -7,12 +7,13 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Set
 from itertools import takewhile
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 MAX_TEXT = 65_536  # characters of one string; a tool that returns a whole page is cut, and says so
 MAX_ALL_TEXT = 1_048_576  # characters of all strings of one value
 MAX_DEPTH = 32
 MAX_ITEMS = 10_000  # nodes of one value
+_COUNT = re.compile(r"(?i).*(tokens|count)$")
 _CUT = re.compile(r"\.\.\. \[(\d{1,15}) more characters\]\Z")
 
 
@@ -60,6 +61,27 @@ def shortened(text: str, by: int, missing: int) -> str:
     """`text` without its last `by` characters, and a note of all that is missing."""
     kept = text[: max(0, len(text) - by)]
     return kept + _cut_note(missing + len(text) - len(kept))
+
+
+def camel(name: str) -> str:
+    """A Python name as the wire has it."""
+    first, *rest = name.split("_")
+    return first + "".join(part.capitalize() for part in rest)
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether this is a number that JSON has."""
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def is_count(wire: str) -> bool:
+    """Whether the wire has a whole number under this name."""
+    return _COUNT.fullmatch(wire) is not None
+
+
+def wire_number(wire: str, value: float) -> float:
+    """A number as the wire has it under this name: counts are whole, whatever a plugin gives."""
+    return round(value) if is_count(wire) else value
 
 
 def _cut_note(missing: int) -> str:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from typing import Any, cast
 
-from .._livekit import metrics as _metrics
 from .._types import (
     Agent,
     CallEvent,
@@ -33,6 +32,7 @@ from .records import (
     UsageRecord,
 )
 from .tool_calls import ToolRows
+from .usage import message_to_eou, usage_of_metrics
 
 LATE = 5.0  # seconds that a transcript may come after the turn that it belongs to
 TYPED = 10.0  # seconds after the last transcript at which a turn was not spoken, but typed
@@ -124,7 +124,7 @@ class Rows:
             _tell_of(turn, heard)
         self._heard.clear()
         self._untold = "" if own else _words(turn["text"])
-        if eou := _metrics.message_to_eou(turn.get("metrics", {})):
+        if eou := message_to_eou(turn.get("metrics", {})):
             self._eou_of_messages.append(
                 {"type": "metric", "kind": "eou", "at": turn["at"], "fields": eou, "extra": {}}
             )
@@ -275,7 +275,7 @@ class Rows:
         """What each model was used for: as the session has counted it, else from its metrics."""
         if self._usage is not None:
             return cast("list[Usage]", self._usage["models"])
-        return cast("list[Usage]", _metrics.usage_of_metrics(self._metrics))
+        return cast("list[Usage]", usage_of_metrics(self._metrics))
 
     def handoff_rows(self) -> list[Handoff]:
         """Who took over from whom; the first agent from nobody."""
