@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from itertools import takewhile
 from typing import Any, TypeVar
 
+from typing_extensions import TypeGuard
+
 MAX_TEXT = 65_536  # characters of one string; a tool that returns a whole page is cut, and says so
 MAX_ALL_TEXT = 1_048_576  # characters of all strings of one value
 MAX_DEPTH = 32
@@ -80,7 +82,7 @@ def clean_text(text: str, limit: int = MAX_TEXT) -> str:
     return CutText(kept, len(text) - limit) if len(text) > limit else kept
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether this is a number that JSON has."""
     return isinstance(value, (int, float)) and math.isfinite(value)
 
@@ -90,9 +92,15 @@ def is_count(name: str) -> bool:
     return _COUNT.fullmatch(name) is not None
 
 
-def as_count(name: str, value: Any) -> Any:
-    """A number as it stands under this name on the wire."""
-    return round(value) if is_count(name) else value
+def wire_number(wire: str, value: float) -> float:
+    """A number as the wire has it under this name."""
+    return round(value) if is_count(wire) else value
+
+
+def camel(name: str) -> str:
+    """A Python name as the wire has it."""
+    first, *rest = name.split("_")
+    return first + "".join(part.capitalize() for part in rest)
 
 
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .._serialize import as_count, is_number
+from .._serialize import wire_number, is_number
 from .records import MetricRecord, TurnRecord
 
 _EOU_OF_MESSAGE = {  # in a user message's metrics → on the wire
@@ -68,5 +68,5 @@ def usage_of_metrics(records: Iterable[MetricRecord]) -> list[dict[str, Any]]:
         for name, count in counted.items():
             value: Any = values.get(name)
             if is_number(value) and value > 0:
-                row[count] = row.get(count, 0) + as_count(count, value)
+                row[count] = row.get(count, 0) + wire_number(count, value)
     return list(rows.values())

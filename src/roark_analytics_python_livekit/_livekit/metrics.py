@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .._call.records import MetricRecord, Record, UsageRecord
-from .._serialize import as_count, is_count, is_number, json_safe
+from .._serialize import camel, is_count, is_number, json_safe, wire_number
 
 VAD = "vad_metrics"
 _METRIC_KINDS = {
@@ -68,12 +68,12 @@ def metrics(metric: Any, monotonic: Callable[[float | None], float]) -> list[Rec
         if value is None or (_is_never_negative(wire) and is_number(value) and value < 0):
             continue
         if wire in allowed and is_number(value):
-            fields[str(wire)] = typed(str(wire), value)
+            fields[str(wire)] = _typed(str(wire), value)
         else:
             extra[camel(name)] = value
     details = values.get("input_token_details")
     if isinstance(details, dict) and is_number(cached := details.get("cached_tokens")):
-        fields["cachedTokens"] = max(0, typed("cachedTokens", cached))  # of realtime models
+        fields["cachedTokens"] = max(0, wire_number("cachedTokens", cached))  # of realtime models
     record: MetricRecord = {
         "type": "metric",
         "kind": kind,
@@ -141,24 +141,16 @@ def _usage_row(values: dict[str, Any]) -> dict[str, Any]:
     kind = str(values.pop("type", "")).removesuffix("_usage")
     named = {name: values.pop(name, "") or "" for name in ("provider", "model")}
     counts = {
-        camel(name): typed(camel(name), value)
+        camel(name): wire_number(camel(name), value)
         for name, value in values.items()
         if is_number(value) and value > 0
     }
     return {"kind": kind, **{name: str(value) for name, value in named.items()}, **counts}
 
 
-def typed(wire: str, value: Any) -> Any:
+def _typed(wire: str, value: Any) -> Any:
     """A number as the wire has it under this name."""
-    if wire == "streamed":
-        return bool(value)
-    return as_count(wire, value)
-
-
-def camel(name: str) -> str:
-    """A name as the wire has it."""
-    first, *rest = name.split("_")
-    return first + "".join(part.capitalize() for part in rest)
+    return bool(value) if wire == "streamed" else wire_number(wire, value)
 
 
 def _dump(metric: Any) -> dict[str, Any]:
