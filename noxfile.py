@@ -99,7 +99,7 @@ def build(session: nox.Session) -> None:
     shutil.rmtree(dist, ignore_errors=True)
     session.run("uv", "build", "--quiet", "--out-dir", str(dist))
     (wheel,) = dist.glob("*.whl")
-    session.log(", ".join(sorted(path.name for path in dist.iterdir())))
+    session.log(", ".join(sorted(path.name for path in dist.glob("roark*"))))
     isolated = ("--quiet", "--isolated", "--no-project", "--python", newest_python())
     check = f"from importlib.metadata import version; import {PACKAGE} as package; "
     check += "assert package.__version__ == version('roark-analytics-python-livekit')"
