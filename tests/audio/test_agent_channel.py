@@ -327,7 +327,7 @@ def test_a_segment_whose_end_was_never_reported_does_not_confuse_those_behind() 
     right = stereo(capture.finish(40.0))[:, 1]
     starts = np.flatnonzero(np.diff((right != 0).astype(int)) == 1) + 1
     assert starts.tolist() == [round(at * RATE) for at in (1.1, 20.1, 30.1)]
-    assert [played.started_at for played in capture.take_played()] == [1.1, 20.1, 30.1]
+    assert [played.start for played in capture.take_played()] == [1.1, 20.1, 30.1]
 
 
 def test_nothing_is_said_to_have_been_played_that_was_not() -> None:
@@ -348,11 +348,9 @@ def test_what_was_played_is_told_once_with_its_true_times() -> None:
     stage.speak(Speech(burst(4.0), after=0.6, interrupted=1.5))
     stage.finish()
     (first, second), sounded = stage.capture.take_played(), stage.sink.sounded.times()
-    assert (first.started_at, first.ended_at) == pytest.approx(
-        (sounded[0], sounded[RATE - 1]), abs=0.01
-    )
-    assert second.started_at == pytest.approx(sounded[RATE], abs=0.01)
-    assert second.ended_at == pytest.approx(np.nanmax(sounded), abs=0.01)
+    assert (first.start, first.end) == pytest.approx((sounded[0], sounded[RATE - 1]), abs=0.01)
+    assert second.start == pytest.approx(sounded[RATE], abs=0.01)
+    assert second.end == pytest.approx(np.nanmax(sounded), abs=0.01)
     assert stage.capture.take_played() == []
 
 

@@ -12,10 +12,10 @@ from .segment import Segment
 
 @dataclass(frozen=True)
 class Played:
-    """A segment of the agent's speech, from its first to its last sample that was played."""
+    """A segment as it was played: when its first sample began and its last one ended."""
 
-    started_at: float
-    ended_at: float
+    start: float
+    end: float
 
 
 class AgentTrack:
