@@ -10,8 +10,11 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
-from offline.sound import NOTHING, Samples
+Samples = npt.NDArray[np.int16]
+
+NOTHING: Samples = np.zeros(0, dtype=np.int16)
 
 
 @dataclass
