@@ -130,7 +130,10 @@ class PlayHead:
         return sound[:length]
 
     def _cut(self, now: float) -> Samples:
-        rest = self.runs[-1].cut(now) if self.runs else NOTHING
-        if self.runs and not len(self.runs[-1].samples):
+        rest = NOTHING
+        while self.runs and self.runs[-1].end > now:
+            rest = np.concatenate([self.runs[-1].cut(now), rest])
+            if len(self.runs[-1].samples):
+                break
             self.runs.pop()
         return rest

@@ -246,8 +246,12 @@ class FakeSink:
         return self._ended_runs()
 
     def _stop(self) -> list[Item]:
-        """The source drops its queue; what plays after that is another run."""
+        """The source drops its queue."""
         self._heads[-1].stop(self.now)
+        return self._new_run()
+
+    def _new_run(self) -> list[Item]:
+        """What plays from now on is another run."""
         reports = self._ended_runs(over=True)
         self._heads.append(PlayHead(self.rate))
         if self.kind.holds and not self._enabled:
@@ -261,18 +265,20 @@ class FakeSink:
         """Reports the runs that have ended: all of them, where nothing is playing."""
         ended = self._runs()[self._reported : None if over else -1]
         self._reported += len(ended)
-        offsets = [(numbers(run.samples)[0] - self._first) / self.rate for run in ended]
+        offsets = (float(numbers(run.samples)[0] - self._first) / self.rate for run in ended)
         runs = zip(ended, offsets, strict=True)
         reports = [Progressed(run.start, offset, run.end - run.start) for run, offset in runs]
         return [*reports] if self.kind.progresses else []
 
     def _finish(self, *, interrupted: bool = False) -> list[Item]:
         played, queued = self._taken / self.rate, max(0.0, self._heads[-1].end - self.now)
-        reports = self._stop() if interrupted or self.kind.waits else []
+        reports: list[Item] = []
+        if interrupted:
+            played, reports = max(0.0, played - queued), self._stop()
+        elif self.kind.waits:
+            reports = self._new_run()
         if self.kind.subtracts:
             played = sum(len(run.samples) for run in self._runs()) / self.rate
-        elif interrupted:
-            played = max(0.0, played - queued)
         self._begin_segment()
         ahead, self._ahead = self._ahead, []
         for samples in ahead:

@@ -52,17 +52,11 @@ def when_recorded(channel: Samples, rate: int, count: int) -> Times:
 
 @dataclass(frozen=True)
 class Difference:
-    """How a recording differs from what sounded, in seconds.
+    """How a recording differs from what sounded, in seconds."""
 
-    Attributes:
-        misplaced: Audio that was recorded further from its moment than is tolerated.
-        missing: Audio that sounded and was not recorded.
-        extra: Audio that was recorded and never sounded.
-    """
-
-    misplaced: float
+    misplaced: float  # further from its moment than is tolerated
     missing: float
-    extra: float
+    extra: float  # never sounded
 
     @property
     def total(self) -> float:
@@ -101,11 +95,9 @@ class LinearResampler:
 
     def _make(self, until: int) -> Samples:
         last = max(self._made, math.ceil(until / self._step - 1e-9))
+        if last == self._made:
+            return np.zeros(0, np.int16)
         positions = np.arange(self._made, last) * self._step
-        self._made = last
-        first = int(positions[0]) if len(positions) else 0
+        self._made, first = last, int(positions[0])
         near = self._pushed[first:]
-        made = (
-            np.interp(positions - first, np.arange(len(near)), near) if len(positions) else near[:0]
-        )
-        return made.astype(np.int16)
+        return np.interp(positions - first, np.arange(len(near)), near).astype(np.int16)

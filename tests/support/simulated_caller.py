@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from roark_analytics_python_livekit._recording.frames import (
     Samples,
     UserFrame,
 )
-from tests.support.playback_harness import TICK, Harness, Spans
+from tests.support.playback_harness import Harness
 from tests.support.signals import Times, numbered, user_frame, when_recorded
 
 Arrival = tuple[float, Samples]  # when a frame is there, and its samples
@@ -24,11 +25,9 @@ class Line(Harness):
     Args:
         source_rate: Samples a second of what the caller's side gives.
         recorded: The recording's rate; the same, unless given.
-        opened: When the taps were put in.
-        tick: Seconds between two looks at what has become certain.
         channels: How many the frames have.
         paced: Whether the line gives its frames as time passes, and never late.
-        silences: The spans that are to be silenced.
+        options: As for `Harness`.
 
     Attributes:
         is_listened: Whether somebody takes what the line gives; said at each look.
@@ -40,13 +39,12 @@ class Line(Harness):
         *,
         recorded: int | None = None,
         opened: float = 0.0,
-        tick: float = TICK,
         channels: int = 1,
         paced: bool = False,
-        silences: Spans = (),
+        **options: Any,
     ) -> None:
         beginning = Opened(opened, True, None, recorded or source_rate, paced_input=paced)
-        super().__init__(beginning, tick=tick, silences=silences)
+        super().__init__(beginning, **options)
         self.is_listened = paced
         self.source_rate = source_rate
         self._channels = channels
