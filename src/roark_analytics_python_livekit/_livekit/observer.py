@@ -12,7 +12,7 @@ import inspect
 import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, get_args
 
 import numpy as np
@@ -50,7 +50,10 @@ MAX_AGENTS = 50  # that are told of in a call, and changes of them: a prompt may
 LOOK_EVERY = 0.1  # seconds between two looks at whether an input or output was replaced
 PACED = {"RoomIO", "Console"}  # labels of inputs that give their frames as time passes
 ROOM_QUEUE = 0.2  # seconds: RoomIO's audio source holds this much, and a pause throws it away
-ROOM_FIRST_FRAMES = 0.06  # seconds: where they are shorter than its 50 ms, they are 20 and 40 ms
+ROOM_FRAME = 0.05  # seconds: RoomIO cuts the audio into such frames, and pauses between two
+ROOM_FIRST_FRAMES = (0.02, 0.04)  # seconds, where the first ones are shorter
+ROOM_RESUME = 0.002  # seconds that RoomIO takes to go on with its next frame
+UNPUBLISHED = 0.4  # seconds; RoomIO pushes one zero frame of 0.5 s when a track goes away
 
 
 class EventQueue(Protocol):
@@ -237,11 +240,7 @@ class InputTap(io.AudioInput):
         finally:
             self.is_waiting = False
         with self._guard("input tap"):
-            self._queue.put(
-                UserFrame(
-                    time.monotonic(), bytes(frame.data), frame.sample_rate, frame.num_channels
-                )
-            )
+            self._queue.put(_user_frame(frame))
         return frame
 
     def on_attached(self) -> None:
@@ -249,6 +248,13 @@ class InputTap(io.AudioInput):
 
     def on_detached(self) -> None:
         self._tapped.on_detached()
+
+
+def _user_frame(frame: rtc.AudioFrame) -> UserFrame:
+    at, pcm = time.monotonic(), bytes(frame.data)
+    is_long = frame.samples_per_channel >= UNPUBLISHED * frame.sample_rate
+    is_unpublish = is_long and not pcm.strip(b"\0")
+    return UserFrame(at, pcm, frame.sample_rate, frame.num_channels, is_unpublish)
 
 
 class OutputTap(io.AudioOutput):
@@ -400,16 +406,22 @@ class Taps:
 
     def _traits(self, sink: io.AudioOutput) -> SinkTraits:
         parts = list(_sinks(sink))
-        is_room = getattr(parts[-1], "label", "") == "RoomIO"
-        return SinkTraits(
+        traits = SinkTraits(
             reports_start=self._can.playback_started,
             reports_progress=self._can.playback_progressed,
             plays_elsewhere=any(
                 isinstance(part, (avatar.QueueAudioOutput, avatar.DataStreamAudioOutput))
                 for part in parts
             ),
-            drops_on_pause=ROOM_QUEUE if is_room else 0.0,
-            first_frames=ROOM_FIRST_FRAMES if self._can.progressive_frames else 0.0,
+        )
+        if getattr(parts[-1], "label", "") != "RoomIO":
+            return traits
+        return replace(
+            traits,
+            queue_seconds=ROOM_QUEUE,
+            frame_seconds=ROOM_FRAME,
+            first_frames_seconds=ROOM_FIRST_FRAMES if self._can.progressive_frames else (),
+            resume_seconds=ROOM_RESUME,
         )
 
 
