@@ -68,7 +68,7 @@ class Recorder:
         if self.capture is not None:
             self.capture.reopened(opened)
             return
-        capture = self.capture = AudioCapture(opened, self._make_resampler, silences=self._silences)
+        self.capture = AudioCapture(opened, self._make_resampler, silences=self._silences)
 
     def _keep(self, capture: AudioCapture, pcm: bytes) -> None:
         if not pcm:

@@ -24,6 +24,7 @@ from roark_analytics_python_livekit._call.state import CallState, read_state
 from roark_analytics_python_livekit._delivery import spool as _spool
 from roark_analytics_python_livekit._delivery.outbox import CHUNK_BYTES, Outbox
 from roark_analytics_python_livekit._delivery.spool import CallSpool, Spool, SpoolError
+from roark_analytics_python_livekit._types import DeliveryCounts
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
