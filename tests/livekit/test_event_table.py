@@ -415,7 +415,7 @@ def test_metrics_are_where_the_table_says(name: str) -> None:
         summary.add(metric)
         records = summary.records(9.0)
     else:
-        records = _metrics.metrics(metric, monotonic)
+        records = _metrics.request_records(metric, monotonic)
     event = ended(records)
     assert check(metric, event) >= 5
     if getattr(metric, "metadata", None) is not None:
@@ -439,7 +439,7 @@ def test_usage_is_where_the_table_says() -> None:
     assert len(kinds) >= 4
     for name in kinds:
         row = Marked().model(getattr(usage, name))
-        event = ended(_metrics.usage([row], 9.0))
+        event = ended(_metrics.usage_records([row], 9.0))
         assert check(row, event) == len(type(row).model_fields)
 
 

@@ -10,7 +10,7 @@ from .clock import WallClock
 from .models import ModelWatch
 from .taps import AudioTaps
 
-LOOK_EVERY = 0.1  # seconds; audio of a replaced input is lost until the next look
+LOOK_EVERY = 0.1  # seconds; the audio of a replaced input is lost until the next look
 
 
 class Lookout:

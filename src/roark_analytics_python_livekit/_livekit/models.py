@@ -61,7 +61,7 @@ class ModelWatch:
         """Records what was summed up."""
         self._put_all(self._vad.records(at))
         if self._counts_usage:
-            self._put_all(metrics.usage(self._session.usage.model_usage, at))
+            self._put_all(metrics.usage_records(self._session.usage.model_usage, at))
 
     def _models(self) -> Iterator[Any]:
         agent = current_agent(self._session)
@@ -85,7 +85,7 @@ class ModelWatch:
         if metrics.type_of(collected) == metrics.VAD:
             self._vad.add(collected)
         else:
-            self._put_all(metrics.metrics(collected, self._clock.monotonic))
+            self._put_all(metrics.request_records(collected, self._clock.monotonic))
 
     def _put_all(self, records: Iterable[Record]) -> None:
         for record in records:
