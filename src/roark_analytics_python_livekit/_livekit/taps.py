@@ -25,7 +25,7 @@ from .._recording.frames import (
     UserFrame,
 )
 from .clock import WallClock
-from .compat import Capabilities, is_real_time, sink_traits
+from .compat import Capabilities, is_real_time, is_unpublish, sink_traits
 
 LABEL = "Roark"  # of the taps, in livekit's logs
 
@@ -63,11 +63,7 @@ class InputTap(io.AudioInput):
         finally:
             self.is_waiting = False
         with self._guard("input tap"):
-            self._queue.put(
-                UserFrame(
-                    time.monotonic(), bytes(frame.data), frame.sample_rate, frame.num_channels
-                )
-            )
+            self._queue.put(UserFrame(*_copied(frame), is_unpublish(frame)))
         return frame
 
     # The base class's own forwarding recurses for ever on 1.2.
@@ -112,11 +108,7 @@ class OutputTap(io.AudioOutput):
         await self._next.capture_frame(frame)
         await super().capture_frame(frame)
         with self._guard("output tap"):
-            self._queue.put(
-                AgentFrame(
-                    time.monotonic(), bytes(frame.data), frame.sample_rate, frame.num_channels
-                )
-            )
+            self._queue.put(AgentFrame(*_copied(frame)))
 
     def flush(self) -> None:
         self._put(Flushed(time.monotonic()))
@@ -221,6 +213,10 @@ class AudioTaps:
             new_input=new_input,
             paced_input=any(is_real_time(part) for part in _sources(source)),
         )
+
+
+def _copied(frame: rtc.AudioFrame) -> tuple[float, bytes, int, int]:
+    return time.monotonic(), bytes(frame.data), frame.sample_rate, frame.num_channels
 
 
 def _sources(source: io.AudioInput | None) -> Iterator[io.AudioInput]:
