@@ -18,10 +18,7 @@ MAX_AGENTS = 50  # records of agents in a call: a prompt may contain the time, a
 class AgentWatch:
     """Records each agent that takes over or changes, and knows whose speech it is.
 
-    Args:
-        session: The agent session.
-        put: Takes a record.
-        records_handoffs: Whether handoffs are recorded here, because livekit reports none.
+    Handoffs are recorded here only where livekit does not report them.
     """
 
     def __init__(

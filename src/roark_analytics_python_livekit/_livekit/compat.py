@@ -104,12 +104,7 @@ def is_unpublish(frame: rtc.AudioFrame) -> bool:
 
 
 def sink_traits(chain: list[io.AudioOutput], can: Capabilities) -> SinkTraits:
-    """What may be believed of a sink's reports.
-
-    Args:
-        chain: The sink and those that it passes its audio on to; the last one plays it.
-        can: What this livekit-agents can do.
-    """
+    """What may be believed of a sink's reports; the last one of its chain plays the audio."""
     elsewhere = (avatar.QueueAudioOutput, avatar.DataStreamAudioOutput)
     traits = SinkTraits(
         reports_start=can.playback_started,

@@ -31,13 +31,7 @@ _TIMES = frozenset({"started_speaking_at", "stopped_speaking_at"})
 
 
 def conversation_item(event: Any, monotonic: ToMonotonic, agent: str | None) -> list[Record]:
-    """`conversation_item_added`: a turn, or a handoff to another agent.
-
-    Args:
-        event: The event.
-        monotonic: Wall-clock to monotonic seconds.
-        agent: The id of the agent that speaks.
-    """
+    """`conversation_item_added`: a turn, spoken by this agent if not by the user, or a handoff."""
     item = event.item
     at = _at(event, monotonic)
     if getattr(item, "type", None) == "agent_handoff":
@@ -138,13 +132,7 @@ def user_away(event: Any, monotonic: ToMonotonic) -> list[Record]:
 
 
 def failed(error: Any, at: float, source: Any = None) -> ErrorRecord:
-    """The error of an `error` or `close` event.
-
-    Args:
-        error: The event's error: an exception, or livekit's object that has one.
-        at: When, in monotonic seconds.
-        source: The model that failed.
-    """
+    """The error of an `error` or `close` event: an exception, or livekit's object around one."""
     cause = getattr(error, "error", None) or error
     record: ErrorRecord = {
         "type": "error",

@@ -14,15 +14,7 @@ LOOK_EVERY = 0.1  # seconds; the audio of a replaced input is lost until the nex
 
 
 class Lookout:
-    """Keeps taps and subscriptions where the session's audio and models are.
-
-    Args:
-        taps: Of the session's audio; None where it is not recorded.
-        models: Of the session.
-        agents: Of the session.
-        clock: Whose changes are looked for as well.
-        guard: Keeps this package's errors from the agent.
-    """
+    """Keeps taps and subscriptions where the session's audio, models and agent are now."""
 
     def __init__(
         self,

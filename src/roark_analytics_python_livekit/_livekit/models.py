@@ -18,13 +18,8 @@ _MODELS = ("stt", "llm", "tts", "vad", "turn_detection")  # attributes of sessio
 class ModelWatch:
     """Subscribes to the metrics of the models in use.
 
-    Args:
-        session: The agent session.
-        put: Takes a record.
-        subscriptions: Of the session's call.
-        clock: For livekit's times.
-        counts_usage: Whether the session counts usage. Where it does, its own
-            `metrics_collected` is deprecated, and the models are subscribed to instead.
+    A session that counts usage (1.5) has its own `metrics_collected` deprecated: then it is the
+    models that are subscribed to.
     """
 
     def __init__(
@@ -44,7 +39,7 @@ class ModelWatch:
         self._vad = metrics.VadSummary()
 
     def begin(self) -> None:
-        """Subscribes to the session, where that is the way."""
+        """Subscribes to the session, where it does not count usage."""
         if not self._counts_usage:
             self._subscriptions.add(
                 self._session, "metrics_collected", lambda event: self._take(event.metrics)

@@ -22,15 +22,9 @@ ToRecords = Callable[[Any, events.ToMonotonic], list[Record]]
 
 
 class SessionObserver:
-    """Puts records of all that a session's events say into the queue.
+    """Puts what a session does into the queue.
 
-    Args:
-        session: The agent session.
-        queue: Where records and audio go.
-        guard: Keeps this package's errors from the agent.
-        on_close: Called when the session has closed and its last speech is over.
-        audio: Whether to tap the session's audio.
-        room: Where the caller is.
+    `on_close` is called when the session has closed and its last speech is over.
     """
 
     def __init__(

@@ -20,10 +20,7 @@ _NOT_A_CALLER = frozenset({"agent", "egress", "ingress"})
 class RoomWatch:
     """Records the caller, whether already there or joining later, and DTMF.
 
-    Args:
-        room: LiveKit's room; anything else (a console's mock) is left alone.
-        put: Takes a record.
-        guard: Keeps this package's errors from the agent.
+    Only LiveKit's own room is listened to: a console has a mock in its place.
     """
 
     def __init__(self, room: Any, put: Callable[[Record], None], guard: Guard) -> None:

@@ -11,11 +11,7 @@ Handler = Callable[[Any], None]
 
 
 class Subscriptions:
-    """Subscribes handlers to emitters, until all of it is cancelled.
-
-    Args:
-        guard: Keeps the handlers' errors from the emitter.
-    """
+    """Subscribes handlers to emitters, until all are cancelled."""
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
