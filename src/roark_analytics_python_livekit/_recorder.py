@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 from ._call.records import Record
 from ._delivery.outbox import Outbox
 from ._recording.frames import AgentFrame, Listening, Opened, Report, UserFrame
 from ._recording.mixer import ResamplerFactory
-from .audio import AudioCapture
-
-Silences = Callable[[float, float], Iterable[tuple[float, float]]]
-
+from .audio import AudioCapture, Silences
 
 _TAKE: Mapping[type, Callable[[AudioCapture, Any], None]] = {
     UserFrame: AudioCapture.heard,
@@ -71,7 +68,7 @@ class Recorder:
         if self.capture is not None:
             self.capture.reopened(opened)
             return
-        capture = self.capture = AudioCapture(opened, self._make_resampler, silences=self._silences)
+        self.capture = AudioCapture(opened, self._make_resampler, silences=self._silences)
 
     def _keep(self, capture: AudioCapture, pcm: bytes) -> None:
         if not pcm:

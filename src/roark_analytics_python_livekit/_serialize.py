@@ -7,9 +7,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Set
 from itertools import takewhile
-from typing import Any, TypeVar
-
-from typing_extensions import TypeGuard
+from typing import Any, TypeGuard, TypeVar
 
 MAX_TEXT = 65_536  # characters of one string; a tool that returns a whole page is cut, and says so
 MAX_ALL_TEXT = 1_048_576  # characters of all strings of one value

@@ -1,4 +1,4 @@
-"""`.github/EVENTS.md` names every field of the installed livekit-agents, and tells the truth."""
+"""`docs/events.md` names every field of the installed livekit-agents, and tells the truth."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from roark_analytics_python_livekit._livekit import observer as _livekit
 from roark_analytics_python_livekit._livekit import participants as _snapshots
 from roark_analytics_python_livekit._livekit.room import RoomWatch
 
-TABLE = Path(__file__).parents[2] / ".github" / "EVENTS.md"
+TABLE = Path(__file__).parents[2] / "docs" / "events.md"
 CODE = re.compile(r"`([^`]+)`")
 WALL = 1_764_000_000.0  # of the wall clock against the monotonic one
 FACTS = CallFacts(

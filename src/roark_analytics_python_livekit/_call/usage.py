@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .._serialize import wire_number, is_number
+from .._serialize import is_number, wire_number
 from .records import MetricRecord, TurnRecord
 
 _EOU_OF_MESSAGE = {  # in a user message's metrics → on the wire
