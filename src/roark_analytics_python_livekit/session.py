@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,6 +22,7 @@ from ._config import (
     observability_enabled,
     resolve_settings,
 )
+from ._delivery.stats import CallStats
 from ._delivery.worker import Worker
 from ._diagnostics import Guard, logger
 from ._pipeline import CallPipeline, CallSetup
@@ -41,33 +42,6 @@ if TYPE_CHECKING:
     from livekit.agents import AgentSession, JobContext
 
 GRACE = 0.5  # seconds on top of the budget, for the thread to wind up
-
-
-@dataclass(frozen=True)
-class CallStats:
-    """Counts of one call, at the moment they were asked for.
-
-    Attributes:
-        events_sent: call-started and call-ended, as far as Roark accepted them.
-        chunks_sent: Pieces of the recording that were accepted.
-        bytes_sent: Their length in bytes.
-        attempts: Tries of an event or a chunk; asking where a chunk goes is part of its try.
-        retries: How many of them were repetitions.
-        spooled: Events and chunks that wait on disk for the next process.
-        dropped: What was given up, by reason.
-        undelivered: Events that Roark has not accepted (yet).
-        done: Whether the delivery is over.
-    """
-
-    events_sent: int = 0
-    chunks_sent: int = 0
-    bytes_sent: int = 0
-    attempts: int = 0
-    retries: int = 0
-    spooled: int = 0
-    dropped: Mapping[str, int] = field(default_factory=dict)
-    undelivered: tuple[str, ...] = ()
-    done: bool = True
 
 
 class CallHandle:
@@ -137,18 +111,8 @@ class CallHandle:
         """What was sent, repeated and given up so far."""
         if self._parts is None or self._parts.pipeline.call is None:
             return CallStats(done=self._parts is None)
-        uploader = self._parts.pipeline.call.uploader
-        return CallStats(
-            events_sent=uploader.stats.events,
-            chunks_sent=uploader.stats.chunks,
-            bytes_sent=uploader.stats.bytes,
-            attempts=uploader.stats.attempts,
-            retries=uploader.stats.retries,
-            spooled=uploader.stats.spooled,
-            dropped=dict(uploader.stats.dropped),
-            undelivered=tuple(uploader.undelivered),
-            done=self._parts.worker.done,
-        )
+        stats = self._parts.pipeline.call.uploader.stats
+        return stats.snapshot(done=self._parts.worker.done)
 
     def _put(self, record: Record) -> None:
         if self._parts is not None:
