@@ -165,6 +165,6 @@ def _next_record(data: bytes, position: int) -> int:
     No good record's payload holds what looks like a header: JSON has no control characters.
     """
     for match in _HEADER_OF_JSON.finditer(data, position):
-        if _behind(data, match.start()) <= len(data) and _payload_at(data, match.start()):
+        if len(_payload_at(data, match.start()) or b"") >= len("{}"):
             return match.start()
     return len(data) + 1
