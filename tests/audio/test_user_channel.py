@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from roark_analytics_python_livekit._recording.frames import Listening, Samples, UserFrame
 from tests.support.signals import Times, difference, sine, user_frame
-from tests.support.simulated_caller import Line, not_before, spoken, stalled, when_said
+from tests.support.simulated_caller import Line, spoken, stalled, when_said
 
 steady = settings(deadline=None, derandomize=True, database=None, max_examples=60)
 
@@ -37,7 +37,7 @@ def test_what_is_heard_live_stands_where_it_was_said() -> None:
 def test_a_burst_after_a_slow_start_takes_its_true_place() -> None:
     """livekit buffers while a session starts, and hands over seconds at once."""
     line = Line(RATE, opened=2.0)
-    line.hear(not_before(4.0, spoken(2.5, 4.0, RATE)))
+    line.hear(stalled(0.0, 4.0, spoken(2.5, 4.0, RATE)))
     line.finish(7.0)
     check(line, 2.5, 4.0, 0.001)
 
@@ -45,7 +45,7 @@ def test_a_burst_after_a_slow_start_takes_its_true_place() -> None:
 def test_the_recording_begins_with_audio_that_is_older_than_the_taps() -> None:
     """Nothing said before the taps were in is lost; moments move along."""
     line = Line(RATE, opened=10.0)
-    line.hear(not_before(10.2, spoken(7.0, 5.0, RATE)))
+    line.hear(stalled(0.0, 10.2, spoken(7.0, 5.0, RATE)))
     line.finish(12.5)
     assert line.capture.origin == pytest.approx(7.0)
     assert line.length == pytest.approx(5.5)
@@ -191,7 +191,7 @@ def test_a_line_that_nobody_takes_from_is_waited_for(seconds: float) -> None:
     line.go(2.0 + seconds)  # a sign of life may come before the first frame is taken
     line.capture.listening(Listening(2.0 + seconds))
     late = spoken(2.0, 6.0, RATE, first=2 * RATE)
-    line.hear(not_before(2.05 + seconds, late))
+    line.hear(stalled(0.0, 2.05 + seconds, late))
     line.finish(8.5)
     check(line, 0.0, 8.0, 0.001)
 
