@@ -32,14 +32,14 @@ from .client import RoarkClient
 
 # Here and not in `observe_session`: an import takes time, which the agent's event loop has not.
 try:
-    from ._livekit import observer as _livekit
+    from ._livekit import agents, compat, job
+    from ._livekit.observation import Observation
+    from ._livekit.resampler import RtcResampler
 except ImportError:  # without livekit-agents the client and the mixer still work
-    _livekit = None  # type: ignore[assignment]  # checked where it is used
+    compat = None  # type: ignore[assignment]  # checked where it is used
 
 if TYPE_CHECKING:
     from livekit.agents import AgentSession, JobContext
-
-    from ._livekit.observer import Observation
 
 GRACE = 0.5  # seconds on top of the budget, for the thread to wind up
 
@@ -227,21 +227,21 @@ def _observe(
     metadata: Mapping[str, Any],
     guard: Guard,
 ) -> CallHandle:
-    if _livekit is None:
+    if compat is None:
         logger.warning("roark: nothing is observed: livekit-agents cannot be imported")
         return CallHandle()
-    if not _livekit.is_session(session):
+    if not compat.is_session(session):
         logger.warning("roark: nothing is observed: %s is no AgentSession", type(session).__name__)
         return CallHandle()
     if (known := observed_sessions.handle_of(session)) is not None:
         logger.warning("roark: this session is observed already; the first handle goes on")
         return cast(CallHandle, known)
-    if _livekit.is_running(session):
+    if compat.is_running(session):
         logger.warning("roark: observing after session.start(): what came before is missing")
     if settings.no_spool is not None:
         logger.warning("roark: no spool, this call is kept in memory only: %s", settings.no_spool)
 
-    call_id = str(livekit_call_id or _livekit.call_id(ctx) or uuid.uuid4())
+    call_id = str(livekit_call_id or job.call_id(ctx) or uuid.uuid4())
     own_id = observed_sessions.own_id(ctx, call_id)
     if own_id != call_id:
         logger.info(
@@ -258,17 +258,16 @@ def _observe(
             redact=redact,
         ),
         client or RoarkClient(settings.api_key, base_url=settings.base_url),
-        _livekit.RtcResampler,
+        RtcResampler,
         guard=guard,
     )
     worker = Worker(pipeline.run, name=f"roark-{facts.call_id}")
-    observation = _livekit.Observation(
+    observation = Observation(
         session,
         worker.queue,
         guard,
-        on_end=lambda end: worker.queue.put_urgent(end),
         audio=settings.recording != "off",
-        room=_livekit.room_of(ctx),
+        room=job.room_of(ctx),
     )
     worker.start()
     observation.attach()
@@ -276,22 +275,20 @@ def _observe(
         facts.call_id,
         _Parts(observation, worker, pipeline, guard, settings.shutdown_timeout),
     )
-    _livekit.on_shutdown(ctx, handle._shut_down)
+    job.on_shutdown(ctx, handle._shut_down)
     observed_sessions.add(session, handle)
     return handle
 
 
 def _facts(ctx: Any, session: Any, settings: Settings, call_id: str) -> CallFacts:
-    assert _livekit is not None
-    running = _livekit.is_running(session)
     return CallFacts(
         call_id=call_id,
         agent_id=settings.agent_id,
         agent_name=settings.agent_name,
-        agent_prompt=settings.agent_prompt or (_livekit.prompt_of(session) if running else None),
+        agent_prompt=settings.agent_prompt or agents.prompt_of(session),
         is_test=settings.is_test,
-        job=_livekit.job_facts(ctx),
-        versions={"sdk": __version__, "livekit-agents": _livekit.LIVEKIT_AGENTS_VERSION},
+        job=job.job_facts(ctx),
+        versions={"sdk": __version__, "livekit-agents": compat.LIVEKIT_AGENTS_VERSION},
         started_at=datetime.now(timezone.utc),
         started=time.monotonic(),
     )
