@@ -178,7 +178,9 @@ class TestDamage:
             call.append_record({"n": 2})
         monkeypatch.undo()
         call.append_record({"n": 3})
-        assert call.read_journal().records == [{"n": 1}, {"n": 3}]
+        journal = call.read_journal()
+        assert journal.records == [{"n": 1}, {"n": 3}]
+        assert journal.is_whole and journal.damaged == 0
         call.remove()
 
 
