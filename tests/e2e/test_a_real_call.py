@@ -16,11 +16,11 @@ from offline import caller as script
 from offline.agents import ORDERS, SUPPORT_VOICE
 from offline.sound import Samples, resample
 from offline.speech import SAMPLE_RATE, synthesize
+from tests.support.correlation import find_in_pieces
 from tests.support.livekit_server import LiveKitServer
 from tests.support.local_roark_server import Call, Recording, RoarkServer, taken_at
 from tests.support.processes import LOOPBACK, LoggedProcess
 from tests.support.webrtc_caller import Caller, calling
-from tests.support.webrtc_correlation import find_in_pieces
 
 pytestmark = [
     pytest.mark.e2e,
@@ -168,16 +168,16 @@ def _assert_recording_is_whole(call: Call) -> None:
 def _assert_voices_in_their_channels(recording: Recording, turns: list[dict[str, Any]]) -> None:
     caller = _voice(QUESTION, script.CALLER_VOICE, recording.rate)
     agent = _voice(GREETING, SUPPORT_VOICE, recording.rate)
-    on_the_left = find_in_pieces(caller, recording.left, recording.rate)
-    on_the_right = find_in_pieces(agent, recording.right, recording.rate)
+    asked_at, caller_on_the_left = find_in_pieces(caller, recording.left, recording.rate)
+    greeted_at, agent_on_the_right = find_in_pieces(agent, recording.right, recording.rate)
 
-    assert on_the_left.likeness > SURE
-    assert on_the_right.likeness > SURE
-    assert find_in_pieces(caller, recording.right, recording.rate).likeness < UNLIKE
-    assert find_in_pieces(agent, recording.left, recording.rate).likeness < UNLIKE
+    assert caller_on_the_left > SURE
+    assert agent_on_the_right > SURE
+    assert find_in_pieces(caller, recording.right, recording.rate)[1] < UNLIKE
+    assert find_in_pieces(agent, recording.left, recording.rate)[1] < UNLIKE
     greeting, question, _ = (turn["audioOffsetMs"] / 1000 for turn in turns)
-    assert greeting == pytest.approx(on_the_right.seconds, abs=ABOUT)
-    assert question == pytest.approx(on_the_left.seconds, abs=ABOUT)
+    assert greeting == pytest.approx(greeted_at, abs=ABOUT)
+    assert question == pytest.approx(asked_at, abs=ABOUT)
 
 
 def _assert_nothing_private_logged(log: str, server: LiveKitServer, roark: RoarkServer) -> None:
