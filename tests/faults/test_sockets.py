@@ -22,7 +22,7 @@ from roark_analytics_python_livekit import client as client_module
 from roark_analytics_python_livekit._delivery.retry import Outcome
 from roark_analytics_python_livekit._delivery.uploader import DeliveryStats
 from roark_analytics_python_livekit.client import PresignedUpload, RequestError
-from tests.faults.test_disk import assert_whole, call_file, complaints, dead_call, until, whole_call
+from tests.faults.test_disk import assert_whole, complaints, dead_call, until, whole_call
 from tests.faults.test_killed import recover
 from tests.support.faulty_server import (
     Exchange,
@@ -39,6 +39,7 @@ from tests.support.faulty_server import (
     reset_in_the_answer,
     reset_in_the_request,
 )
+from tests.support.received import call_file
 from tests.support.simulated_call import KEY, FastClock, SimulatedCall
 
 pytestmark = pytest.mark.faults
