@@ -371,12 +371,11 @@ def test_a_server_that_speaks_no_tls_hears_nothing(service: str, spool: Path) ->
     heard: list[bytes] = []
     with Gate(service) as gate:
 
-        def listen(connection: socket.socket) -> None:
+        def listen(connection: socket.socket, _: object) -> None:  # not even a head is read
             heard.append(connection.recv(65_536))
             connection.sendall(http_answer(400))
-            connection.close()
 
-        gate._serve = listen  # type: ignore[method-assign]  # not even a head is read
+        gate.finish_request = listen  # type: ignore[method-assign,assignment]
         url = gate.url.replace("http://127.0.0.1", "https://localhost")
         call = SimulatedCall(url, spool, clock=FastClock(5.0), budget=10.0)
         call.talk(2.0)
@@ -466,9 +465,9 @@ def test_an_endless_answer_is_not_read(gate: Gate, calls: Path, spool: Path) -> 
 
     def flood(exchange: Exchange) -> None:
         exchange.read_body()
-        exchange.connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 67108864\r\n\r\n")
+        exchange.send(b"HTTP/1.1 200 OK\r\ncontent-length: 67108864\r\n\r\n")
         for _ in range(1024):
-            exchange.connection.sendall(b"x" * 65_536)
+            exchange.send(b"x" * 65_536)
             sent.append(65_536)
 
     gate.rules.append(("url", flood, 1))
@@ -513,8 +512,8 @@ async def test_https_passes_the_proxy_which_sees_no_key(
     tunnels: list[str] = []
 
     def refuse(exchange: Exchange) -> None:
-        tunnels.append(f"{exchange.method} {exchange.target}")
-        exchange.connection.sendall(http_answer(503))
+        tunnels.append(f"{exchange.command} {exchange.path}")
+        exchange.send(http_answer(503))
 
     monkeypatch.setenv(name, gate.url)
     gate.rules.append(("*", refuse, 2))
@@ -550,7 +549,7 @@ def test_a_cookie_that_the_service_sets_goes_to_no_other_server(
 
     def set_cookie(exchange: Exchange) -> None:
         head, _, body = exchange.forward().partition(b"\r\n\r\n")
-        exchange.connection.sendall(head + b"\r\nset-cookie: roark=1; Path=/\r\n\r\n" + body)
+        exchange.send(head + b"\r\nset-cookie: roark=1; Path=/\r\n\r\n" + body)
 
     gate.rules.append(("url", set_cookie, 10_000))
     whole_call(gate.url, spool)
