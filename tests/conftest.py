@@ -13,11 +13,9 @@ import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
 import roark_analytics_python_livekit
-from local_roark._errors import RefusedError
-from local_roark._validate import parse_object, validate_event
 from roark_analytics_python_livekit._call.state import CallState
 from roark_analytics_python_livekit._diagnostics import Guard
-from roark_analytics_python_livekit.client import _encode
+from tests.support.wire import refusal
 
 
 @pytest.fixture(autouse=True)
@@ -69,10 +67,8 @@ def refused_events(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         @functools.wraps(make)
         def check(*args: Any, **options: Any) -> dict[str, Any]:
             event = make(*args, **options)
-            try:
-                validate_event(parse_object(_encode(event)))
-            except RefusedError as refusal:
-                refused.append(f"{event.get('event')}: {refusal.field} {refusal.message}")
+            if why := refusal(event):
+                refused.append(why)
             return event
 
         return check

@@ -8,30 +8,14 @@ from typing import Any
 
 from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit._delivery.outbox import Outbox
-from roark_analytics_python_livekit._delivery.retry import RetryPolicy
 from roark_analytics_python_livekit._delivery.uploader import Uploader
 from roark_analytics_python_livekit._diagnostics import Guard
+from tests.support.wire import ended, started
 
 CALL = "RM_1"
 RATE = 24_000
-AT = "2025-11-24T08:19:03.412Z"
-STARTED = {
-    "event": "call-started",
-    "livekitCallId": CALL,
-    "eventTimestamp": AT,
-    "agentId": "support",
-    "isTest": False,
-}
-ENDED = {
-    "event": "call-ended",
-    "livekitCallId": CALL,
-    "eventTimestamp": AT,
-    "callStartedAt": AT,
-    "callEndedAt": AT,
-    "callEndedReason": "user_initiated",
-    "recordingSampleRate": RATE,
-    "recordingNumChannels": 2,
-}
+STARTED = started(livekitCallId=CALL)
+ENDED = ended(livekitCallId=CALL)
 
 
 class Shipping:
@@ -39,36 +23,24 @@ class Shipping:
 
     Args:
         client: Where it goes.
-        policy: By default the real one, with waits of no length.
-        jitter: The part of each wait that is waited.
-        clock: By default the real one.
         store: By default chunks in memory.
-        ended: What is told at its end.
+        jitter: The part of each wait that is waited: none, so that waits have no length.
+        options: Others for the `Uploader`.
     """
 
     def __init__(
         self,
         client: RoarkClient,
         *,
-        policy: RetryPolicy | None = None,
-        jitter: float = 0.0,
-        clock: Callable[[], float] | None = None,
         store: Outbox | None = None,
-        ended: Mapping[str, Any] = ENDED,
+        jitter: float = 0.0,
+        **options: Any,
     ) -> None:
         self.store = store or Outbox()
         self.guard = Guard()
         self.ended_asked = False
-        self._ended = ended
-        options: dict[str, Any] = {} if clock is None else {"clock": clock}
         self.delivery = Uploader(
-            client,
-            CALL,
-            self.store,
-            guard=self.guard,
-            policy=policy,
-            jitter=lambda: jitter,
-            **options,
+            client, CALL, self.store, guard=self.guard, jitter=lambda: jitter, **options
         )
         self.stats = self.delivery.stats
         self.task = asyncio.ensure_future(self.delivery.run(STARTED, self._make_ended))
@@ -92,14 +64,14 @@ class Shipping:
 
     async def _make_ended(self) -> Mapping[str, Any]:
         self.ended_asked = True
-        return self._ended
+        return ENDED
 
 
-async def until(condition: Callable[[], object]) -> None:
-    """Waits for a condition, ten seconds at most."""
+async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Waits for a condition."""
 
     async def look() -> None:
         while not condition():
             await asyncio.sleep(0.001)
 
-    await asyncio.wait_for(look(), 10)
+    await asyncio.wait_for(look(), seconds)
