@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +19,7 @@ import pytest
 
 from local_roark import Faults
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit._call.payloads import CallEnd, CallFacts
+from roark_analytics_python_livekit._call.payloads import CallEnd
 from roark_analytics_python_livekit._call.redactor import Redact
 from roark_analytics_python_livekit._config import RecordingMode
 from roark_analytics_python_livekit._delivery import outbox as _store
@@ -43,6 +42,7 @@ from roark_analytics_python_livekit._recording.mixer import Resampler
 from roark_analytics_python_livekit._recovery import recover_all
 from roark_analytics_python_livekit.audio import AudioCapture
 from tests.support.deliveries import until
+from tests.support.facts import facts_of
 from tests.support.fake_roark import BASE_URL, KEY, Roark
 
 CALL = "RM_1"
@@ -80,19 +80,8 @@ class Calling:
         self.guard = Guard()
         self.queue = EventQueue()
         self.queue.bind()
-        facts = CallFacts(
-            call_id=CALL,
-            agent_id=agent_id,
-            agent_name=None,
-            agent_prompt=None,
-            is_test=True,
-            job={"jobId": "AJ_1"},
-            versions={"sdk": "0.2.0"},
-            started_at=datetime(2025, 11, 24, 8, 19, 3, tzinfo=timezone.utc),
-            started=self.start,
-        )
         self.pipeline = CallPipeline(
-            facts,
+            facts_of(CALL, agent_id=agent_id, job={"jobId": "AJ_1"}, started=self.start),
             metadata or {},
             client,
             no_resampler,

@@ -8,7 +8,6 @@ import io
 import os
 import time
 import wave
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +15,6 @@ import pytest
 
 from local_roark import Faults
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit._call.payloads import CallFacts
 from roark_analytics_python_livekit._call.state import account_of, call_entry
 from roark_analytics_python_livekit._delivery import uploader as _delivery
 from roark_analytics_python_livekit._delivery.outbox import CHUNK_BYTES, Outbox
@@ -26,6 +24,7 @@ from roark_analytics_python_livekit._delivery.wav import wav_header
 from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._recovery import TRIES, Recovered, recover_all
 from tests.support.deliveries import RATE, until
+from tests.support.facts import facts_of
 from tests.support.fake_roark import BASE_URL, KEY, Roark
 
 HEADER = 44  # bytes before the PCM of a plain WAV file
@@ -43,8 +42,7 @@ def dead_call(
 ) -> Path:
     """A call whose process has died in its middle."""
     call = Spool(root).begin(call_id)
-    now = datetime.now(timezone.utc)
-    facts = CallFacts(call_id, "agent", None, None, True, {}, {"sdk": "0"}, now, 100.0)
+    facts = facts_of(call_id, started=100.0)
     entry = call_entry(facts, {}, base_url=base_url, account=account_of(key), recording=recording)
     store = Outbox(call)
     store.note(cast(dict[str, Any], entry))

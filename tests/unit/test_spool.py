@@ -19,13 +19,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roark_analytics_python_livekit._call.payloads import CallFacts
 from roark_analytics_python_livekit._call.state import CallState, account_of, call_entry
 from roark_analytics_python_livekit._delivery import spool as _spool
 from roark_analytics_python_livekit._delivery.outbox import CHUNK_BYTES, Outbox
 from roark_analytics_python_livekit._delivery.spool import CallSpool, Spool, SpoolError
 from roark_analytics_python_livekit._delivery.uploader import DeliveryStats
 from roark_analytics_python_livekit._recovery import read_story
+from tests.support.facts import facts_of
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -419,14 +419,10 @@ class TestBounds:
 
 def opening(recording: str = "chunks") -> dict[str, Any]:
     """A journal's first entry."""
-    facts = CallFacts(
-        call_id="RM_1",
-        agent_id="agent",
+    facts = facts_of(
         agent_name="Agent",
-        agent_prompt=None,
         is_test=False,
         job={"roomName": "r"},
-        versions={"sdk": "0"},
         started_at=datetime(2026, 1, 1, tzinfo=timezone.utc),
         started=50.0,
     )
