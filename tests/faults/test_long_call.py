@@ -84,8 +84,8 @@ def soak(base_url: str, spool: Path) -> dict[str, Any]:
     call.join()
     took = time.monotonic() - began
     gc.collect()
-    assert call.pipeline.delivery is not None
-    stats = call.pipeline.delivery.stats
+    assert call.pipeline.call is not None
+    stats = call.pipeline.call.uploader.stats
     return {
         "speed": round(HOURS * 3600 / took),
         "memory": memory,

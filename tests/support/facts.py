@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any
 
-from roark_analytics_python_livekit._call.payloads import CallFacts
+from roark_analytics_python_livekit._call.facts import CallFacts
 
 KEY = "rk_live_replace_me"
 

@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit._call import state as _story
-from roark_analytics_python_livekit._delivery import outbox as _store
-from roark_analytics_python_livekit._delivery import worker as _shipper
+from roark_analytics_python_livekit._delivery import outbox as _outbox
+from roark_analytics_python_livekit._delivery import worker as _worker
 from roark_analytics_python_livekit._delivery.spool import CallSpool, Spool
 from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._recovery import recover_all
@@ -148,10 +147,8 @@ def watch_spool(ledger: Path) -> None:
 
 def run(job: Job) -> None:
     """A job's process."""
-    _shipper.TICK = TICK
-    for module in (_store, _story):
-        if hasattr(module, "CHUNK_BYTES"):
-            module.CHUNK_BYTES = CHUNK_BYTES
+    _worker.TICK = TICK
+    _outbox.CHUNK_BYTES = CHUNK_BYTES
     steps = Steps(job)
     watch_spool(job.ledger)
     watch_disk(steps)

@@ -11,16 +11,17 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit._call.payloads import CallEnd
+from roark_analytics_python_livekit._call.privacy import Redact
+from roark_analytics_python_livekit._call.records import end_record
+from roark_analytics_python_livekit._config import RecordingMode
 from roark_analytics_python_livekit._delivery.worker import Worker
 from roark_analytics_python_livekit._diagnostics import Guard
-from roark_analytics_python_livekit._pipeline import CallPipeline
+from roark_analytics_python_livekit._pipeline import CallPipeline, CallSetup
 from roark_analytics_python_livekit._recording.frames import Opened, SinkTraits, UserFrame
 from tests.support.facts import facts_of
 from tests.support.processes import start
@@ -64,7 +65,7 @@ class SimulatedCall:
         call_id: Its id.
         rate: Of its sound, in Hz.
         turn_every: Frames between two turns.
-        options: For `CallPipeline`: recording, budget, clock, ...
+        recording: And the others: as for `CallPipeline`.
     """
 
     def __init__(
@@ -75,20 +76,23 @@ class SimulatedCall:
         *,
         rate: int = RATE,
         turn_every: int = TURN_EVERY,
-        **options: Any,
+        recording: RecordingMode = "chunks",
+        budget: float = 6.0,
+        clock: FastClock | None = None,
+        redact: Redact | None = None,
     ) -> None:
-        self.clock = options.setdefault("clock", FastClock())
+        self.clock = clock or FastClock()
         self.start = self.clock()
         self.frames = 0
         self.guard = Guard()
         self._rate, self._turn_every = rate, turn_every
+        facts = facts_of(call_id, started=self.start)
         self.pipeline = CallPipeline(
-            facts_of(call_id, started=self.start),
-            {"kind": "simulated"},
+            CallSetup(facts, {"kind": "simulated"}, recording, spool, budget, redact),
             RoarkClient(KEY, base_url=base_url),
             None,  # type: ignore[arg-type]  # all audio in here has the recording's rate
-            **{"recording": "chunks", "spool_dir": spool, "budget": 6.0, "guard": self.guard}
-            | options,
+            guard=self.guard,
+            clock=self.clock,
         )
         self.worker = Worker(self.pipeline.run, name=f"roark-{call_id}")
         self.queue = self.worker.queue
@@ -120,14 +124,17 @@ class SimulatedCall:
         Also waits while more than `backlog` chunks wait for the service.
         """
         for _ in range(round(seconds / FRAME)):
-            while len(self.queue._items) > 200 or self.pipeline._store.waiting > backlog:
+            while len(self.queue._items) > 200 or self._waiting() > backlog:
                 time.sleep(0.001)
             self.clock.go(0.0, at=self.start + (self.frames + 1) * FRAME)
             self.frame()
 
+    def _waiting(self) -> int:
+        return self.pipeline.call.outbox.waiting if self.pipeline.call else 0
+
     def end(self, reason: str = "participant_disconnected") -> None:
         """The call is over; the delivery goes on."""
-        self.queue.put_urgent(CallEnd(self.start + self.frames * FRAME, reason))
+        self.queue.put_urgent(end_record(self.start + self.frames * FRAME, reason))
 
     def join(self) -> None:
         """Waits until the delivery is over, too."""

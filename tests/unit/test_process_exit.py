@@ -19,7 +19,7 @@ import sys
 import time
 
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit._pipeline import CallPipeline
+from roark_analytics_python_livekit._pipeline import CallPipeline, CallSetup
 from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._delivery.worker import Worker
 from tests.support.facts import facts_of
@@ -28,10 +28,12 @@ url, budget = sys.argv[1], float(sys.argv[2])
 facts = facts_of(started=time.monotonic())
 client = RoarkClient("rk_live_replace_me", base_url=url)
 kept = {"recording": "off", "spool_dir": None}
-pipeline = CallPipeline(facts, {}, client, None, **kept, budget=budget, guard=Guard())
+pipeline = CallPipeline(
+    CallSetup(facts, {}, **kept, budget=budget), client, None, guard=Guard()
+)
 worker = Worker(pipeline.run, name="roark-RM_1")
 worker.start()
-while pipeline.delivery is None:
+while pipeline.call is None:
     time.sleep(0.01)
 turn = {"type": "turn", "role": "user", "text": "hello", "at": time.monotonic()}
 worker.queue.put_urgent(turn)
@@ -71,14 +73,14 @@ import time
 import httpx
 
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit._call import redaction_worker as _scribe
-from roark_analytics_python_livekit._pipeline import CallPipeline
+from roark_analytics_python_livekit._call import redactor
+from roark_analytics_python_livekit._call.records import end_record
+from roark_analytics_python_livekit._pipeline import CallPipeline, CallSetup
 from roark_analytics_python_livekit._diagnostics import Guard
-from roark_analytics_python_livekit._call.payloads import CallEnd
 from roark_analytics_python_livekit._delivery.worker import Worker
 from tests.support.facts import facts_of
 
-_scribe.PATIENCE = 3600.0  # the call's budget has to be enough
+redactor.PATIENCE = 3600.0  # the call's budget has to be enough
 
 def answer(request):
     print(request.content.decode(), flush=True)
@@ -97,14 +99,16 @@ facts = facts_of(agent_prompt="a prompt", started=time.monotonic())
 transport = httpx.MockTransport(answer)
 client = RoarkClient("rk_live_replace_me", base_url="https://roark.test", transport=transport)
 kept = {"recording": "off", "spool_dir": None, "redact": redact}
-pipeline = CallPipeline(facts, {}, client, None, **kept, budget=1.0, guard=Guard())
+pipeline = CallPipeline(
+    CallSetup(facts, {}, **kept, budget=1.0), client, None, guard=Guard()
+)
 worker = Worker(pipeline.run, name="roark-RM_1")
 worker.start()
 turn = {"type": "turn", "role": "user", "text": "hello", "at": time.monotonic()}
 worker.queue.put_urgent(turn)
 asked.wait()
 if sys.argv[1] == "ended":
-    worker.queue.put_urgent(CallEnd(time.monotonic(), "user_initiated"))
+    worker.queue.put_urgent(end_record(time.monotonic(), "user_initiated"))
 """
 
 
