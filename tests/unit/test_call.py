@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -80,7 +81,13 @@ class Calling:
         self.guard = Guard()
         self.queue = EventQueue()
         self.queue.bind()
-        facts = facts_of(CALL, agent_id=agent_id, job={"jobId": "AJ_1"}, started=self.start)
+        facts = facts_of(
+            CALL,
+            agent_id=agent_id,
+            job={"jobId": "AJ_1"},
+            started_at=datetime(2025, 11, 24, 8, 19, 3, tzinfo=timezone.utc),
+            started=self.start,
+        )
         self.pipeline = CallPipeline(
             CallSetup(facts, metadata or {}, recording, spool_dir, budget, redact),
             client,
