@@ -10,8 +10,8 @@ import pytest_asyncio
 
 pytest.importorskip("livekit.agents")
 
-from tests.support import golden as golden
 from tests.support import livekit_features as has
+from tests.support.golden import seen_and_golden
 from tests.support.observed_calls import Call
 from tests.support.scenarios import STORIES
 
@@ -42,4 +42,5 @@ async def test_a_story_arrives_as_it_was(told: dict[str, Call], name: str) -> No
     """Compared with its golden file, without what differs from run to run."""
     if UNTOLD.get(name):
         pytest.skip("this livekit-agents does not tell it")
-    golden.check(name, told[name].ended)
+    seen, golden = seen_and_golden(name, told[name].ended)
+    assert seen == golden
