@@ -19,8 +19,11 @@ from ._call.redactor import Journal, PlainJournal, RedactingJournal
 from ._call.state import CallState
 from ._call.turns import place_played
 from ._config import RecordingMode
+from ._delivery.call_spool import CallSpool
+from ._delivery.limits import DEFAULT_LIMITS, Limits
 from ._delivery.outbox import Outbox
-from ._delivery.spool import CallSpool, Spool, SpoolError
+from ._delivery.spool import Spool, SpoolError
+from ._delivery.stats import Outcome
 from ._delivery.uploader import Uploader
 from ._delivery.worker import EventQueue
 from ._diagnostics import Guard, logger
@@ -63,6 +66,7 @@ class CallPipeline:
         client: Where it goes.
         make_resampler: For audio that has not the recording's rate.
         guard: Counts what goes wrong in here.
+        limits: How much waits and is sent at once.
         clock: Monotonic seconds.
     """
 
@@ -73,6 +77,7 @@ class CallPipeline:
         make_resampler: ResamplerFactory,
         *,
         guard: Guard,
+        limits: Limits = DEFAULT_LIMITS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.call: Call | None = None
@@ -80,16 +85,25 @@ class CallPipeline:
         self._client = client
         self._make_resampler = make_resampler
         self._guard = guard
+        self._limits = limits
         self._clock = clock
 
     async def run(self, queue: EventQueue) -> None:
         """Receives and delivers until both are done."""
         setup, state, spool = self._setup, CallState(), self._open_spool()
         outbox = Outbox(
-            self._begin_spooling(spool), whole=setup.recording == "wav", tell=state.apply
+            self._begin_spooling(spool),
+            whole=setup.recording == "wav",
+            limits=self._limits,
+            on_record=state.apply,
         )
         uploader = Uploader(
-            self._client, setup.facts.call_id, outbox, guard=self._guard, clock=self._clock
+            self._client,
+            setup.facts.call_id,
+            outbox,
+            guard=self._guard,
+            limits=self._limits,
+            clock=self._clock,
         )
         recorder = Recorder(outbox, self._make_resampler, state.pauses.silences)
         call = self.call = Call(setup, state, outbox, uploader, recorder, self._guard, self._clock)
@@ -139,7 +153,9 @@ class CallPipeline:
         """Delivers what dead processes left, for as long as this call goes on."""
         if spool is not None:
             with self._guard("recovery"):
-                await recover_all(spool, self._client, self._guard, clock=self._clock)
+                await recover_all(
+                    spool, self._client, self._guard, limits=self._limits, clock=self._clock
+                )
 
 
 class Call:
@@ -205,12 +221,11 @@ class Call:
                     self.uploader.chunk_ready()
         queue.close()
         self.uploader.close(self._setup.budget)
-        if queue.dropped:
-            self.uploader.stats.dropped["queue_full"] = queue.dropped
+        self.uploader.stats.dropped_so_far(Outcome.QUEUE_FULL, queue.dropped)
         with self._guard("recording"):
             self._finish(self._end)
         await self.journal.finish(self._setup.budget / 2)
-        self.uploader.sealed()
+        self.uploader.recording_finished()
 
     async def make_ended(self) -> dict[str, Any]:
         """The call-ended event; better one without its rows than none."""
@@ -219,17 +234,15 @@ class Call:
             event = self._ended_event()
         if event is None:
             event = self._ended_event(without_rows=True)
-        self.outbox.note({"type": "ended", "event": event})
+        self.outbox.append_record({"type": "ended", "event": event})
         return event
 
     def _ended_event(self, *, without_rows: bool = False) -> dict[str, Any]:
         uploader, capture = self.uploader, self.recorder.capture
-        if self._guard.count:
-            uploader.stats.dropped["internal_error"] = self._guard.count
-        if self.journal.failures:
-            uploader.stats.dropped["redaction_failed"] = self.journal.failures
+        uploader.stats.dropped_so_far(Outcome.INTERNAL_ERROR, self._guard.count)
+        uploader.stats.dropped_so_far(Outcome.REDACTION_FAILED, self.journal.failures)
         return self._state.ended_event(
-            uploader.counts(),
+            uploader.stats.counts(),
             [(chunk.start, chunk.size) for chunk in uploader.lost],
             "no room" if self.outbox.dropped else uploader.last_failure,
             voiced=capture.voiced if capture is not None else None,
@@ -261,7 +274,7 @@ class Call:
 
     def _on_switch(self, record: SwitchRecord) -> None:
         """A pause holds from this moment, whatever still waits to be redacted."""
-        self.outbox.note(record)
+        self.outbox.append_record(record)
 
     def _on_end(self, record: EndRecord) -> None:
         self._end = self._end or record
@@ -278,16 +291,16 @@ class Call:
         try:
             size = len(json.dumps(record, ensure_ascii=False, allow_nan=False).encode())
         except (TypeError, ValueError, RecursionError):
-            self._drop("unusable")
+            self._drop(Outcome.UNUSABLE)
             return
         if self._journal_bytes + size > MAX_JOURNAL_BYTES and record["type"] != "end":
-            self._drop("story_full")
+            self._drop(Outcome.STORY_FULL)
             return
         self._journal_bytes += size
-        self.outbox.note(record)
+        self.outbox.append_record(record)
 
-    def _drop(self, reason: str) -> None:
-        self.uploader.stats.dropped[reason] += 1
+    def _drop(self, reason: Outcome) -> None:
+        self.uploader.stats.drop(reason)
 
 
 def _say_no_spool(error: SpoolError) -> None:

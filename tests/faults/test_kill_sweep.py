@@ -16,10 +16,9 @@ from typing import Any
 
 import pytest
 
-from roark_analytics_python_livekit._delivery import outbox as _outbox
 from roark_analytics_python_livekit._delivery.spool import Spool
 from tests.faults.test_killed import recover
-from tests.support.kill_points import CHUNK_BYTES, Job, run
+from tests.support.kill_points import LIMITS, Job, run
 from tests.support.received import call_file, recording, taken_at
 
 SEED = int(os.environ.get("ROARK_TEST_SEED", "20251124"))
@@ -96,7 +95,6 @@ async def test_every_sealed_record_and_all_sound_outlive_a_kill_at_any_step(
     service: str, calls: Path, spool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """200 kills, seeded, of calls in chunks or one WAV, of recoveries (fault 16, fault 17)."""
-    monkeypatch.setattr(_outbox, "CHUNK_BYTES", CHUNK_BYTES)
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # of the process that forks
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     ledger = tmp_path / "ledger"
@@ -112,8 +110,8 @@ async def test_every_sealed_record_and_all_sound_outlive_a_kill_at_any_step(
             assert status in (0, -signal.SIGKILL), (SEED, job)
             killed[f"{job.at}, {job.how}"] += status != 0
         if number % (3 * SIDE_BY_SIDE) == 0:
-            await recover(service, spool)
-    await recover(service, spool)
+            await recover(service, spool, LIMITS)
+    await recover(service, spool, LIMITS)
     certain, _ = read_ledger(ledger)
     duplicates = sum(check(calls, ledger, name, known) for name, known in certain.items())
     assert list(Spool(spool).abandoned()) == []

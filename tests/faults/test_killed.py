@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from roark_analytics_python_livekit import RoarkClient
+from roark_analytics_python_livekit._delivery.limits import DEFAULT_LIMITS, Limits
 from roark_analytics_python_livekit._delivery.spool import Spool
+from roark_analytics_python_livekit._delivery.stats import Outcome
 from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._recovery import Recovered, recover_all
 from tests.support.received import call_file, recording
@@ -17,11 +19,11 @@ from tests.support.simulated_call import KEY, RATE, kill, pcm
 pytestmark = pytest.mark.faults
 
 
-async def recover(service: str, spool: Path) -> list[Recovered]:
+async def recover(service: str, spool: Path, limits: Limits = DEFAULT_LIMITS) -> list[Recovered]:
     """What the next process does in the background, and `recover` by hand."""
     found: list[Recovered] = []
     async with RoarkClient(KEY, base_url=service) as client:
-        await recover_all(Spool(spool), client, Guard(), on_call=found.append)
+        await recover_all(Spool(spool), client, Guard(), limits=limits, on_call=found.append)
     return found
 
 
@@ -31,7 +33,7 @@ async def test_a_call_killed_in_its_middle_is_recovered_to_the_last_second(
     """Every turn but the last, all sound but the last second; the spool is empty (fault 17)."""
     kill(service, spool, turn=12)
     (recovered,) = await recover(service, spool)
-    assert recovered.result == "delivered"
+    assert recovered.outcome is Outcome.OK
     assert list(spool.iterdir()) == []
     call = call_file(calls)
     turns = [row["content"] for row in call["ended"]["transcript"]]

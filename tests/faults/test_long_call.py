@@ -92,7 +92,7 @@ def soak(base_url: str, spool: Path) -> dict[str, Any]:
         "leaked": {name: count - before[name] for name, count in usage().items()},
         "errors": call.guard.count,
         "retries": stats.retries,
-        "chunks": stats.chunks,
+        "chunks": stats.chunks_sent,
         "dropped": dict(stats.dropped),
     }
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from roark_analytics_python_livekit import RoarkClient
+from roark_analytics_python_livekit._delivery.limits import DEFAULT_LIMITS, Limits
 from roark_analytics_python_livekit._delivery.outbox import Outbox
 from roark_analytics_python_livekit._delivery.uploader import Uploader
 from roark_analytics_python_livekit._diagnostics import Guard
@@ -23,8 +24,9 @@ class Shipping:
 
     Args:
         client: Where it goes.
-        store: By default chunks in memory.
+        limits: By default the real ones.
         jitter: The part of each wait that is waited: none, so that waits have no length.
+        outbox: By default chunks in memory.
         options: Others for the `Uploader`.
     """
 
@@ -32,35 +34,42 @@ class Shipping:
         self,
         client: RoarkClient,
         *,
-        store: Outbox | None = None,
+        limits: Limits = DEFAULT_LIMITS,
         jitter: float = 0.0,
+        outbox: Outbox | None = None,
         **options: Any,
     ) -> None:
-        self.store = store or Outbox()
+        self.outbox = outbox or Outbox(limits=limits)
         self.guard = Guard()
         self.ended_asked = False
-        self.delivery = Uploader(
-            client, CALL, self.store, guard=self.guard, jitter=lambda: jitter, **options
+        self.uploader = Uploader(
+            client,
+            CALL,
+            self.outbox,
+            guard=self.guard,
+            limits=limits,
+            jitter=lambda: jitter,
+            **options,
         )
-        self.stats = self.delivery.stats
-        self.task = asyncio.ensure_future(self.delivery.run(STARTED, self._make_ended))
+        self.stats = self.uploader.stats
+        self.task = asyncio.ensure_future(self.uploader.run(STARTED, self._make_ended))
 
     def record(self, pcm: bytes) -> None:
         """The recording's next samples."""
-        self.store.append(pcm)
-        self.delivery.chunk_ready()
+        self.outbox.append_pcm(pcm)
+        self.uploader.chunk_ready()
 
     async def finish(self, budget: float = 60.0) -> None:
         """Ends the call, and waits until the delivery is over."""
-        self.delivery.close(budget)
-        self.store.seal(RATE)
-        self.delivery.sealed()
+        self.uploader.close(budget)
+        self.outbox.finish_recording(RATE)
+        self.uploader.recording_finished()
         await asyncio.wait_for(self.task, 30)
 
     @property
     def lost(self) -> list[int]:
         """The indices of the chunks that were given up."""
-        return sorted(chunk.index for chunk in self.delivery.lost)
+        return sorted(chunk.index for chunk in self.uploader.lost)
 
     async def _make_ended(self) -> Mapping[str, Any]:
         self.ended_asked = True

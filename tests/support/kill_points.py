@@ -18,17 +18,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit._delivery import outbox as _outbox
-from roark_analytics_python_livekit._delivery import worker as _worker
-from roark_analytics_python_livekit._delivery.spool import CallSpool, Spool
+from roark_analytics_python_livekit._delivery.call_spool import CallSpool
+from roark_analytics_python_livekit._delivery.limits import Limits
+from roark_analytics_python_livekit._delivery.spool import Spool
 from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._recovery import recover_all
 from tests.support.simulated_call import KEY, FastClock, SimulatedCall
 
-CHUNK_BYTES = 64 * 1024  # small ones: more steps
+LIMITS = Limits(chunk_bytes=64 * 1024)  # small ones: more steps
 SECONDS = 4.0  # of each call
 SPEED = 10.0
 TICK = 0.02  # seconds
+SPOOL_FILES = tuple(f"_delivery/{name}.py" for name in ("spool", "call_spool", "record_file"))
 
 
 class Job(NamedTuple):
@@ -81,7 +82,7 @@ def watch_disk(steps: Steps) -> None:
 
     def watched(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **options: Any) -> Any:
-            how = _inside("_delivery/spool.py") and steps.arrive("disk")
+            how = _inside_the_spool() and steps.arrive("disk")
             if not how:
                 return real(*args, **options)
             if how == "torn" and name == "write":
@@ -96,10 +97,10 @@ def watch_disk(steps: Steps) -> None:
         setattr(os, name, watched(name, getattr(os, name)))
 
 
-def _inside(file: str) -> bool:
+def _inside_the_spool() -> bool:
     frame, depth = sys._getframe(1).f_back, 8
     while frame is not None and depth:
-        if frame.f_code.co_filename.endswith(file):
+        if frame.f_code.co_filename.endswith(SPOOL_FILES):
             return True
         frame, depth = frame.f_back, depth - 1
     return False
@@ -128,27 +129,26 @@ def watch_requests(steps: Steps) -> None:
 
 def watch_spool(ledger: Path) -> None:
     """Writes down what the spool has taken, and the sound before it is spooled."""
-    append, note = CallSpool.append, CallSpool.note
+    append_pcm, append_record = CallSpool.append_pcm, CallSpool.append_record
 
     def append_and_say(self: CallSpool, index: int, pcm: bytes) -> None:
         with (ledger / f"{self.path.name.split('.')[0]}.pcm").open("ab") as file:
             file.write(pcm)
-        append(self, index, pcm)
+        append_pcm(self, index, pcm)
         write_down(ledger, self.path, appended=len(pcm))
 
-    def note_and_say(self: CallSpool, record: Mapping[str, Any]) -> None:
-        note(self, record)
+    def record_and_say(self: CallSpool, record: Mapping[str, Any]) -> None:
+        append_record(self, record)
         kind = record["type"]
         told = {"turn": "text", "chunk": "index", "sent": "event"}.get(kind, "type")
         write_down(ledger, self.path, at=time.time(), **{kind: record[told]})
 
-    CallSpool.append, CallSpool.note = append_and_say, note_and_say  # type: ignore[method-assign]  # watched
+    CallSpool.append_pcm = append_and_say  # type: ignore[method-assign]  # watched
+    CallSpool.append_record = record_and_say  # type: ignore[method-assign]  # watched
 
 
 def run(job: Job) -> None:
     """A job's process."""
-    _worker.TICK = TICK
-    _outbox.CHUNK_BYTES = CHUNK_BYTES
     steps = Steps(job)
     watch_spool(job.ledger)
     watch_disk(steps)
@@ -164,8 +164,16 @@ def run(job: Job) -> None:
 
 def make_call(job: Job) -> None:
     """A call from its beginning to its end."""
-    options: dict[str, Any] = {"clock": FastClock(SPEED), "budget": 20.0 * SPEED}
-    call = SimulatedCall(job.service, job.spool, job.call_id, recording=job.recording, **options)
+    call = SimulatedCall(
+        job.service,
+        job.spool,
+        job.call_id,
+        recording=job.recording,
+        clock=FastClock(SPEED),
+        budget=20.0 * SPEED,
+        limits=LIMITS,
+        tick=TICK,
+    )
     call.talk(SECONDS)
     call.end()
     call.join()
@@ -174,4 +182,4 @@ def make_call(job: Job) -> None:
 async def recover(job: Job) -> None:
     """What the next process does."""
     async with RoarkClient(KEY, base_url=job.service) as client:
-        await recover_all(Spool(job.spool), client, Guard())
+        await recover_all(Spool(job.spool), client, Guard(), limits=LIMITS)

@@ -19,8 +19,10 @@ from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit._call.privacy import Redact
 from roark_analytics_python_livekit._call.records import end_record
 from roark_analytics_python_livekit._config import RecordingMode
-from roark_analytics_python_livekit._delivery.worker import Worker
+from roark_analytics_python_livekit._delivery.limits import DEFAULT_LIMITS, Limits
+from roark_analytics_python_livekit._delivery.worker import TICK, Worker
 from roark_analytics_python_livekit._diagnostics import Guard
+from roark_analytics_python_livekit._http import Timeouts
 from roark_analytics_python_livekit._pipeline import CallPipeline, CallSetup
 from roark_analytics_python_livekit._recording.frames import Opened, SinkTraits, UserFrame
 from tests.support.facts import facts_of
@@ -80,21 +82,27 @@ class SimulatedCall:
         budget: float = 6.0,
         clock: FastClock | None = None,
         redact: Redact | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        tick: float = TICK,
+        timeouts: Timeouts | None = None,
     ) -> None:
         self.clock = clock or FastClock()
         self.start = self.clock()
         self.frames = 0
         self.guard = Guard()
         self._rate, self._turn_every = rate, turn_every
+        client = RoarkClient(KEY, base_url=base_url)
+        client._timeouts = timeouts or client._timeouts
         facts = facts_of(call_id, started=self.start)
         self.pipeline = CallPipeline(
             CallSetup(facts, {"kind": "simulated"}, recording, spool, budget, redact),
-            RoarkClient(KEY, base_url=base_url),
+            client,
             None,  # type: ignore[arg-type]  # all audio in here has the recording's rate
             guard=self.guard,
+            limits=limits,
             clock=self.clock,
         )
-        self.worker = Worker(self.pipeline.run, name=f"roark-{call_id}")
+        self.worker = Worker(self.pipeline.run, name=f"roark-{call_id}", tick=tick)
         self.queue = self.worker.queue
         self.worker.start()
         self.queue.put_urgent(Opened(self.start, True, SinkTraits(), rate))
