@@ -203,6 +203,19 @@ class TestClaims:
         with pytest.raises(OSError, match="No such file"):
             CallSpool.claim(call.path)
 
+    def test_a_call_that_was_given_up_is_not_removed_by_who_had_it(self, tmp_path: Path) -> None:
+        """Releasing and removing again change nothing: the next owner has it (fault 17)."""
+        call = Spool(tmp_path / "spool").begin("RM_1")
+        call.append_record({"n": 1})
+        again = reopened(call)
+        call.release()
+        call.remove()
+        assert again.read_journal().records == [{"n": 1}]
+        assert CallSpool.claim(call.path) is None
+        again.remove()
+        again.remove()
+        assert list((tmp_path / "spool").iterdir()) == []
+
     def test_a_call_that_somebody_just_looks_at_is_not_passed_over(self, tmp_path: Path) -> None:
         """Whoever lists the spool holds its locks for a moment: a second look finds it free."""
         spool = Spool(tmp_path / "spool")
