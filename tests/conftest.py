@@ -13,6 +13,7 @@ import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
 import roark_analytics_python_livekit
+from local_roark import Faults
 from roark_analytics_python_livekit._call.state import CallState
 from roark_analytics_python_livekit._diagnostics import Guard
 from tests.support.wire import refusal
@@ -82,6 +83,12 @@ def refused_events(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     yield refused
     if refused:
         pytest.fail(f"the service would refuse: {sorted(set(refused))}", pytrace=False)
+
+
+@pytest.fixture
+def faults() -> Faults:
+    """How the service misbehaves: not at all, to begin with."""
+    return Faults()
 
 
 @pytest.fixture(autouse=True, scope="session")

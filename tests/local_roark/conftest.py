@@ -35,12 +35,6 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def faults() -> Faults:
-    """How the stand-in misbehaves: not at all, to begin with."""
-    return Faults()
-
-
-@pytest.fixture
 async def client(root: Path, clock: Clock, faults: Faults) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a fresh stand-in."""
     app = create_app(root, faults=faults, clock=clock)

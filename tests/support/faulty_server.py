@@ -16,29 +16,20 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from email.message import Message
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 EVENTS = "/v1/integrations/livekit-sdk"
 DRIP = 0.02  # seconds between two bytes of a slow answer
 
 
-@dataclass(frozen=True)
-class Arrived:
-    """One request that reached the gate.
+class Arrived(NamedTuple):
+    """One request that reached the gate."""
 
-    Attributes:
-        what: `call-started`, `call-ended`, `url` or `chunk`.
-        at: When, in monotonic seconds.
-        key: Its idempotency key.
-        headers: All of them.
-    """
-
-    what: str
-    at: float
-    key: str | None
+    what: str  # `call-started`, `call-ended`, `url` or `chunk`
+    at: float  # monotonic seconds
+    key: str | None  # for idempotency
     headers: Message
 
 
@@ -71,8 +62,7 @@ class Exchange(http.server.BaseHTTPRequestHandler):
         super().finish()
         self.connection.close()
 
-    def log_message(self, *_: Any) -> None:
-        """Says nothing."""
+    def log_message(self, *_: Any) -> None: ...
 
     def _what(self) -> str:
         if self.path.startswith("/uploads/"):

@@ -13,12 +13,13 @@ from typing import Any
 
 import httpx
 from livekit.agents import AgentSession
-from livekit.agents.voice import agent_session
+from livekit.agents.voice import agent_session, events
 
 from local_roark import Faults, create_app
 from offline.audio_io import MemoryAudioInput, MemoryAudioOutput, Words
 from roark_analytics_python_livekit import RoarkClient, observe_session
 from roark_analytics_python_livekit.session import CallHandle
+from tests.support import livekit_features as has
 from tests.support.facts import KEY as KEY
 from tests.support.fake_agent import (
     EnergyVAD,
@@ -222,3 +223,23 @@ async def close(session: AgentSession[Any]) -> None:
         if (wake := getattr(activity, "_wake_up_scheduling_task", None)) is not None:
             wake()
     await closing
+
+
+async def close_for(call: Call, reason: str) -> None:
+    """Closes a call's session for a reason, where livekit-agents knows any."""
+    if has.CLOSE_REASON:
+        await call.session._aclose_impl(reason=events.CloseReason[reason])
+    else:
+        await call.session.aclose()
+
+
+def failing(call: Call) -> asyncio.Event:
+    """Is set when the session tells of an error that it does not get over."""
+    failed = asyncio.Event()
+
+    def on_error(event: Any) -> None:
+        if not getattr(event.error, "recoverable", False):
+            failed.set()
+
+    call.session.on("error", on_error)
+    return failed

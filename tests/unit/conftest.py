@@ -32,12 +32,6 @@ def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def faults() -> Faults:
-    """How the service misbehaves: not at all, to begin with."""
-    return Faults()
-
-
-@pytest.fixture
 def roark(tmp_path: Path, faults: Faults) -> Roark:
     """A service of the test's own."""
     return Roark(tmp_path / "calls", faults)
