@@ -16,14 +16,14 @@ ROOT = Path(__file__).parents[2]
 
 def start(*arguments: object, **settings: str) -> subprocess.Popen[str]:
     """Starts a Python that imports what the tests import, with pipes for all it reads and says."""
-    path = os.pathsep.join(map(str, [ROOT, ROOT / "src", ROOT / "examples"]))
     return subprocess.Popen(
         [sys.executable, *map(str, arguments)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": path, **settings},
+        cwd=ROOT,  # which holds `tests`
+        env={**os.environ, **settings},
     )
 
 
