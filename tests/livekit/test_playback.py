@@ -27,7 +27,7 @@ from tests.support.phone_lines import (
     RoomOutput,
     sounded,
 )
-from tests.support.recording_checks import CAN_PAUSE, HEARD, PLAYED, TURN, compare, origin
+from tests.support.recording_checks import HEARD, PLAYED, TURN, compare, origin
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -136,7 +136,7 @@ def check(call: Call) -> None:
     assert not row.get("interrupted")
 
 
-@pytest.mark.skipif(not CAN_PAUSE, reason="sinks cannot pause before livekit-agents 1.2")
+@pytest.mark.skipif(not has.PAUSE, reason="sinks cannot pause before livekit-agents 1.2")
 async def test_a_pause_is_a_gap_and_what_it_threw_away_was_not_played(tmp_path: Path) -> None:
     """A sink may keep what is queued, or drop it, as RoomIO does."""
 
@@ -157,7 +157,7 @@ async def test_a_pause_is_a_gap_and_what_it_threw_away_was_not_played(tmp_path: 
         check(call)
 
 
-@pytest.mark.skipif(not CAN_PAUSE, reason="sinks cannot pause before livekit-agents 1.2")
+@pytest.mark.skipif(not has.PAUSE, reason="sinks cannot pause before livekit-agents 1.2")
 async def test_a_false_interruption_is_recorded_as_it_sounded(tmp_path: Path) -> None:
     """The agent stops for a cough and goes on."""
 

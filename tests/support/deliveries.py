@@ -55,7 +55,6 @@ class Shipping:
         self.task = asyncio.ensure_future(self.uploader.run(STARTED, self._make_ended))
 
     def record(self, pcm: bytes) -> None:
-        """The recording's next samples."""
         self.outbox.append_pcm(pcm)
         self.uploader.chunk_ready()
 
@@ -68,7 +67,6 @@ class Shipping:
 
     @property
     def lost(self) -> list[int]:
-        """The indices of the chunks that were given up."""
         return sorted(chunk.index for chunk in self.uploader.lost)
 
     async def _make_ended(self) -> Mapping[str, Any]:
@@ -77,7 +75,6 @@ class Shipping:
 
 
 async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
-    """Waits for a condition."""
 
     async def look() -> None:
         while not condition():

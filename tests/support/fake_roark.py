@@ -46,7 +46,6 @@ class Roark(httpx.AsyncBaseTransport):
         self._app = httpx.ASGITransport(create_app(calls, api_keys={KEY}, faults=faults))
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Takes one request."""
         asked: dict[str, Any] = {}
         if request.url.path in (EVENTS, UPLOAD_URL):
             asked = json.loads(await request.aread())
@@ -73,11 +72,9 @@ class Roark(httpx.AsyncBaseTransport):
         return [what for what in good if not what.startswith("url")]
 
     def has_accepted(self, what: str) -> bool:
-        """Whether something was answered with 2xx."""
         return what in self.accepted()
 
     def call(self, call_id: str) -> dict[str, Any]:
-        """What the service kept of a call."""
         return call_file(self._calls, call_id)
 
     def recording(self, call_id: str) -> bytes:

@@ -75,20 +75,17 @@ class Exchange(http.server.BaseHTTPRequestHandler):
         return next(name for name in names if name.encode() in self.body)
 
     def read_body(self) -> bytes:
-        """The whole body."""
         while len(self.body) < self.size:
             self.read_some()
         return bytes(self.body)
 
     def read_some(self, most: int = 65_536) -> None:
-        """A piece of the body."""
         part = self.rfile.read(most)
         if not part:
             raise ConnectionError
         self.body += part
 
     def send(self, data: bytes) -> None:
-        """Sends bytes as they are."""
         self.connection.sendall(data)
 
     def forward(self) -> bytes:
@@ -149,16 +146,13 @@ class Gate(socketserver.ThreadingTCPServer):
 
     @property
     def url(self) -> str:
-        """Its base URL."""
         scheme = "https" if self.tls else "http"
         return f"{scheme}://{self.host}:{self.server_address[1]}"
 
     def asked(self, what: str) -> list[Arrived]:
-        """The requests of one kind."""
         return [one for one in self.arrived if one.what == what]
 
     def choose(self, what: str) -> How:
-        """How the next request of a kind is treated."""
         with self._lock:
             for number, (wanted, how, left) in enumerate(self.rules):
                 if left > 0 and wanted in (what, "*"):
@@ -175,7 +169,6 @@ class Gate(socketserver.ThreadingTCPServer):
 
 
 def http_answer(status: int, body: bytes = b"", *headers: str) -> bytes:
-    """An HTTP answer, whole."""
     lines = [f"HTTP/1.1 {status} X", f"content-length: {len(body)}", "connection: close", *headers]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
@@ -191,7 +184,6 @@ def answer(data: bytes) -> How:
 
 
 def pass_on(exchange: Exchange) -> None:
-    """Lets the service answer."""
     exchange.send(exchange.forward())
 
 

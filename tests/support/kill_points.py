@@ -148,7 +148,6 @@ def watch_spool(ledger: Path) -> None:
 
 
 def run(job: Job) -> None:
-    """A job's process."""
     steps = Steps(job)
     watch_spool(job.ledger)
     watch_disk(steps)
@@ -163,7 +162,6 @@ def run(job: Job) -> None:
 
 
 def make_call(job: Job) -> None:
-    """A call from its beginning to its end."""
     call = SimulatedCall(
         job.service,
         job.spool,

@@ -135,7 +135,6 @@ class Call:
 
     @property
     def ended(self) -> dict[str, Any]:
-        """The call-ended event."""
         return dict(self.json["ended"])
 
     def turn(self, text: str) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 
 def call_file(calls: Path, call_id: str = "RM_1") -> dict[str, Any]:
-    """What the service knows of a call."""
     return dict(json.loads((calls / call_id / "call.json").read_text()))
 
 

@@ -10,11 +10,10 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-from livekit.agents import llm
-from livekit.agents.voice import io
 
 from offline.audio_io import Words
 from offline.play_head import Run
+from tests.support import livekit_features as has
 from tests.support.correlation import find, resampled
 from tests.support.fake_agent import Samples
 
@@ -23,11 +22,9 @@ PIECE = 0.03  # seconds of noise that are enough to tell where it is
 BLIP = 0.002  # seconds; less is nothing: a sink that is resumed in order to be stopped
 QUIET = 0.15  # seconds of quiet that part two stretches; the calls have none between 0 and 0.3
 
-REPORTS_START = hasattr(io.AudioOutput, "on_playback_started")
-CAN_PAUSE = hasattr(io.AudioOutput, "pause")
-TURN = 0.05 if "metrics" in llm.ChatMessage.model_fields else 0.15
+TURN = 0.05 if has.MESSAGE_METRICS else 0.15
 """Seconds by which a turn's offset may differ from its sound."""
-PLAYED = 0.02 if REPORTS_START else 0.04
+PLAYED = 0.02 if has.PLAYBACK_STARTED else 0.04
 """Seconds by which the agent's channel may differ from what was played."""
 HEARD = 0.01
 """Seconds by which the user's channel may differ from what was said."""

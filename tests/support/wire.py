@@ -33,7 +33,6 @@ def received(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def started(**changes: Any) -> dict[str, Any]:
-    """A call-started event."""
     event = {
         "event": "call-started",
         "livekitCallId": CALL,
@@ -88,13 +87,11 @@ def ended(**changes: Any) -> dict[str, Any]:
 
 
 def turn(role: str, content: str, offset: int, **more: Any) -> dict[str, Any]:
-    """A row of the transcript."""
     row = {"role": role, "content": content, "timestamp": AT, "audioOffsetMs": offset}
     return row | {"endTimestamp": LATER, "endAudioOffsetMs": offset + 500} | more
 
 
 def tool_call(**changes: Any) -> dict[str, Any]:
-    """A tool's call."""
     row = {"kind": "tool_call", "toolCallId": "call_1", "timestamp": AT, "audioOffsetMs": 600}
     return row | {"name": "lookup_order", "arguments": '{"order": "NW-4471"}'} | changes
 

@@ -17,7 +17,6 @@ FIRST_CHUNK = b"\1\0" * 16
 async def send(
     client: httpx.AsyncClient, event: dict[str, Any], key: str | None = None
 ) -> httpx.Response:
-    """Posts an event."""
     idempotency = {"idempotency-key": key} if key else {}
     return await client.post(EVENTS, json=event, headers=KEY | idempotency)
 
@@ -25,7 +24,6 @@ async def send(
 async def presign(
     client: httpx.AsyncClient, index: int = 0, content_type: str = "audio/pcm", call: str = CALL
 ) -> str:
-    """A presigned URL."""
     request = {"livekitCallId": call, "chunkIndex": index, "contentType": content_type}
     answer = await client.post(UPLOAD_URL, json=request, headers=KEY)
     assert answer.status_code == 200, answer.text
@@ -42,14 +40,12 @@ async def put(
 async def upload(
     client: httpx.AsyncClient, index: int, data: bytes, content_type: str = "audio/pcm"
 ) -> None:
-    """Presigns and uploads one chunk."""
     url = await presign(client, index, content_type)
     answer = await put(client, url, data, content_type)
     assert answer.status_code == 200, answer.text
 
 
 async def call_json(client: httpx.AsyncClient, call: str = CALL) -> dict[str, Any]:
-    """What is kept of a call."""
     answer = await client.get(f"/calls/{call}/call.json")
     assert answer.status_code == 200, answer.text
     return dict(answer.json())
