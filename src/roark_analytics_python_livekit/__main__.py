@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from ._call.state import read_state
 from ._config import (
     DEFAULT_BASE_URL,
     SettingsError,
@@ -26,7 +27,7 @@ from ._config import (
 from ._delivery.retry import Outcome
 from ._delivery.spool import Spool, SpooledCall, SpoolError
 from ._diagnostics import Guard
-from ._recovery import Owner, Recovered, owner_of, read_story, recover_all
+from ._recovery import Owner, Recovered, owner_of, recover_all
 from ._version import __version__
 from .client import RequestError, RoarkClient
 
@@ -223,11 +224,11 @@ def _owners(options: argparse.Namespace, spool: Spool) -> dict[Path, Owner]:
         key = None
     for call in spool.abandoned():
         try:
-            story = read_story(call)
+            state = read_state(call.records())
         finally:
             call.release()
-        if story is not None and story.call is not None:
-            owner = owner_of(story.call, base_url, key or "")
+        if state is not None and state.call is not None:
+            owner = owner_of(state.call, base_url, key or "")
             owners[call.path] = "ours" if key is None and owner == "other key" else owner
     return owners
 

@@ -1,151 +1,138 @@
-"""What the shipping thread does with one call: records and audio in, events and chunks out."""
+"""Wires one call together on the worker's loop: records and audio in, events and chunks out."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import json
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from ._call.pauses import Withheld
-from ._call.payloads import CallEnd, CallFacts
-from ._call.records import Record, TurnRecord
-from ._call.redaction_worker import Scribe
-from ._call.redactor import Redact
-from ._call.state import CallState, account_of, call_entry
+from ._call.facts import CallFacts, call_record
+from ._call.pauses import TranscriptFilter
+from ._call.privacy import Redact
+from ._call.records import EndRecord, MetadataRecord, Record, SwitchRecord, end_record
+from ._call.redactor import Journal, PlainJournal, RedactingJournal
+from ._call.state import CallState
+from ._call.turns import place_played
 from ._config import RecordingMode
 from ._delivery.outbox import Outbox
 from ._delivery.spool import CallSpool, Spool, SpoolError
 from ._delivery.uploader import Uploader
 from ._delivery.worker import EventQueue
 from ._diagnostics import Guard, logger
-from ._recording.frames import AgentFrame, Listening, Opened, Report, UserFrame
+from ._recorder import Recorder
 from ._recording.mixer import ResamplerFactory
 from ._recovery import recover_all
-from ._serialize import json_length, json_safe
-from .audio import AudioCapture
+from ._serialize import json_safe
+from ._summary import log_summary
 from .client import RoarkClient
 
-MAX_STORY = 16 * 1024 * 1024  # bytes of one call's records: hundreds of hours of talk
+MAX_JOURNAL_BYTES = 16 * 1024 * 1024  # of what happened in a call: hundreds of hours of talk
 
 
 @dataclass(frozen=True)
-class RecordingSwitched:
-    """Both channels fall silent (`on=False`) or come back at `at`; transcripts too, if asked."""
+class CallSetup:
+    """What one call is made of.
 
-    at: float
-    on: bool
-    transcripts: bool = True
+    Attributes:
+        facts: What is known of the call from its beginning.
+        metadata: What the agent's code said of it.
+        recording: Whether and how its audio is uploaded.
+        spool_dir: Where it is kept until it is delivered; None is in memory.
+        budget: Seconds for the delivery once the call is over.
+        redact: What is applied to every private text before it is stored or sent.
+    """
 
-
-@dataclass(frozen=True)
-class MetadataAdded:
-    """The agent's code knows more about the call."""
-
-    values: Mapping[str, Any]
+    facts: CallFacts
+    metadata: Mapping[str, Any]
+    recording: RecordingMode
+    spool_dir: Path | None
+    budget: float
+    redact: Redact | None = None
 
 
 class CallPipeline:
-    """One call, on the shipping thread.
+    """One call, on the worker.
 
     Args:
-        facts: What is known of the call from its beginning.
-        metadata: What the agent's code said of it.
+        setup: What it is made of.
         client: Where it goes.
-        recording: Whether and how its audio is uploaded.
-        spool_dir: Where it is kept until it is delivered; None is in memory.
         make_resampler: For audio that has not the recording's rate.
-        budget: Seconds for the delivery once the call is over.
         guard: Counts what goes wrong in here.
-        redact: What is applied to every text before it is stored or sent.
         clock: Monotonic seconds.
     """
 
     def __init__(
         self,
-        facts: CallFacts,
-        metadata: Mapping[str, Any],
+        setup: CallSetup,
         client: RoarkClient,
         make_resampler: ResamplerFactory,
         *,
-        recording: RecordingMode,
-        spool_dir: Path | None,
-        budget: float,
         guard: Guard,
-        redact: Redact | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.delivery: Uploader | None = None
-        self._facts = facts
-        self._metadata = dict(metadata)
+        self.call: Call | None = None
+        self._setup = setup
         self._client = client
-        self._recording = recording
-        self._spool_dir = spool_dir
         self._make_resampler = make_resampler
-        self._budget = budget
         self._guard = guard
         self._clock = clock
-        self._story = CallState()
-        self._scribe = Scribe(lambda entry: self._store.note(entry), redact, guard)
-        self._withheld = Withheld()
-        self._early_switches: list[RecordingSwitched] = []
-        self._store = Outbox()
-        self._capture: AudioCapture | None = None
-        self._digest = hashlib.sha256()
-        self._pcm_bytes = 0
-        self._story_size = 0
-        self._end: CallEnd | None = None
 
     async def run(self, queue: EventQueue) -> None:
         """Receives and delivers until both are done."""
-        spool = self._open_spool()
-        self._store = Outbox(
-            self._begin_spooling(spool), whole=self._recording == "wav", tell=self._story.apply
+        setup, state, spool = self._setup, CallState(), self._open_spool()
+        outbox = Outbox(
+            self._begin_spooling(spool), whole=setup.recording == "wav", tell=state.apply
         )
-        self._begin_story()
-        delivery = Uploader(
-            self._client, self._facts.call_id, self._store, guard=self._guard, clock=self._clock
+        uploader = Uploader(
+            self._client, setup.facts.call_id, outbox, guard=self._guard, clock=self._clock
         )
-        self.delivery = delivery
-        receiving = asyncio.ensure_future(self._receive(queue, delivery))
-        recovering = asyncio.ensure_future(self._recover(spool))
-        writing = asyncio.ensure_future(self._scribe.run())
+        recorder = Recorder(outbox, self._make_resampler, state.pauses.silences)
+        call = self.call = Call(setup, state, outbox, uploader, recorder, self._guard, self._clock)
+        call.begin(base_url=self._client.base_url, api_key=self._client.api_key)
+        tasks = [
+            asyncio.ensure_future(work)
+            for work in (call.receive(queue), self._recover(spool), call.journal.run())
+        ]
         try:
-            await self._scribe.begun()
-            await delivery.run(self._story.started_event(), self._make_ended)
+            await call.journal.begun()
+            await uploader.run(state.started_event(), call.make_ended)
         except Exception as error:
             self._guard.swallow("delivery", error)
         finally:
-            for task in (receiving, recovering, writing):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(receiving, recovering, writing, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._client.aclose()
-            with self._guard("closing the store"):
-                self._store.close(finished=delivery.is_complete)
-            self._say_how_it_went(delivery)
-
-    # The spool
+            with self._guard("closing the outbox"):
+                outbox.close(finished=uploader.is_complete)
+            log_summary(
+                setup.facts.call_id,
+                uploader,
+                redaction_failures=call.journal.failures,
+                has_no_audio=setup.recording != "off" and not recorder.pcm_bytes,
+            )
 
     def _open_spool(self) -> Spool | None:
-        if self._spool_dir is None:
+        if self._setup.spool_dir is None:
             return None
         try:
-            return Spool(self._spool_dir)
+            return Spool(self._setup.spool_dir)
         except SpoolError as error:
-            logger.warning("roark: no spool, this call is kept in memory only: %s", error)
+            _say_no_spool(error)
             return None
 
     def _begin_spooling(self, spool: Spool | None) -> CallSpool | None:
         if spool is None:
             return None
         try:
-            return spool.begin(self._facts.call_id)
+            return spool.begin(self._setup.facts.call_id)
         except SpoolError as error:
-            logger.warning("roark: no spool, this call is kept in memory only: %s", error)
+            _say_no_spool(error)
             return None
 
     async def _recover(self, spool: Spool | None) -> None:
@@ -154,208 +141,154 @@ class CallPipeline:
             with self._guard("recovery"):
                 await recover_all(spool, self._client, self._guard, clock=self._clock)
 
-    def _begin_story(self) -> None:
-        entry = call_entry(
-            self._facts,
-            self._metadata,
-            base_url=self._client.base_url,
-            account=account_of(self._client.api_key),
-            recording=self._recording,
+
+class Call:
+    """One call while it goes on: routes each item of the queue to the part that takes it."""
+
+    def __init__(
+        self,
+        setup: CallSetup,
+        state: CallState,
+        outbox: Outbox,
+        uploader: Uploader,
+        recorder: Recorder,
+        guard: Guard,
+        clock: Callable[[], float],
+    ) -> None:
+        self.journal: Journal = (
+            PlainJournal(self._write)
+            if setup.redact is None
+            else RedactingJournal(self._write, setup.redact, guard)
         )
-        self._scribe.begin(cast(dict[str, Any], entry))
+        self._setup = setup
+        self._state = state
+        self.outbox = outbox
+        self.uploader = uploader
+        self.recorder = recorder
+        self._guard = guard
+        self._clock = clock
+        self._filter = TranscriptFilter(state.pauses)
+        self._journal_bytes = 0
+        self._end: EndRecord | None = None
+        self._routes: Mapping[str, Callable[[Any], None]] = {
+            "turn": self._on_turn,
+            "metadata": self._on_metadata,
+            "switch": self._on_switch,
+            "end": self._on_end,
+        }
 
-    # Receiving
+    def begin(self, *, base_url: str, api_key: str) -> None:
+        """Opens the call's journal."""
+        setup = self._setup
+        self.journal.begin(
+            call_record(
+                setup.facts,
+                setup.metadata,
+                base_url=base_url,
+                api_key=api_key,
+                recording=setup.recording,
+            )
+        )
 
-    async def _receive(self, queue: EventQueue, delivery: Uploader) -> None:
+    async def receive(self, queue: EventQueue) -> None:
+        """Takes what the agent's side hands over, until the call is over."""
         while self._end is None:
             now = self._clock()
             for item in await queue.take():
                 with self._guard("receiving"):
-                    self._on_item(item)
+                    self._route(item)
             if self._end is None and not threading.main_thread().is_alive():
-                self._end = CallEnd(self._clock(), "process_exit")
+                self._end = end_record(self._clock(), "process_exit")
             if self._end is None:
                 with self._guard("recording"):
-                    self._settle(now, delivery)
+                    self.recorder.settle(now)
+                    self.uploader.chunk_ready()
         queue.close()
-        delivery.close(self._budget)
+        self.uploader.close(self._setup.budget)
         if queue.dropped:
-            delivery.stats.dropped["queue_full"] = queue.dropped
+            self.uploader.stats.dropped["queue_full"] = queue.dropped
         with self._guard("recording"):
             self._finish(self._end)
-        await self._scribe.finish(self._budget / 2)
-        delivery.sealed()
+        await self.journal.finish(self._setup.budget / 2)
+        self.uploader.sealed()
 
-    def _on_item(self, item: object) -> None:
-        if isinstance(item, UserFrame):
-            if self._capture is not None:
-                self._capture.heard(item)
-        elif isinstance(item, AgentFrame):
-            if self._capture is not None:
-                self._capture.captured(item)
-        elif isinstance(item, Report):
-            if self._capture is not None:
-                self._capture.report(item)
-        elif isinstance(item, Listening):
-            if self._capture is not None:
-                self._capture.listening(item)
-        elif isinstance(item, Opened):
-            self._on_opened(item)
-        elif isinstance(item, RecordingSwitched):
-            self._on_switched(item)
-        elif isinstance(item, MetadataAdded):
-            self._note({"type": "metadata", "values": json_safe(dict(item.values))})
-        elif isinstance(item, CallEnd):
-            self._end = self._end or item
-        else:
-            self._on_record(cast(Record, item))
-
-    def _on_opened(self, opened: Opened) -> None:
-        if self._recording == "off":
-            return
-        if self._capture is None:
-            self._capture = AudioCapture(opened, self._make_resampler)
-            for switched in self._early_switches:
-                self._silence(self._capture, switched)
-        else:
-            self._capture.reopened(opened)
-
-    def _on_switched(self, switched: RecordingSwitched) -> None:
-        if switched.on:
-            self._withheld.end(switched.at)
-        elif not switched.transcripts:
-            self._withheld.begin(switched.at)
-        if self._capture is not None:
-            self._silence(self._capture, switched)
-        else:
-            self._early_switches.append(switched)
-        entry: dict[str, Any] = {"type": "switch", "at": switched.at, "on": switched.on}
-        if not switched.transcripts:
-            entry["transcripts"] = False
-        self._scribe.note(entry)
-
-    def _silence(self, capture: AudioCapture, switched: RecordingSwitched) -> None:
-        (capture.resume if switched.on else capture.pause)(switched.at)
-
-    def _on_record(self, record: Record) -> None:
-        if record["type"] == "turn" and record["role"] == "assistant":
-            with self._guard("placing a turn"):
-                self._place_agent_turn(record)
-        kept = self._withheld.filter(record)
-        if kept is not None:
-            self._note(kept)
-
-    def _note(self, entry: Mapping[str, Any]) -> None:
-        """Keeps what the agent's side tells, if it is plain JSON and there is room for it."""
-        try:
-            size = json_length(entry)
-        except (TypeError, ValueError, RecursionError):
-            self._drop("unusable")
-            return
-        if self._story_size + size > MAX_STORY:
-            self._drop("story_full")
-            return
-        self._story_size += size
-        self._scribe.note(entry)
-
-    def _drop(self, reason: str) -> None:
-        if self.delivery is not None:
-            self.delivery.stats.dropped[reason] += 1
-
-    def _place_agent_turn(self, turn: TurnRecord) -> None:
-        """What was played since the agent's turn before is this turn: livekit adds it then.
-
-        Where it says when the turn began, a speech before that was none (`add_to_chat_ctx=False`).
-        """
-        played = self._capture.take_played() if self._capture is not None else []
-        played = [one for one in played if one.end > turn.get("start", one.start)]
-        if played:
-            turn["start"], turn["end"] = played[0].start, played[-1].end
-
-    # The recording
-
-    def _settle(self, now: float, delivery: Uploader) -> None:
-        if self._capture is not None:
-            self._keep(self._capture, self._capture.settle(now))
-            delivery.chunk_ready()
-
-    def _finish(self, end: CallEnd) -> None:
-        if self._capture is not None:
-            self._keep(self._capture, self._capture.finish(end.at))
-            self._store.seal(self._capture.rate or 0)
-        entry: dict[str, Any] = {"type": "end", "at": end.at, "reason": end.reason}
-        entry["pcm_bytes"] = self._pcm_bytes
-        if end.ended_by is not None:
-            entry["ended_by"] = end.ended_by
-        if end.error is not None:
-            entry["error"] = end.error
-        if self._pcm_bytes:
-            entry["sha256"] = self._digest.hexdigest()
-        self._scribe.note(entry)
-
-    def _keep(self, capture: AudioCapture, pcm: bytes) -> None:
-        if not pcm:
-            return
-        if not self._pcm_bytes:
-            for _ in range(2):  # one may be damaged on disk: the sound is of no use without
-                entry = {"type": "recording", "rate": capture.rate, "origin": capture.origin}
-                self._store.note(entry)
-        self._digest.update(pcm)
-        self._pcm_bytes += len(pcm)
-        self._store.append(pcm)
-
-    # The end
-
-    async def _make_ended(self) -> dict[str, Any]:
+    async def make_ended(self) -> dict[str, Any]:
+        """The call-ended event; better one without its rows than none."""
         event: dict[str, Any] | None = None
         with self._guard("call-ended"):
             event = self._ended_event()
         if event is None:
-            event = self._ended_event(records=[])  # better a call without its rows than none
-        self._store.note({"type": "ended", "event": event})
+            event = self._ended_event(without_rows=True)
+        self.outbox.note({"type": "ended", "event": event})
         return event
 
-    def _ended_event(self, records: list[Record] | None = None) -> dict[str, Any]:
-        delivery, capture = self.delivery, self._capture
-        assert delivery is not None
+    def _ended_event(self, *, without_rows: bool = False) -> dict[str, Any]:
+        uploader, capture = self.uploader, self.recorder.capture
         if self._guard.count:
-            delivery.stats.dropped["internal_error"] = self._guard.count
-        if self._scribe.failures:
-            delivery.stats.dropped["redaction_failed"] = self._scribe.failures
-        return self._story.ended_event(
-            delivery.stats,
-            delivery.lost,
-            "no room" if self._store.dropped else delivery.last_failure,
+            uploader.stats.dropped["internal_error"] = self._guard.count
+        if self.journal.failures:
+            uploader.stats.dropped["redaction_failed"] = self.journal.failures
+        return self._state.ended_event(
+            uploader.counts(),
+            [(chunk.start, chunk.size) for chunk in uploader.lost],
+            "no room" if self.outbox.dropped else uploader.last_failure,
             voiced=capture.voiced if capture is not None else None,
-            records=records,
+            without_rows=without_rows,
         )
 
-    def _say_how_it_went(self, delivery: Uploader) -> None:
-        """The one line of a call: a warning if something of it is not at Roark."""
-        if self._scribe.failures:
-            logger.warning(
-                "roark: call %s: `redact` failed on %d texts; a marker stands in their place",
-                self._facts.call_id,
-                self._scribe.failures,
-            )
-        stats = delivery.stats
-        chunks = [f"{len(delivery.lost)} recording chunks"] if delivery.lost else []
-        missing = [*(e for e in delivery.undelivered if e == "call-started"), *chunks]
-        missing += [e for e in delivery.undelivered if e != "call-started"]
-        counts = (
-            f"sent {stats.events} events, {stats.chunks} chunks ({stats.bytes} bytes); "
-            f"{stats.retries} retries, {stats.spooled} kept in the spool, "
-            f"dropped {dict(stats.dropped) or 'nothing'}"
-        )
-        if self._recording != "off" and not self._pcm_bytes:
-            counts += "; no recording: the session had no audio"
-        if missing:
-            logger.warning(
-                "roark: call %s: not delivered: %s (last failure: %s); %s",
-                self._facts.call_id,
-                ", ".join(missing),
-                delivery.last_failure or "no answer",
-                counts,
-            )
+    # One item
+
+    def _route(self, item: Any) -> None:
+        if not isinstance(item, dict):
+            if self._setup.recording != "off":
+                self.recorder.take(item)
         else:
-            logger.info("roark: call %s delivered: %s", self._facts.call_id, counts)
+            self._routes.get(item["type"], self._on_happened)(item)
+
+    def _on_turn(self, turn: Any) -> None:
+        capture = self.recorder.capture
+        if turn["role"] == "assistant" and capture is not None:
+            with self._guard("placing a turn"):
+                place_played(turn, capture.take_played())
+        self._on_happened(turn)
+
+    def _on_happened(self, record: Any) -> None:
+        if (kept := self._filter.filter(record)) is not None:
+            self.journal.append(kept)
+
+    def _on_metadata(self, record: MetadataRecord) -> None:
+        self.journal.append({"type": "metadata", "values": json_safe(record["values"])})
+
+    def _on_switch(self, record: SwitchRecord) -> None:
+        """A pause holds from this moment, whatever still waits to be redacted."""
+        self.outbox.note(record)
+
+    def _on_end(self, record: EndRecord) -> None:
+        self._end = self._end or record
+
+    def _finish(self, end: EndRecord) -> None:
+        self.recorder.finish(end["at"])
+        end["pcm_bytes"] = self.recorder.pcm_bytes
+        if (sha256 := self.recorder.sha256) is not None:
+            end["sha256"] = sha256
+        self.journal.append(end)
+
+    def _write(self, record: Record) -> None:
+        """Keeps a record, if it is plain JSON and there is room for it."""
+        try:
+            size = len(json.dumps(record, ensure_ascii=False, allow_nan=False).encode())
+        except (TypeError, ValueError, RecursionError):
+            self._drop("unusable")
+            return
+        if self._journal_bytes + size > MAX_JOURNAL_BYTES and record["type"] != "end":
+            self._drop("story_full")
+            return
+        self._journal_bytes += size
+        self.outbox.note(record)
+
+    def _drop(self, reason: str) -> None:
+        self.uploader.stats.dropped[reason] += 1
+
+
+def _say_no_spool(error: SpoolError) -> None:
+    logger.warning("roark: no spool, this call is kept in memory only: %s", error)

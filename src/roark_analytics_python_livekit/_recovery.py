@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ._call.state import CallEntry, CallState, account_of
-from ._delivery.outbox import Chunk, Outbox
+from ._call.facts import account_of
+from ._call.records import CallRecord
+from ._call.state import CallState, read_state
+from ._delivery.outbox import Outbox
 from ._delivery.spool import CallSpool, Spool
 from ._delivery.uploader import Uploader
 from ._delivery.wav import wav_data_bytes
@@ -107,22 +109,22 @@ async def _recover(
     store = Outbox(call)
     finished = False
     try:
-        story = read_story(call)
+        state = read_state(call.records())
         intact = call.torn == 0  # of its journal: nothing else was read yet
-        if story is None or story.facts is None or story.call is None:
+        if state is None or state.facts is None or state.call is None:
             finished = not (call.chunks() or call.damaged or call.records())
             if not finished:
                 call.set_aside()
             return Recovered(None, "empty" if finished else "unreadable")
-        call_id = story.facts.call_id
-        owner = owner_of(story.call, client.base_url, client.api_key)
+        call_id = state.facts.call_id
+        owner = owner_of(state.call, client.base_url, client.api_key)
         if owner == "elsewhere" or (owner == "other key" and not any_key):
             return Recovered(call_id, "foreign")
-        whole = story.call["recording"] == "wav"
-        store = Outbox(call, whole=whole, tell=story.apply)
+        whole = state.call["recording"] == "wav"
+        store = Outbox(call, whole=whole, tell=state.apply)
         damaged = call.damaged
         delivery = await _deliver(
-            story, store, client, guard, clock, intact=intact, damaged=damaged
+            state, store, client, guard, clock, intact=intact, damaged=damaged
         )
         finished = delivery.is_complete
         if not finished:
@@ -139,26 +141,15 @@ async def _recover(
         store.close(finished=finished)
 
 
-def owner_of(call: CallEntry, base_url: str, api_key: str) -> Owner:
+def owner_of(call: CallRecord, base_url: str, api_key: str) -> Owner:
     """Whose a call is, seen from a key at a service."""
     if call["base_url"] != base_url:
         return "elsewhere"
     return "ours" if call["account"] == account_of(api_key) else "other key"
 
 
-def read_story(call: CallSpool) -> CallState | None:
-    """The story that a journal tells; None if it does not even say which call it is."""
-    story = CallState(recovered=True)
-    for entry in call.records():
-        try:
-            story.apply(entry)
-        except (KeyError, TypeError, ValueError):
-            continue  # a record of another version, or a corrupt one: the others still count
-    return story if story.facts is not None else None
-
-
 async def _deliver(
-    story: CallState,
+    state: CallState,
     store: Outbox,
     client: RoarkClient,
     guard: Guard,
@@ -167,53 +158,53 @@ async def _deliver(
     intact: bool,
     damaged: int,
 ) -> Uploader:
-    assert story.facts is not None
-    _restore_recording(story, store, intact=intact)
-    delivery = Uploader(client, story.facts.call_id, store, guard=guard, clock=clock, tries=TRIES)
-    if story.gaps or damaged:
-        delivery.stats.dropped["damaged"] = len(story.gaps) + damaged
+    assert state.facts is not None
+    _restore_recording(state, store, intact=intact)
+    delivery = Uploader(client, state.facts.call_id, store, guard=guard, clock=clock, tries=TRIES)
+    if state.recording.gaps or damaged:
+        delivery.stats.dropped["damaged"] = len(state.recording.gaps) + damaged
     delivery.close(BUDGET)
     delivery.sealed()
 
     async def make_ended() -> dict[str, Any] | None:
-        return _ended_event(story, store, delivery)
+        return _ended_event(state, store, delivery)
 
-    started = None if "call-started" in story.sent else story.started_event()
+    started = None if "call-started" in state.sent else state.started_event()
     await delivery.run(started, make_ended)
     return delivery
 
 
-def _restore_recording(story: CallState, store: Outbox, *, intact: bool) -> None:
+def _restore_recording(state: CallState, store: Outbox, *, intact: bool) -> None:
+    recording = state.recording
     # one for which there was no room is delivered as silence, perhaps again
-    settled = [index for index, chunk in story.chunks.items() if chunk["result"] != "full"]
-    gaps = list(story.gaps.values())
-    if story.end is not None:
-        store.restore(settled, story.pcm_bytes, final=True, intact=intact, gaps=gaps)
+    settled = [index for index, chunk in recording.chunks.items() if chunk["result"] != "full"]
+    gaps = list(recording.gaps.values())
+    if state.end is not None:
+        store.restore(settled, recording.pcm_bytes, final=True, intact=intact, gaps=gaps)
     else:
-        known = max((chunk["start"] + chunk["size"] for chunk in story.chunks.values()), default=0)
-        if known and story.call is not None and story.call["recording"] == "wav":
+        ends = [chunk["start"] + chunk["size"] for chunk in recording.chunks.values()]
+        known = max(ends, default=0)
+        if known and state.call is not None and state.call["recording"] == "wav":
             known = wav_data_bytes(known)  # it was the one file
-        story.pcm_bytes = store.restore(settled, known, intact=intact, gaps=gaps)
-    if story.rate is not None:
-        store.seal(story.rate)
+        recording.pcm_bytes = store.restore(settled, known, intact=intact, gaps=gaps)
+    if recording.rate is not None:
+        store.seal(recording.rate)
 
 
-def _ended_event(story: CallState, store: Outbox, delivery: Uploader) -> dict[str, Any] | None:
+def _ended_event(state: CallState, store: Outbox, delivery: Uploader) -> dict[str, Any] | None:
     """call-ended, as it is now; as it was built before, where no chunk came on top.
 
     One that would differ in nothing but counts and reasons is not made: a service that is down for
     a week would be told, and the journal would grow, at each try.
     """
-    if story.ended is not None and not story.outdated:
-        return None if "call-ended" in story.sent else story.ended
-    missing = {chunk.index: chunk for chunk in delivery.lost}
-    for index, chunk in story.chunks.items():
+    if state.ended is not None and not state.is_outdated:
+        return None if "call-ended" in state.sent else state.ended
+    missing = {chunk.start: chunk.size for chunk in delivery.lost}
+    for chunk in state.recording.chunks.values():
         if chunk["result"] != "ok":
-            missing[index] = _gone(index, chunk)
-    event = story.ended_event(delivery.stats, list(missing.values()), delivery.last_failure)
+            missing[chunk["start"]] = chunk["size"]
+    event = state.ended_event(
+        delivery.counts(recovered=True), missing.items(), delivery.last_failure
+    )
     store.note({"type": "ended", "event": event})
     return event
-
-
-def _gone(index: int, chunk: dict[str, Any]) -> Chunk:
-    return Chunk(index, chunk["start"], chunk["size"], "audio/pcm", bytes)

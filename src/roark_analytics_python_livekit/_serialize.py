@@ -7,13 +7,53 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Set
 from itertools import takewhile
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 MAX_TEXT = 65_536  # characters of one string; a tool that returns a whole page is cut, and says so
 MAX_ALL_TEXT = 1_048_576  # characters of all strings of one value
 MAX_DEPTH = 32
 MAX_ITEMS = 10_000  # nodes of one value
-_CUT = re.compile(r"\.\.\. \[(\d{1,15}) more characters\]\Z")
+_COUNT = re.compile(r"(?i).*(tokens|count)$")  # whole numbers on the wire, whatever a plugin gives
+
+
+class CutText(str):
+    """A text that was too long, and says at its end how much of it is missing.
+
+    Attributes:
+        kept: The beginning of the text, without that note.
+        missing: How many characters behind it are missing.
+    """
+
+    kept: str
+    missing: int
+
+    def __new__(cls, kept: str, missing: int) -> CutText:
+        made = super().__new__(cls, f"{kept}... [{missing} more characters]")
+        made.kept, made.missing = kept, missing
+        return made
+
+    def __reduce__(self) -> tuple[type[CutText], tuple[str, int]]:
+        return CutText, (self.kept, self.missing)
+
+
+class JsonText(str):
+    """JSON text that also knows its value.
+
+    Attributes:
+        value: The value, made of plain JSON types.
+    """
+
+    value: Any
+
+    def __new__(cls, value: object) -> JsonText:
+        plain = json_safe(value)
+        text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+        made = super().__new__(cls, text)
+        made.value = plain
+        return made
+
+    def __reduce__(self) -> tuple[type[JsonText], tuple[object]]:
+        return JsonText, (self.value,)
 
 
 def json_safe(value: object) -> Any:
@@ -26,44 +66,39 @@ def json_safe(value: object) -> Any:
     return _Copy().value(value, 0)
 
 
-def json_length(value: object) -> int:
-    """The length of a value as JSON, in bytes.
-
-    Raises:
-        TypeError, ValueError, RecursionError: It cannot be written as JSON.
-    """
-    return len(json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
-
-
 def json_text(value: object) -> str:
     """`value` as compact JSON text; a string is taken as the text that it is."""
-    if isinstance(value, str):
-        return clean_text(value)
-    return json.dumps(json_safe(value), ensure_ascii=False, separators=(",", ":"))
+    return clean_text(value) if isinstance(value, str) else JsonText(value)
 
 
 def clean_text(text: str, limit: int = MAX_TEXT) -> str:
-    """`text` without lone surrogates, cut to `limit` characters with a note of what is missing."""
+    """`text` without lone surrogates, cut to `limit` characters where it is longer."""
+    if isinstance(text, CutText) and len(text.kept) <= limit:
+        return text
     text = str.__str__(text)  # the text itself, whatever a subclass makes of it
-    if len(text) > limit:
-        text = text[:limit] + _cut_note(len(text) - limit)
-    return text.encode("utf-8", "replace").decode("utf-8")
+    kept = text[:limit].encode("utf-8", "replace").decode("utf-8")
+    return CutText(kept, len(text) - limit) if len(text) > limit else kept
 
 
-def what_was_cut(text: str) -> tuple[str, int]:
-    """A text without the note that `clean_text` leaves, and how many characters it says to miss."""
-    note = _CUT.search(text, max(0, len(text) - 50))
-    return (text[: note.start()], int(note[1])) if note else (text, 0)
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether this is a number that JSON has."""
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
-def shortened(text: str, by: int, missing: int) -> str:
-    """`text` without its last `by` characters, and a note of all that is missing."""
-    kept = text[: max(0, len(text) - by)]
-    return kept + _cut_note(missing + len(text) - len(kept))
+def is_count(name: str) -> bool:
+    """Whether numbers of this name on the wire count something: they are whole."""
+    return _COUNT.fullmatch(name) is not None
 
 
-def _cut_note(missing: int) -> str:
-    return f"... [{missing} more characters]"
+def wire_number(wire: str, value: float) -> float:
+    """A number as the wire has it under this name."""
+    return round(value) if is_count(wire) else value
+
+
+def camel(name: str) -> str:
+    """A Python name as the wire has it."""
+    first, *rest = name.split("_")
+    return first + "".join(part.capitalize() for part in rest)
 
 
 T = TypeVar("T")

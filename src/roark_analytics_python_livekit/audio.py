@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +20,8 @@ Loud = npt.NDArray[np.bool_]
 DEFAULT_RATE = 24_000  # Hz, where the agent's output does not say: livekit's own default
 FIRST_AUDIO = 5.0  # seconds that the recording's beginning waits for the user's first frame
 
-
-@dataclass
-class _Pause:
-    start: float
-    end: float | None = None
+Silences = Callable[[float, float], Iterable[tuple[float, float]]]
+"""(start, end) → the silenced spans that overlap it, all in monotonic seconds."""
 
 
 class AudioCapture:
@@ -37,9 +34,17 @@ class AudioCapture:
         opened: When capturing began, and from and to what. The recording has the sink's sample
             rate; where that takes any, the agent's first frame's; else 24 kHz.
         make_resampler: A streaming resampler for rates that differ from the recording's.
+        silences: Asked where both channels are silenced, each time PCM is given out. A span
+            that has no end yet ends at infinity.
     """
 
-    def __init__(self, opened: Opened, make_resampler: ResamplerFactory) -> None:
+    def __init__(
+        self,
+        opened: Opened,
+        make_resampler: ResamplerFactory,
+        *,
+        silences: Silences = lambda start, end: (),
+    ) -> None:
         self.rate = opened.rate
         self._hears_user = opened.hears_user
         self._start = opened.at
@@ -48,7 +53,7 @@ class AudioCapture:
         self._agent = AgentTrack(opened.sink or SinkTraits(), make_resampler)
         self._mixer: StereoMixer | None = None
         self._origin = opened.at
-        self._pauses: list[_Pause] = []
+        self._silences = silences
         self._loudness = Loudness()
 
     def reopened(self, opened: Opened) -> None:
@@ -83,16 +88,6 @@ class AudioCapture:
         """The agent's speech segments that ended since this was last asked."""
         return self._agent.take_played()
 
-    def pause(self, at: float) -> None:
-        """Silences both channels from `at` on; the time line goes on."""
-        if not self._pauses or self._pauses[-1].end is not None:
-            self._pauses.append(_Pause(at))
-
-    def resume(self, at: float) -> None:
-        """Ends the silence that `pause` began."""
-        if self._pauses and self._pauses[-1].end is None:
-            self._pauses[-1].end = at
-
     def settle(self, now: float) -> bytes:
         """PCM that has become certain since the last time: s16le, left user, right agent."""
         if self._mixer is None:
@@ -113,31 +108,10 @@ class AudioCapture:
         self._user.place(self._mixer, self._origin, now)
         return self._emit(now, final=True)
 
-    def offset_ms(self, at: float) -> int:
-        """A moment's place on the recording, in milliseconds from its first sample."""
-        return max(0, round((at - self._origin) * 1000))
-
     @property
     def origin(self) -> float:
         """When the recording's first sample was, in monotonic seconds."""
         return self._origin
-
-    @property
-    def duration_ms(self) -> int:
-        """The length of the PCM that was given out."""
-        if self._mixer is None:
-            return 0
-        return int(self._mixer.settled * 1000 // self._mixer.rate)
-
-    @property
-    def pauses(self) -> list[tuple[int, int]]:
-        """(start, end) of each silenced span, in milliseconds on the recording."""
-        length = self.duration_ms
-
-        def on_recording(at: float | None) -> int:
-            return length if at is None else min(length, self.offset_ms(at))
-
-        return [(on_recording(pause.start), on_recording(pause.end)) for pause in self._pauses]
 
     def voiced(self, start: float, end: float) -> tuple[float, float]:
         """Where in the user's channel the speech around [start, end] really begins and ends."""
@@ -169,10 +143,11 @@ class AudioCapture:
         if not pcm:
             return pcm
         block = np.frombuffer(pcm, dtype="<i2").reshape(-1, 2).copy()
-        for pause in self._pauses:
-            first = round((pause.start - self._origin) * rate) - start
-            last = None if pause.end is None else round((pause.end - self._origin) * rate) - start
-            block[max(0, first) : None if last is None else max(0, last)] = 0
+        begin, end = self._origin + start / rate, self._origin + (start + len(block)) / rate
+        for span in self._silences(begin, end):
+            inside = (min(max(at, begin), end) for at in span)
+            first, last = (round((at - self._origin) * rate) - start for at in inside)
+            block[first:last] = 0
         self._loudness.add(block[:, 0], rate)
         return bytes(block.data)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 import uuid
-import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from ._call.payloads import CallFacts
-from ._call.redactor import Redact, check_redact
+from ._call.facts import CallFacts
+from ._call.privacy import Redact, check_redact
+from ._call.records import Record, SwitchRecord
 from ._config import (
     DEFAULT_SHUTDOWN_TIMEOUT,
     RecordingMode,
@@ -24,7 +24,8 @@ from ._config import (
 )
 from ._delivery.worker import Worker
 from ._diagnostics import Guard, logger
-from ._pipeline import CallPipeline, MetadataAdded, RecordingSwitched
+from ._pipeline import CallPipeline, CallSetup
+from ._process import observed_sessions
 from ._version import __version__
 from .client import RoarkClient
 
@@ -40,9 +41,6 @@ if TYPE_CHECKING:
     from ._livekit.observer import Observation
 
 GRACE = 0.5  # seconds on top of the budget, for the thread to wind up
-
-_observed: weakref.WeakKeyDictionary[Any, CallHandle] = weakref.WeakKeyDictionary()
-_ids: weakref.WeakKeyDictionary[Any, set[str]] = weakref.WeakKeyDictionary()  # of a job's calls
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ class CallHandle:
 
     def add_metadata(self, **metadata: Any) -> None:
         """Adds to the call's metadata; later values replace earlier ones of the same name."""
-        self._tell(MetadataAdded(metadata))
+        self._put({"type": "metadata", "values": metadata})
 
     def pause_recording(self, *, transcripts: bool = True) -> None:
         """Silences both channels of the recording from now on; its time line goes on.
@@ -125,33 +123,36 @@ class CallHandle:
                 pressed until the recording is resumed: every turn of which some part falls in
                 the pause.
         """
-        self._tell(RecordingSwitched(time.monotonic(), on=False, transcripts=bool(transcripts)))
+        record: SwitchRecord = {"type": "switch", "at": time.monotonic(), "on": False}
+        if not transcripts:
+            record["transcripts"] = False
+        self._put(record)
 
     def resume_recording(self) -> None:
         """Ends the silence that `pause_recording` began."""
-        self._tell(RecordingSwitched(time.monotonic(), on=True))
+        self._put({"type": "switch", "at": time.monotonic(), "on": True})
 
     @property
     def stats(self) -> CallStats:
         """What was sent, repeated and given up so far."""
-        if self._parts is None or self._parts.pipeline.delivery is None:
+        if self._parts is None or self._parts.pipeline.call is None:
             return CallStats(done=self._parts is None)
-        delivery = self._parts.pipeline.delivery
+        uploader = self._parts.pipeline.call.uploader
         return CallStats(
-            events_sent=delivery.stats.events,
-            chunks_sent=delivery.stats.chunks,
-            bytes_sent=delivery.stats.bytes,
-            attempts=delivery.stats.attempts,
-            retries=delivery.stats.retries,
-            spooled=delivery.stats.spooled,
-            dropped=dict(delivery.stats.dropped),
-            undelivered=tuple(delivery.undelivered),
+            events_sent=uploader.stats.events,
+            chunks_sent=uploader.stats.chunks,
+            bytes_sent=uploader.stats.bytes,
+            attempts=uploader.stats.attempts,
+            retries=uploader.stats.retries,
+            spooled=uploader.stats.spooled,
+            dropped=dict(uploader.stats.dropped),
+            undelivered=tuple(uploader.undelivered),
             done=self._parts.worker.done,
         )
 
-    def _tell(self, item: object) -> None:
+    def _put(self, record: Record) -> None:
         if self._parts is not None:
-            self._parts.worker.queue.put_urgent(item)
+            self._parts.worker.queue.put_urgent(record)
 
 
 @dataclass(frozen=True)
@@ -268,26 +269,33 @@ def _observe(
     if not _livekit.is_session(session):
         logger.warning("roark: nothing is observed: %s is no AgentSession", type(session).__name__)
         return CallHandle()
-    if (known := _observed.get(session)) is not None:
+    if (known := observed_sessions.handle_of(session)) is not None:
         logger.warning("roark: this session is observed already; the first handle goes on")
-        return known
+        return cast(CallHandle, known)
     if _livekit.is_running(session):
         logger.warning("roark: observing after session.start(): what came before is missing")
     if settings.no_spool is not None:
         logger.warning("roark: no spool, this call is kept in memory only: %s", settings.no_spool)
 
     call_id = str(livekit_call_id or _livekit.call_id(ctx) or uuid.uuid4())
-    facts = _facts(ctx, session, settings, _own_id(ctx, call_id))
+    own_id = observed_sessions.own_id(ctx, call_id)
+    if own_id != call_id:
+        logger.info(
+            "roark: this job has a call %s already; this session is call %s", call_id, own_id
+        )
+    facts = _facts(ctx, session, settings, own_id)
     pipeline = CallPipeline(
-        facts,
-        metadata,
+        CallSetup(
+            facts,
+            metadata,
+            recording=settings.recording,
+            spool_dir=settings.spool_dir,
+            budget=settings.shutdown_timeout,
+            redact=redact,
+        ),
         client or RoarkClient(settings.api_key, base_url=settings.base_url),
         _livekit.RtcResampler,
-        recording=settings.recording,
-        spool_dir=settings.spool_dir,
-        budget=settings.shutdown_timeout,
         guard=guard,
-        redact=redact,
     )
     worker = Worker(pipeline.run, name=f"roark-{facts.call_id}")
     observation = _livekit.Observation(
@@ -305,24 +313,8 @@ def _observe(
         _Parts(observation, worker, pipeline, guard, settings.shutdown_timeout),
     )
     _livekit.on_shutdown(ctx, handle._shut_down)
-    _observed[session] = handle
+    observed_sessions.add(session, handle)
     return handle
-
-
-def _own_id(ctx: Any, call_id: str) -> str:
-    """An id that no other session of this job has: from the second one on with a number."""
-    try:
-        taken = _ids.setdefault(ctx, set())
-    except TypeError:  # a stand-in for a job that cannot be a key
-        return call_id
-    own, number = call_id, 1
-    while own in taken:
-        number += 1
-        own = f"{call_id}-{number}"
-    if own != call_id:
-        logger.info("roark: this job has a call %s already; this session is call %s", call_id, own)
-    taken.add(own)
-    return own
 
 
 def _facts(ctx: Any, session: Any, settings: Settings, call_id: str) -> CallFacts:

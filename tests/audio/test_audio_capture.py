@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tracemalloc
 
 import numpy as np
@@ -20,7 +21,7 @@ from roark_analytics_python_livekit._recording.frames import (
 )
 from roark_analytics_python_livekit.audio import DEFAULT_RATE, AudioCapture
 from tests.support.signals import LinearResampler, numbered, sine, stereo, user_frame
-from tests.support.simulated_caller import Line, spoken
+from tests.support.simulated_caller import Line, overlapping, spoken
 
 steady = settings(deadline=None, derandomize=True, database=None, max_examples=60)
 
@@ -48,7 +49,6 @@ def test_a_call_without_audio_is_silence_of_its_length() -> None:
     pcm = b"".join(capture.settle(100 + tick / 10) for tick in range(100))
     pcm += capture.finish(112.5)
     assert pcm == bytes(round(12.5 * RATE) * 4)
-    assert capture.duration_ms == 12_500
 
 
 def test_a_call_of_text_only_is_silence_too() -> None:
@@ -64,13 +64,6 @@ def test_a_call_that_ends_when_it_begins_has_no_samples() -> None:
     assert capture_of(hears_user=True).finish(100.0) == b""
 
 
-def test_nothing_has_been_given_out_before_it_was_looked_at() -> None:
-    """A capture that was never settled has no length yet."""
-    capture = capture_of()
-    assert capture.duration_ms == 0
-    assert capture.pauses == []
-
-
 @steady
 @given(
     st.integers(0, 30_000), st.booleans(), st.sampled_from([8000, 22_050, 24_000, 44_100, 48_000])
@@ -84,7 +77,6 @@ def test_the_recording_is_as_long_as_the_call(length_ms: int, hears: bool, rate:
         at += 0.7
     pcm += capture.finish(100 + length_ms / 1000)
     assert abs(len(pcm) / 4 - length_ms / 1000 * rate) <= 0.51
-    assert abs(capture.duration_ms - length_ms) <= 1
 
 
 def test_the_recording_has_the_sink_s_rate() -> None:
@@ -101,13 +93,6 @@ def test_where_the_sink_takes_any_rate_the_first_voice_s_is_the_recording_s() ->
     assert capture.rate == 22_050
     right = stereo(pcm)[:, 1]
     assert np.array_equal(right[11_025 : 11_025 + 22_050], numbered(0, 22_050))
-
-
-def test_a_moment_before_the_recording_is_its_beginning() -> None:
-    """Offsets are never negative."""
-    capture = capture_of()
-    capture.settle(101.0)
-    assert [capture.offset_ms(at) for at in (99.0, 100.0, 100.2504, 101.0)] == [0, 0, 250, 1000]
 
 
 def test_both_sides_stand_on_one_time_line() -> None:
@@ -161,7 +146,15 @@ def test_an_output_that_is_replaced_is_believed_as_it_deserves() -> None:
 
 def test_a_pause_silences_both_channels_from_the_very_sample() -> None:
     """And to the very sample where it is resumed; the time line goes on."""
-    capture = capture_of(hears_user=True)
+    pauses: list[tuple[float, float]] = []
+    asked: list[tuple[float, float]] = []
+
+    def silences(*span: float) -> list[tuple[float, float]]:
+        asked.append((span[0], span[1]))
+        return overlapping(pauses, *span)
+
+    opened = Opened(100.0, True, START, RATE)
+    capture = AudioCapture(opened, LinearResampler, silences=silences)
     say(capture, 100.0, numbered(0, 4 * RATE))
     pcm = b""
     for i in range(80):
@@ -169,61 +162,51 @@ def test_a_pause_silences_both_channels_from_the_very_sample() -> None:
         capture.heard(user_frame(at, np.full(400, 9, np.int16), RATE))
         pcm += capture.settle(at)
         if i == 19:
-            capture.pause(101.0)
+            pauses = [(101.0, math.inf)]
         if i == 49:
-            capture.resume(102.5)
+            pauses = [(101.0, 102.5)]
     both = stereo(pcm + capture.finish(104.0))
+    assert len(both) == 4 * RATE
     assert both[:RATE].all() and not both[RATE : round(2.5 * RATE)].any()
     assert both[round(2.5 * RATE) :].all()
-    assert capture.pauses == [(1000, 2500)]
-    assert capture.duration_ms == 4000
+    begins, ends = zip(*asked, strict=True)
+    assert (begins[0], ends[-1]) == (100.0, 104.0)
+    assert begins[1:] == pytest.approx(ends[:-1])  # each sample once
 
 
 def test_a_pause_holds_between_two_looks() -> None:
     """Paused and resumed before anything of it was given out."""
-    line = Line(RATE, tick=10.0)
+    line = Line(RATE, tick=10.0, silences=[(1.0001, 1.5), (2.0, 2.25)])
     line.hear(spoken(0.0, 4.0, RATE))
-    line.capture.pause(1.0001)
-    line.capture.resume(1.5)
-    line.capture.pause(2.0)
-    line.capture.resume(2.25)
     left = line.finish(4.0)
     silent = np.flatnonzero(left == 0)
     assert silent[0] == round(1.0001 * RATE)
     assert len(silent) == round(1.5 * RATE) - silent[0] + round(0.25 * RATE)
-    assert line.capture.pauses == [(1000, 1500), (2000, 2250)]
 
 
 def test_a_pause_that_is_never_resumed_lasts_to_the_end() -> None:
-    """Pausing twice is pausing once; resuming what is not paused is nothing."""
-    line = Line(RATE)
-    line.capture.resume(0.1)
-    line.hear(spoken(0.0, 3.0, RATE))
-    line.capture.pause(3.0)
-    line.capture.pause(3.2)
-    line.hear(spoken(3.0, 2.0, RATE, first=3 * RATE))
+    """It has no end yet, whenever it is asked for."""
+    line = Line(RATE, silences=[(3.0, math.inf)])
+    line.hear(spoken(0.0, 5.0, RATE))
     left = line.finish(5.5)
+    assert len(left) == round(5.5 * RATE)
     assert left[: 3 * RATE].all() and not left[3 * RATE :].any()
-    assert line.capture.pauses == [(3000, 5500)]
 
 
 def test_a_pause_before_the_recording_begins_is_kept() -> None:
     """The caller asks not to be recorded before the first frame has come."""
-    line = Line(RATE, opened=2.0)
-    line.capture.pause(2.0)
-    line.hear((max(at, 3.0), samples) for at, samples in spoken(1.0, 4.0, RATE))
-    line.capture.resume(5.0)
-    left = line.finish(6.0)
+    line = Line(RATE, opened=2.0, silences=[(2.0, 5.0)])
+    line.hear((max(at, 3.0), samples) for at, samples in spoken(1.0, 6.0, RATE))
+    left = line.finish(7.0)
     assert left[:RATE].all()  # said before they asked
     assert not left[RATE : 4 * RATE].any()
-    assert line.capture.pauses == [(1000, 4000)]
+    assert left[4 * RATE :].all()
 
 
 def test_what_a_pause_silences_is_not_taken_for_quiet_speech() -> None:
     """The levels are those of what was recorded."""
-    line = Line(RATE)
+    line = Line(RATE, silences=[(0.0, math.inf)])
     tone = sine(300, 1.0, RATE)
-    line.capture.pause(0.0)
     line.hear(((i + 1) * 0.05, tone[i * 400 : (i + 1) * 400]) for i in range(20))
     line.finish(2.0)
     assert line.capture.voiced(0.2, 0.8) == (0.2, 0.8)

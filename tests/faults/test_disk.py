@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from local_roark import Faults
-from roark_analytics_python_livekit._call.state import account_of, call_entry
+from roark_analytics_python_livekit._call.facts import call_record
 from roark_analytics_python_livekit._delivery import spool as _spool
 from roark_analytics_python_livekit._delivery.outbox import CHUNK_BYTES, Outbox
 from roark_analytics_python_livekit._delivery.spool import Spool, SpoolError
@@ -73,7 +73,7 @@ def dead_call(
     """What a process leaves that dies after some turns and so much sound; its directory."""
     spool = Spool(root).begin(call_id)
     facts = facts_of(call_id, 1000.0)
-    entry = call_entry(facts, {}, base_url=service, account=account_of(KEY), recording=recording)
+    entry = call_record(facts, {}, base_url=service, api_key=KEY, recording=recording)
     store = Outbox(spool)
     store.note(cast(dict[str, Any], entry))
     if frames:
@@ -222,8 +222,8 @@ def test_what_a_full_disk_and_a_dead_service_take_is_counted_as_dropped(
     FullDisk(monkeypatch, 0)
     faults.add("*:status=503")
     call = whole_call(service, spool, budget=2.0)
-    assert call.pipeline.delivery is not None
-    stats = call.pipeline.delivery.stats
+    assert call.pipeline.call is not None
+    stats = call.pipeline.call.uploader.stats
     assert stats.spooled == 0
     assert stats.dropped["time"] >= 4  # both events and the chunks
     assert complaints(caplog, "0 kept in the spool") == 1

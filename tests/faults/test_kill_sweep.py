@@ -20,7 +20,6 @@ from typing import Any
 
 import pytest
 
-from roark_analytics_python_livekit._call import state as _story
 from roark_analytics_python_livekit._delivery import outbox as _store
 from roark_analytics_python_livekit._delivery.spool import Spool
 from tests.faults.test_disk import call_file
@@ -125,7 +124,7 @@ async def test_every_sealed_record_and_all_sound_outlive_a_kill_at_any_step(
     service: str, calls: Path, spool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """200 kills, seeded, of calls in chunks or one WAV, of recoveries (fault 16, fault 17)."""
-    for module in (_store, _story):
+    for module in (_store,):
         if hasattr(module, "CHUNK_BYTES"):
             monkeypatch.setattr(module, "CHUNK_BYTES", CHUNK_BYTES)
     ledger = tmp_path / "ledger"

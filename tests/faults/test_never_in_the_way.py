@@ -17,7 +17,7 @@ from roark_analytics_python_livekit import _pipeline as _call
 from roark_analytics_python_livekit._delivery.spool import Spool
 from roark_analytics_python_livekit._delivery.worker import MAX_WAITING, RESERVE, EventQueue, Worker
 from roark_analytics_python_livekit._diagnostics import Guard
-from roark_analytics_python_livekit._pipeline import CallPipeline, MetadataAdded
+from roark_analytics_python_livekit._pipeline import CallPipeline
 from roark_analytics_python_livekit._recovery import recover_all
 from tests.faults.test_disk import call_file, complaints, dead_call, run_script, sound, until
 from tests.support.simulated_call import KEY, SimulatedCall
@@ -103,7 +103,7 @@ def test_hostile_values_do_not_cost_the_call(
     call = SimulatedCall(service, spool)
     call.talk(1.0)
     odd = {"object": Hostile(), "nan": float("nan"), "half": "\ud800", "bytes": b"x", "me": cyclic}
-    call.queue.put_urgent(MetadataAdded({**odd, "huge": "x" * 5_000_000}))
+    call.queue.put_urgent({"type": "metadata", "values": {**odd, "huge": "x" * 5_000_000}})
     call.end()
     until(lambda: call.worker.done)
     metadata = call_file(calls)["ended"]["metadata"]

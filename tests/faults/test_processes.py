@@ -18,7 +18,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from local_roark import create_app, serve_in_background
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit._call.payloads import CallFacts, call_started
+from roark_analytics_python_livekit._call.facts import CallFacts
+from roark_analytics_python_livekit._call.payloads import call_started
 from roark_analytics_python_livekit._delivery.spool import CallSpool, Spool
 from tests.faults.test_disk import FRAMES, call_file, dead_call, run_script, sound, until
 from tests.faults.test_killed import recover
@@ -128,7 +129,8 @@ import asyncio, os, sys
 from datetime import datetime, timezone
 from tests.support.simulated_call import KEY
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit._call.payloads import CallFacts, call_started
+from roark_analytics_python_livekit._call.facts import CallFacts
+from roark_analytics_python_livekit._call.payloads import call_started
 
 async def post(call_id, key):
     now = datetime.now(timezone.utc)

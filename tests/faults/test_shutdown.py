@@ -86,8 +86,8 @@ async def test_a_job_ends_within_its_budget_and_the_next_process_delivers_the_re
     first = call_file(calls)["ended"]
     assert first["recording"]["status"] == "partial"
     assert first["callEndedReason"] == "participant_disconnected"
-    assert call.pipeline.delivery is not None
-    kept = call.pipeline.delivery.stats.spooled
+    assert call.pipeline.call is not None
+    kept = call.pipeline.call.uploader.stats.spooled
     assert kept > 0
     assert any(f"{kept} kept in the spool" in record.getMessage() for record in caplog.records)
 
@@ -113,8 +113,8 @@ async def test_everything_hangs_and_everything_is_kept(
     clock.brake()
     call.end()
     assert await call.worker.wait(10.0)
-    assert call.pipeline.delivery is not None
-    assert call.pipeline.delivery.stats.spooled >= 3
+    assert call.pipeline.call is not None
+    assert call.pipeline.call.uploader.stats.spooled >= 3
     faults.clear()
     await recover(service, spool)
     assert call_file(calls)["started"] is not None

@@ -55,8 +55,8 @@ def gate(service: str) -> Iterator[Gate]:
 
 def stats_of(call: SimulatedCall) -> DeliveryStats:
     """The counts of a call's delivery."""
-    assert call.pipeline.delivery is not None
-    return call.pipeline.delivery.stats
+    assert call.pipeline.call is not None
+    return call.pipeline.call.uploader.stats
 
 
 def assert_each_arrived_once(calls: Path) -> None:

@@ -28,13 +28,9 @@ from pydantic import BaseModel
 from typing_extensions import NotRequired, is_typeddict
 
 from roark_analytics_python_livekit import _types
-from roark_analytics_python_livekit._call.payloads import (
-    CallEnd,
-    CallFacts,
-    RecordingFacts,
-    call_ended,
-)
-from roark_analytics_python_livekit._call.records import Record
+from roark_analytics_python_livekit._call.facts import CallFacts
+from roark_analytics_python_livekit._call.payloads import TimeLine, call_ended
+from roark_analytics_python_livekit._call.records import EndRecord, Record, end_record
 from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._livekit import events as _events
 from roark_analytics_python_livekit._livekit import metrics as _metrics
@@ -330,13 +326,14 @@ def monotonic(wall: float | None) -> float:
     return 0.0 if wall is None else wall - WALL
 
 
-def ended(records: Sequence[Record], end: CallEnd | None = None) -> dict[str, Any]:
+def ended(records: Sequence[Record], end: EndRecord | None = None) -> dict[str, Any]:
     """The call-ended event of these records, as it goes over the wire."""
     event = call_ended(
         FACTS,
-        end or CallEnd(900.0, "user_initiated"),
+        end or end_record(900.0, "user_initiated"),
         records,
-        RecordingFacts(NO_RECORDING, offset_ms=lambda at: round(at * 1000)),
+        TimeLine(lambda at: round(at * 1000)),
+        NO_RECORDING,
         {"attempts": 0, "retries": 0, "dropped": {}, "recovered": False},
         {},
     )
@@ -608,10 +605,10 @@ def test_a_session_that_closes_for_no_reason_is_what_the_table_says() -> None:
         if error is not None:
             paths = table()["CloseEvent"]["error"].paths
             assert [find(event, path) for path in paths] == [["RuntimeError"], ["x"]]
-    shut_down = ended([], CallEnd(1.0, "user requested", ended_by="worker"))
+    shut_down = ended([], end_record(1.0, "user requested", ended_by="worker"))
     assert [shut_down["endedBy"]] == CODE.findall(rows[2][2])
     for row in rows[3:]:
-        event = ended([], CallEnd(1.0, CODE.findall(row[1])[0]))
+        event = ended([], end_record(1.0, CODE.findall(row[1])[0]))
         assert [event["endedBy"]] == CODE.findall(row[2])
 
 

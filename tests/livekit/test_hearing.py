@@ -126,5 +126,8 @@ async def test_a_muted_caller_does_not_hold_the_recording_back(tmp_path: Path) -
 def recorded(call: Call) -> float:
     """Up to when the recording is on its way, in monotonic seconds."""
     assert call.handle._parts is not None
-    capture = call.handle._parts.pipeline._capture
-    return 0.0 if capture is None else capture.origin + capture.duration_ms / 1000
+    running = call.handle._parts.pipeline.call
+    capture = None if running is None else running.recorder.capture
+    if running is None or capture is None or not capture.rate:
+        return 0.0
+    return capture.origin + running.recorder.pcm_bytes / 4 / capture.rate

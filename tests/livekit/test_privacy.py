@@ -21,7 +21,7 @@ from livekit.agents.voice import events
 
 from local_roark import create_app
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit._call.pauses import WITHHELD
+from roark_analytics_python_livekit._call.pauses import NOT_TRANSCRIBED
 from roark_analytics_python_livekit._call.redactor import FAILED
 from tests.livekit.test_the_room import Room, somebody
 from tests.support import livekit_features as has
@@ -301,7 +301,7 @@ async def test_a_tool_that_pauses_gives_away_nothing_of_what_it_returns(tmp_path
         await call.answered(1)
     tool, result = call.ended["toolCalls"]
     assert tool["name"] == "collect_card" and "isRunning" not in tool
-    assert result["content"] == WITHHELD and result["durationMs"] >= 300
+    assert result["content"] == NOT_TRANSCRIBED and result["durationMs"] >= 300
 
 
 async def test_a_pause_keeps_transcripts_unless_told_otherwise(tmp_path: Path) -> None:

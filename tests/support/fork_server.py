@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit._call import state as _story
 from roark_analytics_python_livekit._delivery import outbox as _store
 from roark_analytics_python_livekit._delivery import worker as _shipper
 from roark_analytics_python_livekit._delivery.spool import CallSpool, Spool
@@ -174,7 +173,7 @@ def run(job: Job) -> None:
     """A job's process."""
     ledger = Ledger(Path(job["ledger"]), f"{job['call_id'] or 'recovery'}-{os.getpid()}")
     _shipper.TICK = TICK
-    for module in (_store, _story):
+    for module in (_store,):
         if hasattr(module, "CHUNK_BYTES"):
             module.CHUNK_BYTES = CHUNK_BYTES
     steps = Steps(job)

@@ -10,18 +10,21 @@ import argparse
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit._call.payloads import CallEnd, CallFacts
+from roark_analytics_python_livekit._call.facts import CallFacts
+from roark_analytics_python_livekit._call.privacy import Redact
+from roark_analytics_python_livekit._call.records import end_record
+from roark_analytics_python_livekit._config import RecordingMode
 from roark_analytics_python_livekit._delivery.worker import Worker
 from roark_analytics_python_livekit._diagnostics import Guard
-from roark_analytics_python_livekit._pipeline import CallPipeline
+from roark_analytics_python_livekit._pipeline import CallPipeline, CallSetup
 from roark_analytics_python_livekit._recording.frames import Opened, SinkTraits, UserFrame
 from roark_analytics_python_livekit._recording.mixer import Resampler
 from tests.support.processes import environment
@@ -82,24 +85,31 @@ class SimulatedCall:
         base_url: Where it goes.
         spool: Where it is kept; None is in memory.
         call_id: Its id.
-        options: For `CallPipeline`: recording, budget, clock, ...
+        recording: And what follows: as for `CallPipeline`.
     """
 
     def __init__(
-        self, base_url: str, spool: Path | None, call_id: str = "RM_1", **options: Any
+        self,
+        base_url: str,
+        spool: Path | None,
+        call_id: str = "RM_1",
+        *,
+        recording: RecordingMode = "chunks",
+        budget: float = 6.0,
+        redact: Redact | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.clock = options.setdefault("clock", time.monotonic)
+        self.clock = clock
         self.start = self.clock()
         self.frames = 0
         facts = facts_of(call_id, self.start)
         self.guard = Guard()
         self.pipeline = CallPipeline(
-            facts,
-            {"kind": "simulated"},
+            CallSetup(facts, {"kind": "simulated"}, recording, spool, budget, redact),
             RoarkClient(KEY, base_url=base_url),
             no_resampler,
-            **{"recording": "chunks", "spool_dir": spool, "budget": 6.0, "guard": self.guard}
-            | options,
+            guard=self.guard,
+            clock=self.clock,
         )
         self.worker = Worker(self.pipeline.run, name=f"roark-{call_id}")
         self.queue = self.worker.queue
@@ -134,7 +144,7 @@ class SimulatedCall:
 
     def end(self, reason: str = "participant_disconnected") -> None:
         """The call is over; the delivery goes on."""
-        self.queue.put_urgent(CallEnd(self.start + self.frames * FRAME, reason))
+        self.queue.put_urgent(end_record(self.start + self.frames * FRAME, reason))
 
 
 def spawn(base_url: str, spool: Path, *options: str) -> subprocess.Popen[str]:

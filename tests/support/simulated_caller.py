@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -31,6 +31,7 @@ class Line:
         tick: Seconds between two looks at what has become certain.
         channels: How many the frames have.
         paced: Whether the line gives its frames as time passes, and never late.
+        silences: The spans that are to be silenced.
 
     Attributes:
         is_listened: Whether somebody takes what the line gives; said at each look.
@@ -45,6 +46,7 @@ class Line:
         tick: float = TICK,
         channels: int = 1,
         paced: bool = False,
+        silences: Sequence[tuple[float, float]] = (),
     ) -> None:
         self.is_listened = paced
         self.rate = rate
@@ -52,7 +54,9 @@ class Line:
         self.opened = opened
         self.pcm = bytearray()
         beginning = Opened(opened, True, None, self.recorded, paced_input=paced)
-        self.capture = AudioCapture(beginning, LinearResampler)
+        self.capture = AudioCapture(
+            beginning, LinearResampler, silences=lambda *span: overlapping(silences, *span)
+        )
         self._tick = tick
         self._ticks = 1
         self._channels = channels
@@ -79,8 +83,20 @@ class Line:
 
     def times(self, count: int) -> Times:
         """When each of the numbered samples stands in the recording, on the line's clock."""
-        origin = self.opened - self.capture.offset_ms(self.opened) / 1000
-        return origin + when_recorded(stereo(bytes(self.pcm))[:, 0], self.recorded, count)
+        left = stereo(bytes(self.pcm))[:, 0]
+        return self.capture.origin + when_recorded(left, self.recorded, count)
+
+    @property
+    def length(self) -> float:
+        """Seconds of what was given out."""
+        return len(self.pcm) / 4 / self.recorded
+
+
+def overlapping(
+    spans: Iterable[tuple[float, float]], start: float, end: float
+) -> list[tuple[float, float]]:
+    """Those of the spans that overlap [start, end], as a log of pauses answers."""
+    return [span for span in spans if span[0] < end and start < span[1]]
 
 
 def spoken(

@@ -57,7 +57,7 @@ def descriptors() -> int:
 
 def hand_over(call: SimulatedCall, clock: SoundClock) -> None:
     """The next frame, once the thread and the service have taken most of those before it."""
-    while len(call.queue._items) > AHEAD or call.pipeline._store.waiting > BACKLOG:
+    while len(call.queue._items) > AHEAD or call.pipeline.call.outbox.waiting > BACKLOG:
         time.sleep(0.001)
     clock.now = call.start + (call.frames + 1) * FRAME
     call.frame()
@@ -84,7 +84,7 @@ def soak(base_url: str, spool: Path, hours: float) -> dict[str, Any]:
         time.sleep(0.01)
     took = time.monotonic() - began
     gc.collect()
-    stats = call.pipeline.delivery.stats if call.pipeline.delivery else None
+    stats = call.pipeline.call.uploader.stats if call.pipeline.call else None
     assert stats is not None
     return {
         "seconds": round(took, 1),

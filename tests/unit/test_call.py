@@ -20,7 +20,8 @@ import pytest
 
 from local_roark import Faults
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit._call.payloads import CallEnd, CallFacts
+from roark_analytics_python_livekit._call.facts import CallFacts
+from roark_analytics_python_livekit._call.records import end_record
 from roark_analytics_python_livekit._call.redactor import Redact
 from roark_analytics_python_livekit._config import RecordingMode
 from roark_analytics_python_livekit._delivery import outbox as _store
@@ -29,7 +30,7 @@ from roark_analytics_python_livekit._delivery.spool import Spool
 from roark_analytics_python_livekit._delivery.worker import EventQueue
 from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._livekit.events import tools_executed
-from roark_analytics_python_livekit._pipeline import CallPipeline, MetadataAdded, RecordingSwitched
+from roark_analytics_python_livekit._pipeline import CallPipeline, CallSetup
 from roark_analytics_python_livekit._recording.frames import (
     AgentFrame,
     Finished,
@@ -92,15 +93,10 @@ class Calling:
             started=self.start,
         )
         self.pipeline = CallPipeline(
-            facts,
-            metadata or {},
+            CallSetup(facts, metadata or {}, recording, spool_dir, budget, redact),
             client,
             no_resampler,
-            recording=recording,
-            spool_dir=spool_dir,
-            budget=budget,
             guard=self.guard,
-            redact=redact,
         )
         self.task = asyncio.ensure_future(self.pipeline.run(self.queue))
 
@@ -127,9 +123,13 @@ class Calling:
         record = {"type": "turn", "role": role, "text": text, "at": self.start + at, **more}
         self.queue.put_urgent(record)
 
+    def add_metadata(self, **values: Any) -> None:
+        """The agent's code says more of the call."""
+        self.queue.put_urgent({"type": "metadata", "values": values})
+
     async def end(self, reason: str = "participant_disconnected", at: float = 6.0) -> None:
         """The call is over; waits until it is delivered."""
-        self.queue.put_urgent(CallEnd(self.start + at, reason))
+        self.queue.put_urgent(end_record(self.start + at, reason))
         await asyncio.wait_for(self.task, 30)
 
 
@@ -305,7 +305,7 @@ class TestACall:
     async def test_the_first_end_counts(self, client: RoarkClient, roark: Roark) -> None:
         """The session's close, then the job's shutdown."""
         calling = Calling(client)
-        calling.queue.put_urgent(CallEnd(calling.start + 3, "participant_disconnected"))
+        calling.queue.put_urgent(end_record(calling.start + 3, "participant_disconnected"))
         await calling.end("job_shutdown")
         assert ended(roark)["callEndedReason"] == "participant_disconnected"
         assert ended(roark)["callEndedAt"] == "2025-11-24T08:19:06.000+00:00"
@@ -331,7 +331,7 @@ class TestACall:
         """Later values replace earlier ones."""
         calling = Calling(client, metadata={"plan": "gold", "kept": 1})
         await until(lambda: roark.accepted() == ["call-started"])
-        calling.queue.put_urgent(MetadataAdded({"plan": "silver", "order": "NW-4471"}))
+        calling.add_metadata(**{"plan": "silver", "order": "NW-4471"})
         await calling.end()
         assert roark.call(CALL)["started"]["metadata"] == {"plan": "gold", "kept": 1}
         assert ended(roark)["metadata"] == {"plan": "silver", "kept": 1, "order": "NW-4471"}
@@ -341,8 +341,8 @@ class TestACall:
         calling = Calling(client)
         calling.open()
         calling.hear(0.0, 1.0)
-        calling.queue.put_urgent(RecordingSwitched(calling.start + 2.0, on=False))
-        calling.queue.put_urgent(RecordingSwitched(calling.start + 4.0, on=True))
+        calling.queue.put_urgent({"type": "switch", "at": calling.start + 2.0, "on": False})
+        calling.queue.put_urgent({"type": "switch", "at": calling.start + 4.0, "on": True})
         calling.hear(1.0, 6.0)
         await calling.end()
         assert ended(roark)["recording"]["pauses"] == [{"startMs": 2000, "endMs": 4000}]
@@ -404,11 +404,11 @@ class TestRedacting:
 
         calling = Calling(client, metadata={"plan": "gold"}, redact=redact, budget=60.0)
         calling.pipeline._clock = lambda: time.monotonic() + late[0]
-        await until(lambda: calling.pipeline.delivery is not None)
+        await until(lambda: calling.pipeline.call is not None)
         ending = asyncio.ensure_future(calling.end())
-        delivery = calling.pipeline.delivery
-        assert delivery is not None
-        await until(delivery._closing.is_set)
+        call = calling.pipeline.call
+        assert call is not None
+        await until(call.uploader._closing.is_set)
         late[0] = 30.0
         release.set()
         await ending
@@ -530,7 +530,7 @@ class TestWhenItGoesWrong:
         """In metadata, and in arguments and results of tools: made plain (fault 11)."""
         value = VALUES[kind]()
         calling = Calling(client, spool_dir=tmp_path / "spool")
-        calling.queue.put_urgent(MetadataAdded({"odd": value}))
+        calling.add_metadata(**{"odd": value})
         called = SimpleNamespace(call_id="c1", name="look_up", arguments=value)
         output = SimpleNamespace(call_id="c1", name="look_up", output=value, is_error=False)
         executed = SimpleNamespace(created_at=None, zipped=lambda: [(called, output)])
@@ -594,7 +594,7 @@ class TestWhenItGoesWrong:
             metadata={"nan": float("nan"), "half": "a\ud800", "cyclic": cyclic, "bytes": b"123"},
             agent_id="sup\ud800port",
         )
-        calling.queue.put_urgent(MetadataAdded({"hostile": Hostile(), "huge": 10**5000}))
+        calling.add_metadata(**{"hostile": Hostile(), "huge": 10**5000})
         await calling.end()
         assert roark.call(CALL)["started"]["agentId"] == "sup?port"
         assert ended(roark)["metadata"] == {
@@ -685,8 +685,8 @@ class TestWhenItGoesWrong:
         calling.open()
         calling.hear(0.0, 6.0)
         await calling.end()
-        assert calling.pipeline.delivery is not None
-        assert calling.pipeline.delivery.undelivered == ["call-started", "call-ended"]
+        assert calling.pipeline.call is not None
+        assert calling.pipeline.call.uploader.undelivered == ["call-started", "call-ended"]
 
     async def test_its_connections_are_closed(self, client: RoarkClient) -> None:
         """This loop's, whether or not the client is shared."""
@@ -697,7 +697,8 @@ class TestWhenItGoesWrong:
 async def test_two_calls_do_not_meet(client: RoarkClient, roark: Roark) -> None:
     """On one loop with one client, here."""
     first, second = Calling(client), Calling(client)
-    second.pipeline._facts = replace(second.pipeline._facts, call_id="RM_2")
+    setup = second.pipeline._setup
+    second.pipeline._setup = replace(setup, facts=replace(setup.facts, call_id="RM_2"))
     first.turn("user", "first", 1.0)
     second.turn("user", "second", 1.0)
     await first.end()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from roark_analytics_python_livekit._call.records import Record
+from roark_analytics_python_livekit._call.usage import eou_of_message, usage_of_metrics
 from roark_analytics_python_livekit._livekit import events as _events
 from roark_analytics_python_livekit._livekit import metrics as _metrics
 
@@ -146,7 +147,7 @@ class TestConversationItems:
         item = message(metrics={"end_of_turn_delay": math.nan, "odd": b"12", "deep": {"a": {1}}})
         (turn,) = rows(_events.conversation_item(SimpleNamespace(item=item), clocks, None))
         assert turn["metrics"] == {"endOfTurnDelay": "nan", "odd": "<2 bytes>", "deep": {"a": [1]}}
-        assert _metrics.message_to_eou(turn["metrics"]) == {}
+        assert eou_of_message(turn) is None
 
 
 class TestTranscripts:
@@ -531,7 +532,7 @@ class TestMetrics:
         assert repr(record["models"][0]["inputTokens"]) == "12"
         spoken = Model(type="tts_metrics", label="voice", characters_count=7.0, audio_duration=2.5)
         records: Any = [*_metrics.metrics(spoken, clocks), *_metrics.metrics(spoken, clocks)]
-        (summed,) = _metrics.usage_of_metrics(records)
+        (summed,) = usage_of_metrics(records)
         assert (repr(summed["charactersCount"]), summed["audioDuration"]) == ("14", 5.0)
 
     def test_voice_activity_is_left_out(self, clocks: Clocks) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import enum
 import json
 from collections.abc import Callable, Iterator
@@ -18,11 +19,11 @@ from roark_analytics_python_livekit._serialize import (
     MAX_DEPTH,
     MAX_ITEMS,
     MAX_TEXT,
+    CutText,
+    JsonText,
     clean_text,
     json_safe,
     json_text,
-    shortened,
-    what_was_cut,
 )
 
 
@@ -194,13 +195,23 @@ def test_long_text_is_cut_and_says_so() -> None:
     assert clean_text("abcdef", 2) == "ab... [4 more characters]"
 
 
-def test_what_was_cut_can_be_told_and_cut_again() -> None:
-    """The note is the one at the very end; it counts what is missing by now."""
-    assert what_was_cut(clean_text("abcdef", 2)) == ("ab", 4)
-    assert what_was_cut("ab... [4 more characters]!") == ("ab... [4 more characters]!", 0)
-    assert what_was_cut("") == ("", 0)
-    assert shortened("abcdef", 2, 4) == "abcd... [6 more characters]"
-    assert shortened("ab", 9, 4) == "... [6 more characters]"
+def test_a_text_that_was_cut_knows_what_is_missing() -> None:
+    """Whatever copies it; and it is not cut once more by that."""
+    cut = clean_text("abcdef", 2)
+    assert isinstance(cut, CutText) and (cut.kept, cut.missing) == ("ab", 4)
+    for copied in (copy.deepcopy(cut), json_safe([cut])[0], clean_text(cut, 2)):
+        assert copied == cut and (copied.kept, copied.missing) == ("ab", 4)
+    again = clean_text(cut, 1)
+    assert isinstance(again, CutText) and again.kept == "a"
+    assert not isinstance(clean_text("ab... [4 more characters]"), CutText)
+
+
+def test_json_text_knows_its_value() -> None:
+    """What was cut inside it, too."""
+    text = json_text({"a": "x" * (MAX_TEXT + 1)})
+    assert isinstance(text, JsonText) and text == json.dumps(text.value, separators=(",", ":"))
+    assert isinstance(text.value["a"], CutText) and copy.deepcopy(text).value == text.value
+    assert not isinstance(json_text('{"a": 1}'), JsonText)
 
 
 def test_all_text_of_a_value_together_is_bounded() -> None:

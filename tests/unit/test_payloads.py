@@ -13,14 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roark_analytics_python_livekit._call.payloads import (
-    CallEnd,
-    CallFacts,
-    RecordingFacts,
-    call_ended,
-    call_started,
-)
+from roark_analytics_python_livekit._call.facts import CallFacts
+from roark_analytics_python_livekit._call.payloads import TimeLine, call_ended, call_started
 from roark_analytics_python_livekit._call.records import (
+    EndRecord,
     ErrorRecord,
     HandoffRecord,
     HeardRecord,
@@ -30,6 +26,7 @@ from roark_analytics_python_livekit._call.records import (
     ToolCallRecord,
     ToolResultRecord,
     TurnRecord,
+    end_record,
 )
 from roark_analytics_python_livekit._livekit import events as _events
 from roark_analytics_python_livekit._livekit import metrics as _metrics
@@ -64,7 +61,7 @@ DISABLED: Recording = {
     "pauses": [],
 }
 NO_COUNTS: DeliveryCounts = {"attempts": 0, "retries": 0, "dropped": {}, "recovered": False}
-END = CallEnd(START + 60, "participant_disconnected")
+END = end_record(START + 60, "participant_disconnected")
 
 
 def offset_ms(at: float) -> int:
@@ -72,16 +69,17 @@ def offset_ms(at: float) -> int:
     return max(0, round((at - START) * 1000))
 
 
-RECORDING = RecordingFacts(DISABLED, offset_ms=offset_ms)
+TIME_LINE = TimeLine(offset_ms)
 
 
-def ended(*records: Record, end: CallEnd = END, **changes: Any) -> dict[str, Any]:
+def ended(*records: Record, end: EndRecord = END, **changes: Any) -> dict[str, Any]:
     """The call-ended event of these records, as the service reads it."""
-    recording = replace(RECORDING, **changes.pop("recording", {}))
+    recording = changes.pop("recording", DISABLED)
+    time_line = replace(TIME_LINE, **changes.pop("time_line", {}))
     metadata = changes.pop("metadata", {})
     counts = changes.pop("delivery", NO_COUNTS)
     assert not changes
-    return received(call_ended(FACTS, end, records, recording, counts, metadata))
+    return received(call_ended(FACTS, end, records, time_line, recording, counts, metadata))
 
 
 def turn(role: str, text: str, at: float, **more: Any) -> TurnRecord:
@@ -217,7 +215,7 @@ class TestCallEnded:
             tool_result(5.25),
             handoff,
             turn("user", "Where is my bike?", 4.0, start=START + 3, end=START + 4, id="item_2"),
-            recording={"sample_rate": 24_000},
+            time_line={"sample_rate": 24_000},
             metadata={"plan": "gold"},
         )
         assert event["agentSpokeFirst"] is True
@@ -293,7 +291,7 @@ class TestCallEnded:
     )
     def test_who_ended_the_call_follows_from_the_reason(self, reason: str, ended_by: str) -> None:
         """livekit's close reasons, and the words given to `aflush`."""
-        event = ended(end=CallEnd(START, reason))
+        event = ended(end=end_record(START, reason))
         assert (event["callEndedReason"], event["endedBy"]) == (reason, ended_by)
 
     def test_the_error_that_ended_the_call_is_told(self) -> None:
@@ -301,7 +299,7 @@ class TestCallEnded:
         fatal: ErrorRecord = {"type": "error", "kind": "llm_error", "message": "gone", "at": START}
         early: ErrorRecord = {"type": "error", "kind": "tts_error", "message": "slow", "at": START}
         late: ErrorRecord = {**early, "kind": "stt_error"}
-        event = ended(early, late, end=CallEnd(START, "error", fatal))
+        event = ended(early, late, end=end_record(START, "error", error=fatal))
         assert event["error"] == {"type": "llm_error", "message": "gone"}
         assert ended(early, late)["error"] == {"type": "tts_error", "message": "slow"}
         assert "error" not in ended()
@@ -319,7 +317,7 @@ class TestCallEnded:
             "gaps": [{"startMs": 0, "endMs": 2731}],
             "pauses": [{"startMs": 4000, "endMs": 5000}],
         }
-        event = ended(recording={"manifest": manifest, "sample_rate": 24_000})
+        event = ended(recording=manifest, time_line={"sample_rate": 24_000})
         assert event["recording"] == manifest
 
     def test_so_do_the_counts_of_the_delivery(self) -> None:
@@ -442,7 +440,7 @@ class TestTranscript:
         event = ended(
             turn("user", "hello", 3.0, start=START + 1, end=START + 2),
             turn("assistant", "hi", 5.0, start=START + 3, end=START + 4),
-            recording={"voiced": voiced, "sample_rate": 24_000},
+            time_line={"voiced": voiced, "sample_rate": 24_000},
         )
         assert spoken(event) == [("hello", 750, 1500), ("hi", 3000, 4000)]
 

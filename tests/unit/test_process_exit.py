@@ -20,9 +20,9 @@ import time
 from datetime import datetime, timezone
 
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit._pipeline import CallPipeline
+from roark_analytics_python_livekit._call.facts import CallFacts
+from roark_analytics_python_livekit._pipeline import CallPipeline, CallSetup
 from roark_analytics_python_livekit._diagnostics import Guard
-from roark_analytics_python_livekit._call.payloads import CallFacts
 from roark_analytics_python_livekit._delivery.worker import Worker
 
 url, budget = sys.argv[1], float(sys.argv[2])
@@ -30,10 +30,12 @@ now = datetime.now(timezone.utc), time.monotonic()
 facts = CallFacts("RM_1", "support", None, None, True, {}, {"sdk": "0.2.0"}, *now)
 client = RoarkClient("rk_live_replace_me", base_url=url)
 kept = {"recording": "off", "spool_dir": None}
-pipeline = CallPipeline(facts, {}, client, None, **kept, budget=budget, guard=Guard())
+pipeline = CallPipeline(
+    CallSetup(facts, {}, **kept, budget=budget), client, None, guard=Guard()
+)
 worker = Worker(pipeline.run, name="roark-RM_1")
 worker.start()
-while pipeline.delivery is None:
+while pipeline.call is None:
     time.sleep(0.01)
 turn = {"type": "turn", "role": "user", "text": "hello", "at": time.monotonic()}
 worker.queue.put_urgent(turn)
@@ -80,13 +82,14 @@ from datetime import datetime, timezone
 import httpx
 
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit._call import redaction_worker as _scribe
-from roark_analytics_python_livekit._pipeline import CallPipeline
+from roark_analytics_python_livekit._call import redactor
+from roark_analytics_python_livekit._call.facts import CallFacts
+from roark_analytics_python_livekit._call.records import end_record
+from roark_analytics_python_livekit._pipeline import CallPipeline, CallSetup
 from roark_analytics_python_livekit._diagnostics import Guard
-from roark_analytics_python_livekit._call.payloads import CallEnd, CallFacts
 from roark_analytics_python_livekit._delivery.worker import Worker
 
-_scribe.PATIENCE = 3600.0  # the call's budget has to be enough
+redactor.PATIENCE = 3600.0  # the call's budget has to be enough
 
 def answer(request):
     print(request.content.decode(), flush=True)
@@ -106,14 +109,16 @@ facts = CallFacts("RM_1", "support", None, "a prompt", True, {}, {"sdk": "0.2.0"
 transport = httpx.MockTransport(answer)
 client = RoarkClient("rk_live_replace_me", base_url="https://roark.test", transport=transport)
 kept = {"recording": "off", "spool_dir": None, "redact": redact}
-pipeline = CallPipeline(facts, {}, client, None, **kept, budget=1.0, guard=Guard())
+pipeline = CallPipeline(
+    CallSetup(facts, {}, **kept, budget=1.0), client, None, guard=Guard()
+)
 worker = Worker(pipeline.run, name="roark-RM_1")
 worker.start()
 turn = {"type": "turn", "role": "user", "text": "hello", "at": time.monotonic()}
 worker.queue.put_urgent(turn)
 asked.wait()
 if sys.argv[1] == "ended":
-    worker.queue.put_urgent(CallEnd(time.monotonic(), "user_initiated"))
+    worker.queue.put_urgent(end_record(time.monotonic(), "user_initiated"))
 """
 
 

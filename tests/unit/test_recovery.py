@@ -16,8 +16,7 @@ import pytest
 
 from local_roark import Faults
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit._call.payloads import CallFacts
-from roark_analytics_python_livekit._call.state import account_of, call_entry
+from roark_analytics_python_livekit._call.facts import CallFacts, call_record
 from roark_analytics_python_livekit._delivery import uploader as _delivery
 from roark_analytics_python_livekit._delivery.outbox import CHUNK_BYTES, Outbox
 from roark_analytics_python_livekit._delivery.retry import RetryPolicy, RetryQuota
@@ -45,7 +44,7 @@ def dead_call(
     call = Spool(root).begin(call_id)
     now = datetime.now(timezone.utc)
     facts = CallFacts(call_id, "agent", None, None, True, {}, {"sdk": "0"}, now, 100.0)
-    entry = call_entry(facts, {}, base_url=base_url, account=account_of(key), recording=recording)
+    entry = call_record(facts, {}, base_url=base_url, api_key=key, recording=recording)
     store = Outbox(call)
     store.note(cast(dict[str, Any], entry))
     store.note({"type": "recording", "rate": RATE, "origin": 100.0})

@@ -19,13 +19,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roark_analytics_python_livekit._call.payloads import CallFacts
-from roark_analytics_python_livekit._call.state import CallState, account_of, call_entry
+from roark_analytics_python_livekit._call.facts import CallFacts, account_of, call_record
+from roark_analytics_python_livekit._call.state import CallState, read_state
 from roark_analytics_python_livekit._delivery import spool as _spool
 from roark_analytics_python_livekit._delivery.outbox import CHUNK_BYTES, Outbox
 from roark_analytics_python_livekit._delivery.spool import CallSpool, Spool, SpoolError
-from roark_analytics_python_livekit._delivery.uploader import DeliveryStats
-from roark_analytics_python_livekit._recovery import read_story
+from roark_analytics_python_livekit._types import DeliveryCounts
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -160,7 +159,7 @@ class TestDamage:
         with new_call() as call:
             (call.path / "journal").write_bytes(rubbish)
             assert all(isinstance(record, dict) for record in call.records())
-            assert read_story(call) is None
+            assert read_state(call.records()) is None
             assert call.chunk(3) == b""
 
     def test_a_refused_write_leaves_no_torn_record(
@@ -430,11 +429,13 @@ def opening(recording: str = "chunks") -> dict[str, Any]:
         started_at=datetime(2026, 1, 1, tzinfo=timezone.utc),
         started=50.0,
     )
-    entry = call_entry(
-        facts, {"plan": "gold"}, base_url="https://x", account="a", recording=recording
+    entry = call_record(
+        facts, {"plan": "gold"}, base_url="https://x", api_key="a", recording=recording
     )
     return cast(dict[str, Any], entry)
 
+
+NO_COUNTS: DeliveryCounts = {"attempts": 0, "retries": 0, "dropped": {}, "recovered": True}
 
 moments = st.floats(50, 100, allow_nan=False)
 happenings = st.lists(
@@ -476,7 +477,7 @@ class TestStory:
     ) -> None:
         """The same call-started, the same call-ended (fault 17)."""
         with new_call() as call:
-            live = CallState(recovered=True)
+            live = CallState()
             store = Outbox(call, tell=live.apply)
             store.note(opening())
             store.note({"type": "recording", "rate": 24_000, "origin": 51.0})
@@ -485,10 +486,12 @@ class TestStory:
             if ended:
                 end = {"type": "end", "at": 101.0, "reason": "done", "pcm_bytes": 5 * CHUNK_BYTES}
                 store.note({**end, "sha256": "0" * 64})
-            read = read_story(call)
-            assert read == live
+            read = read_state(call.records())
+            assert read is not None and read.happened == live.happened
+            assert (read.metadata, read.end) == (live.metadata, live.end)
+            assert read.recording == live.recording
             assert read.started_event() == live.started_event()
-            events = [story.ended_event(DeliveryStats(), [], None) for story in (live, read)]
+            events = [state.ended_event(NO_COUNTS, [], None) for state in (live, read)]
             assert events[0] == events[1]
 
     def test_entries_of_another_version_are_passed_over(self, tmp_path: Path) -> None:
@@ -497,8 +500,8 @@ class TestStory:
         for entry in (opening(), {"type": "end"}, {"type": "chunk"}, {"type": "switch", "on": 1}):
             call.note(entry)
         call.note({"type": "turn", "role": "user", "text": "hello", "at": 60.0})
-        story = read_story(call)
-        assert story is not None and story.end is None and len(story.records) == 1
+        state = read_state(call.records())
+        assert state is not None and state.end is None and len(state.happened) == 1
         call.remove()
 
     @given(st.text("abcdef0123456789_", min_size=3, max_size=40))

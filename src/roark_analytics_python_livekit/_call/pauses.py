@@ -1,122 +1,139 @@
-"""What was said while the agent's code wanted no transcripts stays out of the journal."""
+"""The one place that knows a pause: of the recording, and of transcripts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from math import inf
-from typing import Any
+from typing import cast
 
-from .transcript import LATE
+from .._types import Pause
+from .records import (
+    Happened,
+    HeardRecord,
+    StateRecord,
+    SwitchRecord,
+    ToolRecord,
+    TurnRecord,
+    is_of_tool,
+)
+from .turns import LATE, Moments
 
-WITHHELD = "[not transcribed]"
+NOT_TRANSCRIBED = "[not transcribed]"
 
 
 @dataclass
-class _Speech:
-    """When somebody spoke, since what they said was told last.
+class _Pause:
+    """A pause, in monotonic seconds; transcripts may have stopped later than the sound."""
+
+    start: float
+    end: float = inf
+    silent_from: float = inf  # no transcripts from here on
+
+
+class PauseLog:
+    """The pauses of a call, which the recording and the transcript both ask."""
+
+    def __init__(self) -> None:
+        self._pauses: list[_Pause] = []
+
+    def switch(self, record: SwitchRecord) -> None:
+        """The agent's code paused or resumed; pausing again only adds what it stops."""
+        at, is_open = record["at"], bool(self._pauses) and self._pauses[-1].end == inf
+        if record["on"]:
+            if is_open:
+                self._pauses[-1].end = at
+            return
+        if not is_open:
+            self._pauses.append(_Pause(at))
+        if record.get("transcripts") is False:
+            self._pauses[-1].silent_from = min(self._pauses[-1].silent_from, at)
+
+    def silences(self, start: float, end: float) -> Iterator[tuple[float, float]]:
+        """The pauses of the recording that overlap [start, end], as (start, end)."""
+        for pause in self._pauses:
+            if pause.start <= end and start <= pause.end:
+                yield pause.start, pause.end
+
+    def is_withheld(self, start: float, end: float) -> bool:
+        """Whether any of [start, end] lies in a pause of transcripts."""
+        return any(start <= pause.end and pause.silent_from <= end for pause in self._pauses)
+
+    def rows(self, offset_ms: Callable[[float], int], length_ms: int) -> list[Pause]:
+        """The pauses on the recording.
+
+        Args:
+            offset_ms: A moment's place on the recording, in milliseconds.
+            length_ms: The recording's length, where a pause ends that was never ended.
+        """
+        return [self._row(pause, offset_ms, length_ms) for pause in self._pauses]
+
+    def _row(self, pause: _Pause, offset_ms: Callable[[float], int], length_ms: int) -> Pause:
+        start = offset_ms(pause.start)
+        end = max(start, length_ms) if pause.end == inf else offset_ms(pause.end)
+        row: Pause = {"startMs": start, "endMs": end}
+        if pause.silent_from < inf:
+            row["transcripts"] = False
+        return row
+
+
+class TranscriptFilter:
+    """Leaves out what was said, which tools ran and which keys were pressed in a pause.
+
+    A turn is left out if any of it may have been said in a pause of transcripts, a tool call if it
+    began in one: its arguments are what was said. One that began before keeps its rows, without
+    the content that it gave once the pause had begun.
 
     Args:
-        goes_on: Who is still speaking when it is told says more; an agent's turn is all of it.
-        silence: Seconds after which what is told is none of the speech that was seen.
+        pauses: Tells when transcripts are paused.
     """
 
-    goes_on: bool
-    silence: float = inf
-    _spans: list[list[float]] = field(default_factory=list)
-    _told: float = -inf
+    def __init__(self, pauses: PauseLog) -> None:
+        self._pauses = pauses
+        self._turns = {"user": Moments(goes_on=True), "assistant": Moments(goes_on=False)}
+        self._heard = Moments(goes_on=True, silence=LATE)
+        self._late_until = -inf  # words that come without new speech belong to withheld ones
+        self._secrets: list[str] = []  # transcripts that were withheld since the user's turn
+        self._called_at: dict[str, float] = {}  # by the tool call's id
+        self._over_at: dict[str, float] = {}
 
-    def begin(self, at: float) -> None:
-        if not self._is_open():
-            self._spans.append([at, inf])
-
-    def end(self, at: float) -> None:
-        if self._is_open():
-            self._spans[-1][1] = at
-
-    def take(self, at: float) -> list[tuple[float, float]]:
-        """When that may have been said which is told now: if nobody saw it, at any time since."""
-        spans = [(begin, min(end, at)) for begin, end in self._spans]
-        silent_since = spans[-1][1] if spans else self._told
-        if not spans or at - silent_since > self.silence:
-            spans.append((silent_since, at))
-        goes_on = self.goes_on and self._is_open()
-        self._spans = [[max(self._spans[-1][0], at - LATE), inf]] if goes_on else []
-        self._told = at
-        return spans
-
-    def _is_open(self) -> bool:
-        return bool(self._spans) and self._spans[-1][1] == inf
-
-
-@dataclass
-class Withheld:
-    """Remembers the spans of `pause_recording(transcripts=False)`, and who spoke when.
-
-    A turn is left out if any of it may have been said in such a span, a tool call if it began in
-    one: its arguments are what was said. One that began before keeps its rows, without what it
-    told once the span had begun.
-    """
-
-    _spans: list[list[float]] = field(default_factory=list)
-    _turns: dict[str, _Speech] = field(
-        default_factory=lambda: {"user": _Speech(True), "assistant": _Speech(False)}
-    )
-    _heard: _Speech = field(default_factory=lambda: _Speech(True, LATE))
-    _late_until: float = -inf  # words that come without new speech belong to withheld ones
-    _secrets: list[str] = field(default_factory=list, repr=False)  # heard since the user's turn
-    _called: dict[str, float] = field(default_factory=dict)  # when, by the call's id
-    _over: dict[str, float] = field(default_factory=dict)
-
-    def begin(self, at: float) -> None:
-        """Nothing that is said from here on is transcribed."""
-        if not self._spans or self._spans[-1][1] < inf:
-            self._spans.append([at, inf])
-
-    def end(self, at: float) -> None:
-        """Transcripts are kept again."""
-        if self._spans and self._spans[-1][1] == inf:
-            self._spans[-1][1] = at
-
-    def filter(self, record: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """The record as it may be kept, if it may."""
-        kind = record["type"]
-        if kind == "state":
-            self._state(record)
-        elif kind == "turn":
+    def filter(self, record: Happened) -> Happened | None:
+        """The record as it may be kept, or None."""
+        if record["type"] == "state":
+            self._observe(record)
+        elif record["type"] == "turn":
             return None if self._is_secret_turn(record) else record
-        elif kind == "heard":
+        elif record["type"] == "heard":
             return None if self._is_secret_transcript(record) else record
-        elif kind == "dtmf":
-            return None if self._touches(record["at"], record["at"]) else record
-        elif kind.startswith("tool_"):
+        elif record["type"] == "dtmf":
+            return None if self._pauses.is_withheld(record["at"], record["at"]) else record
+        elif is_of_tool(record):
             return self._tool(record)
         return record
 
-    def _state(self, record: Mapping[str, Any]) -> None:
-        is_user = record["who"] == "user"
-        for speech in (self._turns[record["who"]], *([self._heard] if is_user else [])):
-            (speech.begin if record["speaking"] else speech.end)(record["at"])
-        if is_user and record["speaking"]:
-            self._late_until = -inf
+    def _observe(self, record: StateRecord) -> None:
+        self._turns[record["who"]].observe(record)
+        if record["who"] == "user":
+            self._heard.observe(record)
+            if record["speaking"]:
+                self._late_until = -inf
 
-    def _is_secret_transcript(self, record: Mapping[str, Any]) -> bool:
+    def _is_secret_transcript(self, record: HeardRecord) -> bool:
         at = record["at"]
-        is_secret = self._touch(self._heard.take(at))
-        if is_secret:
+        if self._is_any_withheld(self._heard.take(at)):
             self._late_until = at + LATE
         elif at > self._late_until:
             return False
         self._secrets += filter(None, [record.get("text", "").strip()])
         return True
 
-    def _is_secret_turn(self, record: Mapping[str, Any]) -> bool:
+    def _is_secret_turn(self, record: TurnRecord) -> bool:
         at, role = record["at"], record["role"]
-        times = self._turns[role].take(at)
+        moments = self._turns[role].take(at)
         is_late = role == "user" and at <= self._late_until and "start" not in record
         if "start" in record:
-            times = [(record["start"], record.get("end", times[-1][1]))]
-        is_secret = is_late or self._touch(times)
+            moments = [(record["start"], record.get("end", moments[-1][1]))]
+        is_secret = is_late or self._is_any_withheld(moments)
         if role == "user":
             is_secret |= any(f" {text} " in f" {record['text']} " for text in self._secrets)
             self._secrets.clear()
@@ -124,27 +141,26 @@ class Withheld:
                 self._late_until = at + LATE
         return is_secret
 
-    def _tool(self, record: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        call, at = record["id"], record["at"]
+    def _tool(self, record: ToolRecord) -> ToolRecord | None:
+        call_id, at = record["id"], record["at"]
         if record["type"] == "tool_call":
-            self._call(call, at)
+            self._begin_call(call_id, at)
         elif record["type"] != "tool_update":
-            self._over[call] = at
-        called = self._called.get(call, at)
-        if self._touches(called, called):
+            self._over_at[call_id] = at
+        called_at = self._called_at.get(call_id, at)
+        if self._pauses.is_withheld(called_at, called_at):
             return None
-        is_told_in_span = "content" in record and self._touches(called, at)
-        return {**record, "content": WITHHELD} if is_told_in_span else record
+        is_content_secret = "content" in record and self._pauses.is_withheld(called_at, at)
+        if not is_content_secret:
+            return record
+        return cast(ToolRecord, {**record, "content": NOT_TRANSCRIBED})
 
-    def _call(self, call: str, at: float) -> None:
-        """A call, perhaps told twice; or a new one with an id that some models use again."""
-        if at > self._over.get(call, inf):
-            del self._over[call]
-            self._called.pop(call, None)
-        self._called.setdefault(call, at)
+    def _begin_call(self, call_id: str, at: float) -> None:
+        """A call, perhaps reported twice; or a new one with an id that some models use again."""
+        if at > self._over_at.get(call_id, inf):
+            del self._over_at[call_id]
+            self._called_at.pop(call_id, None)
+        self._called_at.setdefault(call_id, at)
 
-    def _touch(self, times: list[tuple[float, float]]) -> bool:
-        return any(self._touches(begin, end) for begin, end in times)
-
-    def _touches(self, begin: float, end: float) -> bool:
-        return any(begin <= span[1] and span[0] <= end for span in self._spans)
+    def _is_any_withheld(self, moments: list[tuple[float, float]]) -> bool:
+        return any(self._pauses.is_withheld(start, end) for start, end in moments)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from dataclasses import dataclass
 from typing import Any
 
 from .._serialize import json_safe
 from .._types import CallEnded, CallStarted, DeliveryCounts, Recording, Sdk
-from .records import ErrorRecord, Record
-from .transcript import Rows
+from .facts import CallFacts
+from .records import EndRecord, Happened
+from .rows import Rows
+from .turns import Voiced
 
 ENDED_BY = {  # by livekit's close reasons, and our own
     "participant_disconnected": "caller",
@@ -25,60 +26,18 @@ ENDED_BY = {  # by livekit's close reasons, and our own
 
 
 @dataclass(frozen=True)
-class CallFacts:
-    """What is known of a call from its beginning.
+class TimeLine:
+    """How moments of the call stand on its recording.
 
     Attributes:
-        call_id: The `livekitCallId`.
-        agent_id: And what follows: as given to `observe_session`.
-        job: jobId, roomName, roomSid and participantIdentity, as far as known.
-        versions: Of this package and livekit-agents.
-        started_at: The beginning on the wall clock.
-        started: The same moment in monotonic seconds.
+        offset_ms: A moment's place on the recording, in milliseconds.
+        sample_rate: Samples a second; None where there is no recording.
+        voiced: Finds where the user's voice really begins and ends, where it is known.
     """
 
-    call_id: str
-    agent_id: str
-    agent_name: str | None
-    agent_prompt: str | None
-    is_test: bool
-    job: Mapping[str, str]
-    versions: Mapping[str, str]
-    started_at: datetime
-    started: float
-
-    def iso(self, at: float) -> str:
-        """A monotonic moment as ISO 8601 in UTC, whatever the wall clock did since."""
-        moment = self.started_at + timedelta(seconds=at - self.started)
-        return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds")
-
-
-@dataclass
-class CallEnd:
-    """How a call ended.
-
-    Attributes:
-        at: When, in monotonic seconds.
-        reason: livekit's close reason, or the word given to `aflush`.
-        error: What failed, where the call ended by an error.
-        ended_by: Who ended it, where the reason does not say.
-    """
-
-    at: float
-    reason: str
-    error: ErrorRecord | None = None
-    ended_by: str | None = None
-
-
-@dataclass(frozen=True)
-class RecordingFacts:
-    """The recording, as the call-ended event tells of it."""
-
-    manifest: Recording
+    offset_ms: Callable[[float], int]
     sample_rate: int | None = None
-    num_channels: int = 2
-    offset_ms: Callable[[float], int] = field(default=lambda at: 0)
-    voiced: Callable[[float, float], tuple[float, float]] | None = None
+    voiced: Voiced | None = None
 
 
 def call_started(facts: CallFacts, metadata: Mapping[str, Any]) -> CallStarted:
@@ -103,49 +62,51 @@ def call_started(facts: CallFacts, metadata: Mapping[str, Any]) -> CallStarted:
 
 def call_ended(
     facts: CallFacts,
-    end: CallEnd,
-    records: Iterable[Record],
-    recording: RecordingFacts,
+    end: EndRecord,
+    records: Iterable[Happened],
+    time_line: TimeLine,
+    recording: Recording,
     delivery: DeliveryCounts,
     metadata: Mapping[str, Any],
 ) -> CallEnded:
     """The event that closes a call: everything that happened in it."""
-    rows = Rows(facts.iso, recording.offset_ms, recording.voiced)
+    rows = Rows(facts.iso, time_line.offset_ms, time_line.voiced)
     for record in records:
         rows.add(record)
+    transcript = rows.transcript()
     event: CallEnded = {
         "event": "call-ended",
         "livekitCallId": facts.call_id,
-        "eventTimestamp": facts.iso(end.at),
+        "eventTimestamp": facts.iso(end["at"]),
         "callStartedAt": facts.iso(facts.started),
-        "callEndedAt": facts.iso(end.at),
-        "callEndedReason": end.reason,
-        "durationMs": max(0, round((end.at - facts.started) * 1000)),
-        "transcript": rows.transcript(),
-        "toolCalls": rows.tool_rows(),
-        "metrics": rows.metric_rows(),
-        "usage": rows.usage_rows(),
-        "handoffs": rows.handoff_rows(),
-        "agents": rows.agent_rows(),
-        "dtmf": rows.dtmf_rows(),
-        "events": rows.event_rows(),
-        "endedBy": ENDED_BY.get(end.reason) or end.ended_by or "agent",
-        "recording": recording.manifest,
+        "callEndedAt": facts.iso(end["at"]),
+        "callEndedReason": end["reason"],
+        "durationMs": max(0, round((end["at"] - facts.started) * 1000)),
+        "transcript": transcript,
+        "toolCalls": rows.tools(),
+        "metrics": rows.metrics(),
+        "usage": rows.usage(),
+        "handoffs": rows.handoffs(),
+        "agents": rows.agents(),
+        "dtmf": rows.dtmf(),
+        "events": rows.events(),
+        "endedBy": ENDED_BY.get(end["reason"]) or end.get("ended_by") or "agent",
+        "recording": recording,
         "delivery": delivery,
         "sdk": _sdk(facts.versions),
     }
     if metadata:
         event["metadata"] = json_safe(metadata)
-    if (first := rows.first_speaker()) is not None:
-        event["agentSpokeFirst"] = first == "assistant"
+    if transcript:
+        event["agentSpokeFirst"] = transcript[0]["role"] == "assistant"
     if facts.agent_prompt is None and rows.prompt:
         event["agentPrompt"] = rows.prompt
-    if rows.participant is not None:
-        event["participant"] = rows.participant
-    if recording.sample_rate is not None:
-        event["recordingSampleRate"] = recording.sample_rate
-        event["recordingNumChannels"] = recording.num_channels
-    if error := end.error or rows.fatal:
+    if (participant := rows.participant()) is not None:
+        event["participant"] = participant
+    if time_line.sample_rate is not None:
+        event["recordingSampleRate"] = time_line.sample_rate
+        event["recordingNumChannels"] = 2
+    if error := end.get("error") or rows.fatal:
         event["error"] = {"type": error["kind"], "message": error["message"]}
     return event
 

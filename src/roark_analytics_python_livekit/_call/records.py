@@ -1,11 +1,13 @@
-"""The records of a call: what happened, one thing a record, as plain JSON values.
+"""Every type of record that a call's journal holds, as plain JSON values.
 
-Times (`at`, `start`, `end`) are monotonic seconds; `_payloads` turns them into offsets and ISO.
+`Happened` is what livekit says of the call; the others say what the call is, how its recording and
+its delivery stand, and how it ended. Times (`at`, `start`, `end`) are monotonic seconds. The
+strings under `type`, and the keys, are an on-disk format: journals outlive upgrades.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, TypeGuard, get_args, get_type_hints
 
 from typing_extensions import NotRequired
 
@@ -165,14 +167,98 @@ class ErrorRecord(TypedDict):
     source: NotRequired[str]
 
 
-Record = (
+class CallRecord(TypedDict):
+    """Which call this is: the first record of a journal.
+
+    `account` distinguishes keys without revealing them: only a process that has the call's own key
+    recovers it.
+    """
+
+    type: Literal["call"]
+    facts: dict[str, Any]
+    metadata: dict[str, Any]
+    base_url: str
+    account: str
+    recording: str
+
+
+class MetadataRecord(TypedDict):
+    """The agent's code added metadata."""
+
+    type: Literal["metadata"]
+    values: dict[str, Any]
+
+
+class RecordingRecord(TypedDict):
+    """The recording has its first sample: at `origin`, with `rate` samples a second."""
+
+    type: Literal["recording"]
+    rate: int | None
+    origin: float
+
+
+class SwitchRecord(TypedDict):
+    """The agent's code paused the recording, and perhaps transcripts, or resumed both."""
+
+    type: Literal["switch"]
+    at: float
+    on: bool
+    transcripts: NotRequired[bool]
+
+
+class EndRecord(TypedDict):
+    """The call is over; the digest and length are those of its whole PCM.
+
+    `ended_by` says who ended it where the reason does not.
+    """
+
+    type: Literal["end"]
+    at: float
+    reason: str
+    pcm_bytes: NotRequired[int]
+    sha256: NotRequired[str]
+    ended_by: NotRequired[str]
+    error: NotRequired[ErrorRecord]
+
+
+class ChunkRecord(TypedDict):
+    """A chunk of the recording is settled: delivered (`ok`), or given up and why."""
+
+    type: Literal["chunk"]
+    index: int
+    start: int
+    size: int
+    result: str
+
+
+class GapRecord(TypedDict):
+    """Bytes of the PCM that were lost on disk: silence stands in their place."""
+
+    type: Literal["gap"]
+    start: int
+    size: int
+
+
+class SentRecord(TypedDict):
+    """The service accepted an event."""
+
+    type: Literal["sent"]
+    event: str
+
+
+class EndedRecord(TypedDict):
+    """The call-ended event as it was built last."""
+
+    type: Literal["ended"]
+    event: dict[str, Any]
+
+
+ToolRecord = ToolCallRecord | ToolResultRecord | ToolUpdateRecord | ToolEndedRecord
+Happened = (
     TurnRecord
     | HeardRecord
     | StateRecord
-    | ToolCallRecord
-    | ToolResultRecord
-    | ToolUpdateRecord
-    | ToolEndedRecord
+    | ToolRecord
     | MetricRecord
     | HandoffRecord
     | AgentRecord
@@ -182,3 +268,44 @@ Record = (
     | UsageRecord
     | ErrorRecord
 )
+Control = (
+    CallRecord
+    | MetadataRecord
+    | RecordingRecord
+    | SwitchRecord
+    | EndRecord
+    | ChunkRecord
+    | GapRecord
+    | SentRecord
+    | EndedRecord
+)
+Record = Happened | Control
+
+
+def is_of_tool(record: Happened) -> TypeGuard[ToolRecord]:
+    """Whether a record is of a tool's call."""
+    return record["type"].startswith("tool_")
+
+
+def kinds_of(union: Any) -> frozenset[str]:
+    """The `type` strings of a union of record types."""
+    return frozenset(get_args(get_type_hints(each)["type"])[0] for each in get_args(union))
+
+
+def end_record(
+    at: float, reason: str, *, error: ErrorRecord | None = None, ended_by: str | None = None
+) -> EndRecord:
+    """The end of a call.
+
+    Args:
+        at: When, in monotonic seconds.
+        reason: livekit's close reason, or the word given to `aflush`.
+        error: What failed, where the call ended by an error.
+        ended_by: Who ended it, where the reason does not say.
+    """
+    record: EndRecord = {"type": "end", "at": at, "reason": reason}
+    if error is not None:
+        record["error"] = error
+    if ended_by is not None:
+        record["ended_by"] = ended_by
+    return record

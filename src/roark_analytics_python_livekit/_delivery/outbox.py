@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .._call.records import GapRecord
 from .._diagnostics import logger
 from .._types import ContentType
 from .spool import CallSpool
@@ -135,7 +136,7 @@ class Outbox:
         *,
         final: bool = False,
         intact: bool = True,
-        gaps: Iterable[Chunk] = (),
+        gaps: Iterable[GapRecord] = (),
     ) -> int:
         """Takes over what a dead process left on disk; notes as gaps what is lost of it.
 
@@ -151,7 +152,7 @@ class Outbox:
         """
         assert self._spool is not None
         self._opened = True  # its journal is there: it has been read
-        noted = {(gap.start, gap.size) for gap in gaps}
+        noted = {(gap["start"], gap["size"]) for gap in gaps}
         found, done = self._spool.chunks(), set(settled)
         if self._whole and done:  # the one WAV
             done.update(found)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .._diagnostics import Guard, logger
+from .._types import DeliveryCounts
 from ..client import RequestError, RoarkClient
 from .outbox import Chunk, Outbox
 from .retry import Outcome, RetryPolicy, RetryQuota
@@ -111,6 +112,15 @@ class Uploader:
         self._budget = 0.0
         self._stopped: Stopped | Literal["later"] | None = None
         self._last_failure: str | None = None
+
+    def counts(self, *, recovered: bool = False) -> DeliveryCounts:
+        """The counts, as call-ended has them."""
+        return {
+            "attempts": self.stats.attempts,
+            "retries": self.stats.retries,
+            "dropped": dict(self.stats.dropped),
+            "recovered": recovered,
+        }
 
     @property
     def last_failure(self) -> str | None:

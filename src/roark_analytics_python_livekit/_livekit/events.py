@@ -22,8 +22,7 @@ from .._call.records import (
     ToolUpdateRecord,
     TurnRecord,
 )
-from .._serialize import clean_text, json_safe, json_text
-from .metrics import camel, is_number
+from .._serialize import camel, clean_text, is_number, json_safe, json_text
 
 ToMonotonic = Callable[[float | None], float]
 """Wall-clock seconds → monotonic seconds; None is now (livekit gives no times before 1.1.2)."""

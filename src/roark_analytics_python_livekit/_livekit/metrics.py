@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from .._call.records import MetricRecord, Record, UsageRecord
-from .._serialize import json_safe
+from .._serialize import camel, is_count, is_number, json_safe, wire_number
 
 VAD = "vad_metrics"
 _METRIC_KINDS = {
@@ -49,13 +48,7 @@ _FIELDS_OF_KIND = {
     },
     "tts": {"ttfb", "duration", "audioDuration", "streamed"},
 }
-_MESSAGE_TO_EOU = {
-    "end_of_turn_delay": "endOfUtteranceDelay",
-    "transcription_delay": "transcriptionDelay",
-    "on_user_turn_completed_delay": "onConversationItemAddedDelay",
-}
 _LATENCIES = {"ttft", "ttfb"}  # -1 where there was none, as some plugins say it of tokens
-_COUNT = re.compile(r"(?i).*(tokens|count)$")  # whole numbers on the wire, whatever a plugin gives
 
 
 def metrics(metric: Any, monotonic: Callable[[float | None], float]) -> list[Record]:
@@ -75,12 +68,12 @@ def metrics(metric: Any, monotonic: Callable[[float | None], float]) -> list[Rec
         if value is None or (_is_never_negative(wire) and is_number(value) and value < 0):
             continue
         if wire in allowed and is_number(value):
-            fields[str(wire)] = typed(str(wire), value)
+            fields[str(wire)] = _typed(str(wire), value)
         else:
             extra[camel(name)] = value
     details = values.get("input_token_details")
     if isinstance(details, dict) and is_number(cached := details.get("cached_tokens")):
-        fields["cachedTokens"] = max(0, typed("cachedTokens", cached))  # of realtime models
+        fields["cachedTokens"] = max(0, wire_number("cachedTokens", cached))  # of realtime models
     record: MetricRecord = {
         "type": "metric",
         "kind": kind,
@@ -92,22 +85,13 @@ def metrics(metric: Any, monotonic: Callable[[float | None], float]) -> list[Rec
 
 
 def _is_never_negative(wire: str | None) -> bool:
-    return wire is not None and (wire in _LATENCIES or _COUNT.fullmatch(wire) is not None)
+    return wire is not None and (wire in _LATENCIES or is_count(wire))
 
 
 def type_of(metric: Any, values: dict[str, Any] | None = None) -> str:
     """What kind of metrics object this is, as livekit calls it."""
     named = (values or {}).get("type") or getattr(metric, "type", None)
     return str(named or "") or snake(type(metric).__name__)
-
-
-def message_to_eou(metrics_of_message: dict[str, Any]) -> dict[str, Any]:
-    """The end-of-utterance metric that a user message carries since livekit-agents 1.3."""
-    return {
-        wire: metrics_of_message[camel(name)]
-        for name, wire in _MESSAGE_TO_EOU.items()
-        if is_number(metrics_of_message.get(camel(name)))
-    }
 
 
 class VadSummary:
@@ -157,79 +141,16 @@ def _usage_row(values: dict[str, Any]) -> dict[str, Any]:
     kind = str(values.pop("type", "")).removesuffix("_usage")
     named = {name: values.pop(name, "") or "" for name in ("provider", "model")}
     counts = {
-        camel(name): typed(camel(name), value)
+        camel(name): wire_number(camel(name), value)
         for name, value in values.items()
         if is_number(value) and value > 0
     }
     return {"kind": kind, **{name: str(value) for name, value in named.items()}, **counts}
 
 
-_COUNTS = {  # of a metrics row → of a usage row
-    "llm": {
-        "promptTokens": "inputTokens",
-        "cachedTokens": "inputCachedTokens",
-        "completionTokens": "outputTokens",
-        "cacheCreationTokens": "inputCacheCreationTokens",
-        "reasoningTokens": "outputReasoningTokens",
-        "sessionDuration": "sessionDuration",
-    },
-    "tts": {
-        "charactersCount": "charactersCount",
-        "audioDuration": "audioDuration",
-        "inputTokens": "inputTokens",
-        "outputTokens": "outputTokens",
-    },
-    "stt": {
-        "audioDuration": "audioDuration",
-        "inputTokens": "inputTokens",
-        "inputAudioTokens": "inputAudioTokens",
-        "outputTokens": "outputTokens",
-    },
-}
-
-
-def usage_of_metrics(records: Iterable[MetricRecord]) -> list[dict[str, Any]]:
-    """The same from the metrics of single requests, where the session has not counted."""
-    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for record in records:
-        counted = _COUNTS.get(record["kind"])
-        if counted is None:
-            continue
-        values = {**record["extra"], **record["fields"]}
-        metadata = values.get("metadata") or {}
-        provider = str(metadata.get("model_provider") or "")
-        model = str(metadata.get("model_name") or values.get("label") or "")
-        row = rows.setdefault(
-            (record["kind"], provider, model),
-            {"kind": record["kind"], "provider": provider, "model": model},
-        )
-        for name, count in _counts(values, counted):
-            row[count] = row.get(count, 0) + typed(count, values[name])
-    return list(rows.values())
-
-
-def _counts(values: dict[str, Any], counted: dict[str, str]) -> list[tuple[str, str]]:
-    return [
-        (n, count) for n, count in counted.items() if is_number(values.get(n)) and values[n] > 0
-    ]
-
-
-def is_number(value: object) -> bool:
-    """Whether this is a number that JSON has."""
-    return isinstance(value, (int, float)) and math.isfinite(value)
-
-
-def typed(wire: str, value: Any) -> Any:
+def _typed(wire: str, value: Any) -> Any:
     """A number as the wire has it under this name."""
-    if wire == "streamed":
-        return bool(value)
-    return round(value) if _COUNT.fullmatch(wire) else value
-
-
-def camel(name: str) -> str:
-    """A name as the wire has it."""
-    first, *rest = name.split("_")
-    return first + "".join(part.capitalize() for part in rest)
+    return bool(value) if wire == "streamed" else wire_number(wire, value)
 
 
 def _dump(metric: Any) -> dict[str, Any]:

@@ -21,8 +21,7 @@ from livekit import rtc
 from livekit.agents import AgentSession, utils
 from livekit.agents.voice import avatar, io
 
-from .._call.payloads import CallEnd
-from .._call.records import Record
+from .._call.records import EndRecord, Record, end_record
 from .._diagnostics import Guard, logger
 from .._recording.frames import (
     AgentFrame,
@@ -452,7 +451,7 @@ class Observation:
         session: Any,
         queue: EventQueue,
         guard: Guard,
-        on_end: Callable[[CallEnd], None],
+        on_end: Callable[[EndRecord], None],
         *,
         audio: bool,
         room: Any = None,
@@ -502,7 +501,7 @@ class Observation:
         if self._is_cut_off(ended_by):
             with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
                 await asyncio.wait_for(self._over.wait(), LAST)
-        self._finish(CallEnd(time.monotonic(), reason, ended_by=ended_by))
+        self._finish(end_record(time.monotonic(), reason, ended_by=ended_by))
 
     def _is_cut_off(self, ended_by: str | None) -> bool:
         if self._last_speech is not None:
@@ -590,11 +589,11 @@ class Observation:
         else:
             self._last_speech.add_done_callback(lambda _: self._finish(_end_of(event)))
 
-    def _finish(self, end: CallEnd) -> None:
+    def _finish(self, end: EndRecord) -> None:
         if self._ended:
             return
         with self._guard("the last look"):
-            self._look_back(end.at)
+            self._look_back(end["at"])
         self._ended = True
         self._over.set()
         if self._looking is not None:
@@ -709,15 +708,12 @@ class Observation:
         return None if agent is None else _snapshots.agent_id(agent)
 
 
-def _end_of(event: Any) -> CallEnd:
+def _end_of(event: Any) -> EndRecord:
     at = time.monotonic()
     reason, error = _attribute(event, "reason"), _attribute(event, "error")
     closed = "session_closed" if error is None else "error"  # 1.0 gives no reason
-    return CallEnd(
-        at,
-        str(getattr(reason, "value", reason) or closed),
-        None if error is None else _events.failed(error, at),
-    )
+    failed = None if error is None else _events.failed(error, at)
+    return end_record(at, str(getattr(reason, "value", reason) or closed), error=failed)
 
 
 def is_running(session: Any) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from roark_analytics_python_livekit._call.pauses import WITHHELD, Withheld
+from roark_analytics_python_livekit._call.pauses import NOT_TRANSCRIBED, PauseLog, TranscriptFilter
 from roark_analytics_python_livekit._call.tool_calls import ToolRows
 
 
@@ -20,13 +20,20 @@ def state(speaking: bool, at: float, who: str = "user") -> dict[str, Any]:
     return {"type": "state", "who": who, "speaking": speaking, "at": at}
 
 
+def withholding(*spans: tuple[float, float | None]) -> Any:
+    """A filter in a call whose transcripts were paused in these spans; None is still open."""
+    log = PauseLog()
+    for start, end in spans:
+        log.switch({"type": "switch", "at": start, "on": False, "transcripts": False})
+        if end is not None:
+            log.switch({"type": "switch", "at": end, "on": True})
+    return TranscriptFilter(log)
+
+
 @pytest.fixture
-def withheld() -> Withheld:
+def withheld() -> Any:
     """A span from 10 to 20."""
-    made = Withheld()
-    made.begin(10.0)
-    made.end(20.0)
-    return made
+    return withholding((10.0, 20.0))
 
 
 @pytest.mark.parametrize(
@@ -41,14 +48,14 @@ def withheld() -> Withheld:
     ],
 )
 def test_a_turn_is_left_out_if_any_of_it_was_said_in_the_span(
-    withheld: Withheld, start: float, end: float, kept: bool
+    withheld: Any, start: float, end: float, kept: bool
 ) -> None:
     """Wherever its text came: a transcript is late."""
     record = turn(at=30.0, start=start, end=end)
     assert (withheld.filter(record) is not None) == kept
 
 
-def test_without_measured_times_the_states_say_when_it_was_said(withheld: Withheld) -> None:
+def test_without_measured_times_the_states_say_when_it_was_said(withheld: Any) -> None:
     """As before livekit-agents 1.3."""
     withheld.filter(state(True, 18.0))
     withheld.filter(state(False, 19.0))
@@ -60,8 +67,7 @@ def test_without_measured_times_the_states_say_when_it_was_said(withheld: Withhe
 
 def test_a_span_that_is_still_open_withholds_everything() -> None:
     """Both roles, transcripts and keys."""
-    withheld = Withheld()
-    withheld.begin(10.0)
+    withheld = withholding((10.0, None))
     assert withheld.filter(turn(at=11.0)) is None
     assert withheld.filter(turn("assistant", at=11.0)) is None
     assert withheld.filter({"type": "heard", "text": "words", "at": 11.0}) is None
@@ -70,7 +76,7 @@ def test_a_span_that_is_still_open_withholds_everything() -> None:
 
 
 def test_a_tool_that_was_called_in_the_span_is_left_out_with_its_result(
-    withheld: Withheld,
+    withheld: Any,
 ) -> None:
     """Its arguments are what was said."""
     call = {"type": "tool_call", "id": "1", "arguments": "{}", "at": 15.0}
@@ -81,18 +87,18 @@ def test_a_tool_that_was_called_in_the_span_is_left_out_with_its_result(
 
 
 def test_a_tool_that_was_called_before_keeps_its_call_and_loses_what_it_told(
-    withheld: Withheld,
+    withheld: Any,
 ) -> None:
     """The row says that it returned, and when."""
     call = {"type": "tool_call", "id": "1", "arguments": "{}", "at": 5.0}
     result = {"type": "tool_result", "id": "1", "content": "done", "error": False, "at": 12.0}
     assert withheld.filter(call) == call
-    assert withheld.filter(result) == {**result, "content": WITHHELD}
+    assert withheld.filter(result) == {**result, "content": NOT_TRANSCRIBED}
 
 
 def test_without_a_span_nothing_is_withheld() -> None:
     """The usual case."""
-    withheld = Withheld()
+    withheld = withholding()
     for record in (turn(at=1.0), {"type": "tool_call", "id": "1", "at": 1.0}):
         assert withheld.filter(record) == record
 
@@ -105,7 +111,7 @@ def tool(kind: str, at: float, call: str = "1", **more: Any) -> dict[str, Any]:
     return {"type": f"tool_{kind}", "id": call, "at": at, **more}
 
 
-def told(withheld: Withheld, *records: dict[str, Any]) -> list[Any]:
+def told(withheld: Any, *records: dict[str, Any]) -> list[Any]:
     """The contents that are kept; None for what is not."""
     return [kept and kept.get("content") for kept in map(withheld.filter, records)]
 
@@ -115,25 +121,26 @@ ENDED, RESULT = tool("ended", 30.0, content="4111", final=False), tool("result",
 
 @pytest.mark.parametrize("records", [(ENDED, RESULT), (RESULT, ENDED), (RESULT,)])
 def test_a_tool_that_spans_the_pause_keeps_its_rows_and_tells_nothing(
-    withheld: Withheld, records: tuple[dict[str, Any], ...]
+    withheld: Any, records: tuple[dict[str, Any], ...]
 ) -> None:
     """As one that pauses, asks for the card, resumes and returns it; before 1.6 all at once."""
     call = tool("call", 9.9, arguments="{}")
     assert withheld.filter(call) == call
-    assert told(withheld, *records) == [WITHHELD] * len(records)
+    assert told(withheld, *records) == [NOT_TRANSCRIBED] * len(records)
 
 
 def test_so_it_is_while_the_pause_is_still_open() -> None:
     """The agent's code resumes only after its tool has returned."""
-    withheld = Withheld()
+    log = PauseLog()
+    withheld = TranscriptFilter(log)
     withheld.filter(tool("call", 9.9, arguments="{}"))
-    withheld.begin(10.0)
-    assert told(withheld, ENDED, RESULT) == [WITHHELD, WITHHELD]
+    log.switch({"type": "switch", "at": 10.0, "on": False, "transcripts": False})
+    assert told(withheld, ENDED, RESULT) == [NOT_TRANSCRIBED, NOT_TRANSCRIBED]
     cancelled = tool("ended", 31.0, status="cancelled", final=True)
     assert withheld.filter(cancelled) == cancelled
 
 
-def test_a_tool_that_ran_before_or_after_the_pause_tells_everything(withheld: Withheld) -> None:
+def test_a_tool_that_ran_before_or_after_the_pause_tells_everything(withheld: Any) -> None:
     """Also if it is told late, and if livekit tells its call twice (1.6)."""
     before = tool("call", 5.0), tool("result", 9.0, content="before")
     after = tool("call", 21.0, "2"), tool("call", 20.9, "2"), tool("result", 25.0, "2", content="b")
@@ -142,7 +149,7 @@ def test_a_tool_that_ran_before_or_after_the_pause_tells_everything(withheld: Wi
 
 @pytest.mark.parametrize("at", [15.0, 25.0])
 def test_progress_that_falls_into_the_pause_does_not_hide_that_the_tool_ended(
-    withheld: Withheld, at: float
+    withheld: Any, at: float
 ) -> None:
     """Its first report is its result, too, until it really ends."""
     rows = ToolRows(str, lambda moment: round(moment * 1000))
@@ -156,11 +163,11 @@ def test_progress_that_falls_into_the_pause_does_not_hide_that_the_tool_ended(
         rows.add(kept)
     call, result = rows.rows()
     assert "isRunning" not in call
-    assert call["kind"] == "tool_call" and call["updates"][0]["content"] == WITHHELD
-    assert result["kind"] == "tool_result" and result["content"] == WITHHELD
+    assert call["kind"] == "tool_call" and call["updates"][0]["content"] == NOT_TRANSCRIBED
+    assert result["kind"] == "tool_result" and result["content"] == NOT_TRANSCRIBED
 
 
-def test_a_tool_that_still_runs_is_told_to_be_running(withheld: Withheld) -> None:
+def test_a_tool_that_still_runs_is_told_to_be_running(withheld: Any) -> None:
     """Its first report is no end."""
     rows = ToolRows(str, lambda moment: round(moment * 1000))
     for record in (
@@ -174,7 +181,7 @@ def test_a_tool_that_still_runs_is_told_to_be_running(withheld: Withheld) -> Non
     assert call["kind"] == "tool_call" and call["isRunning"]
 
 
-def test_an_id_that_comes_again_is_another_call(withheld: Withheld) -> None:
+def test_an_id_that_comes_again_is_another_call(withheld: Any) -> None:
     """Some models number their calls anew in each answer."""
     assert told(withheld, tool("call", 15.0), tool("result", 16.0, content="secret")) == [None] * 2
     assert withheld.filter(tool("call", 30.0)) is not None
@@ -191,7 +198,7 @@ def heard(at: float, text: str = "words") -> dict[str, Any]:
     return {"type": "heard", "text": text, "at": at}
 
 
-def kept_of(withheld: Withheld, *records: dict[str, Any]) -> list[float]:
+def kept_of(withheld: Any, *records: dict[str, Any]) -> list[float]:
     """When what is kept was told."""
     return [
         record["at"]
@@ -224,7 +231,7 @@ LATE_ONES = {
 
 @pytest.mark.parametrize("case", LATE_ONES)
 def test_what_may_have_been_said_in_the_pause_stays_out_however_late(
-    withheld: Withheld, case: str
+    withheld: Any, case: str
 ) -> None:
     """A transcript comes after its turn, or in pieces, or without any sign of speech."""
     assert kept_of(withheld, *LATE_ONES[case]) == []
@@ -248,39 +255,37 @@ def test_one_pause_never_silences_the_rest_of_the_call(
     before: list[dict[str, Any]], kept: list[float]
 ) -> None:
     """Where nothing is answered, there are no turns between; noise has no words."""
-    withheld = Withheld()
-    withheld.begin(10.0)
-    withheld.end(20.0)
+    withheld = withholding((10.0, 20.0))
     assert kept_of(withheld, *before, *AFTERWARDS) == [*kept, *AFTERWARDS_AT]
 
 
-def test_so_it_is_if_something_was_said_in_the_pause(withheld: Withheld) -> None:
+def test_so_it_is_if_something_was_said_in_the_pause(withheld: Any) -> None:
     """The one turn that has it all, in the end, is what it costs."""
     assert kept_of(withheld, *said(12, 14), *AFTERWARDS) == AFTERWARDS_AT[:-1]
     assert kept_of(withheld, *said(3010, 3011, turn(at=3012.0))) == [3012.0]
 
 
-def test_new_speech_after_the_pause_is_kept_at_once(withheld: Withheld) -> None:
+def test_new_speech_after_the_pause_is_kept_at_once(withheld: Any) -> None:
     """A withheld turn takes late transcripts with it, and nothing else."""
     late = said(17, 19, turn(at=19.2), heard(20.3, "word"))
     new = said(20.5, 21, heard(21.1), heard(21.4), turn(at=22.0))
     assert kept_of(withheld, *late, *new) == [21.1, 21.4, 22.0]
 
 
-def test_speech_that_never_seems_to_end_costs_seconds(withheld: Withheld) -> None:
+def test_speech_that_never_seems_to_end_costs_seconds(withheld: Any) -> None:
     """As with a noisy line."""
     records = [state(True, 12.0), *(heard(float(at)) for at in range(14, 60, 4))]
     assert kept_of(withheld, *records) == [float(at) for at in range(34, 60, 4)]
 
 
-def test_without_any_sign_of_speech_the_rest_of_the_call_is_kept(withheld: Withheld) -> None:
+def test_without_any_sign_of_speech_the_rest_of_the_call_is_kept(withheld: Any) -> None:
     """Whoever has no voice-activity detection, or writes."""
     turns = [turn(at=5.0), turn(at=15.0), turn(at=40.0), turn(at=50.0), turn("assistant", at=51.0)]
     assert kept_of(withheld, *turns) == [5.0, 50.0]
     assert kept_of(withheld, turn("assistant", at=60.0)) == [60.0]
 
 
-def test_an_agent_that_falls_silent_after_its_turn_has_said_it_all(withheld: Withheld) -> None:
+def test_an_agent_that_falls_silent_after_its_turn_has_said_it_all(withheld: Any) -> None:
     """livekit tells the turn first, then that the agent listens."""
     first = [state(True, 17, "assistant"), turn("assistant", 19.0), state(False, 20, "assistant")]
     then = [state(True, 30, "assistant"), turn("assistant", 31.0)]
@@ -288,7 +293,7 @@ def test_an_agent_that_falls_silent_after_its_turn_has_said_it_all(withheld: Wit
     assert kept_of(withheld, *then) == [31.0]
 
 
-def test_what_was_withheld_is_in_no_repr(withheld: Withheld) -> None:
+def test_what_was_withheld_is_in_no_repr(withheld: Any) -> None:
     """It is remembered for a while, to know it again."""
     withheld.filter(heard(15.0, "four one"))
     assert "four" not in repr(withheld)

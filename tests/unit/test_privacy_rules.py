@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from roark_analytics_python_livekit._call.redactor import FAILED, Redactor, check_redact
+from roark_analytics_python_livekit._call import privacy
+from roark_analytics_python_livekit._call.privacy import FAILED, check_redact, is_private
+from roark_analytics_python_livekit._call.records import Control, Happened, Record, kinds_of
+from roark_analytics_python_livekit._call.redactor import usable
+from roark_analytics_python_livekit._call.rows import Rows
+from roark_analytics_python_livekit._call.state import CallState
 from roark_analytics_python_livekit._config import SettingsError
 from roark_analytics_python_livekit._livekit import events as _events
-from roark_analytics_python_livekit._serialize import MAX_TEXT, clean_text, json_safe, json_text
+from roark_analytics_python_livekit._serialize import (
+    MAX_TEXT,
+    CutText,
+    clean_text,
+    json_safe,
+    json_text,
+)
 
 SECRET = "+15105550100"
 
@@ -19,6 +31,27 @@ SECRET = "+15105550100"
 def without_secret(text: str) -> str:
     """Redacts that one number, however it stands in a text."""
     return text.replace(SECRET, "[x]").replace(SECRET[1:], "[x]")
+
+
+class Redactor:
+    """`redact` as the journal applies it, without its worker."""
+
+    def __init__(self, redact: Callable[[str], Any]) -> None:
+        self.failures = 0
+        self._redact = redact
+
+    def text(self, text: str) -> str:
+        """One text."""
+        answer = None
+        with contextlib.suppress(ValueError):
+            answer = self._redact(text.kept if isinstance(text, CutText) else text)
+        after = usable(text, answer)
+        self.failures += after is None
+        return FAILED if after is None else after
+
+    def entry(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """One record."""
+        return cast("dict[str, Any]", privacy.redacted(entry, self.text))
 
 
 def redacted(entry: dict[str, Any]) -> dict[str, Any]:
@@ -81,7 +114,7 @@ def test_what_holds_nothing_private_is_as_it_was_to_the_letter() -> None:
     entry = {"type": "tool_call", "arguments": '{"order":  "427", "for": 12.50}'}
     assert redacted(entry) == entry
     other = {"type": "metric", "kind": "llm", "extra": {"requestId": SECRET}}
-    assert redacted(other) == other and not Redactor(without_secret).concerns(other)
+    assert redacted(other) == other and not is_private(other)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +286,7 @@ async def test_a_coroutine_is_no_text() -> None:
     async def later(text: str) -> str:
         return text
 
-    redactor = Redactor(lambda text: later(text))  # type: ignore[arg-type]  # what is tested
+    redactor = Redactor(lambda text: later(text))
     assert redactor.entry({"type": "turn", "text": "hello"})["text"] == FAILED
 
 
@@ -268,12 +301,21 @@ def test_what_it_gives_is_made_fit_for_the_wire() -> None:
     assert len(Redactor(lambda text: "x" * 10_000_000).text("x")) < 200_000
 
 
-def test_withheld_is_the_marker_everywhere() -> None:
+def test_an_answer_that_is_missing_is_the_marker_everywhere() -> None:
     """Where there is no time to ask."""
-    redactor = Redactor(without_secret)
-    entry = redactor.withheld({"type": "tool_call", "arguments": '{"to": "anyone", "n": 1}'})
+    redactor = Redactor(lambda text: None)
+    entry = redactor.entry({"type": "tool_call", "arguments": '{"to": "anyone", "n": 1}'})
     assert json.loads(entry["arguments"]) == {"to": FAILED, "n": FAILED}
     assert redactor.failures == 2
+
+
+def test_each_type_of_record_has_its_rule_and_its_place() -> None:
+    """What is private of a new one is decided, and something is made of it."""
+    kinds = kinds_of(Record)
+    assert set(privacy.RULES) == kinds
+    rows = Rows(lambda at: "", lambda at: 0)
+    assert set(rows._add) == kinds_of(Happened)
+    assert set(CallState()._apply) == kinds_of(Control)
 
 
 def test_only_plain_functions_are_taken() -> None:

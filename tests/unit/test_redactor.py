@@ -1,4 +1,4 @@
-"""`Scribe`: entries in order, redacted off the loop, in bounded time."""
+"""The journal with `redact`: records in order, redacted off the loop, in bounded time."""
 
 from __future__ import annotations
 
@@ -10,23 +10,26 @@ from typing import Any
 
 import pytest
 
-from roark_analytics_python_livekit._call import redaction_worker as _scribe
-from roark_analytics_python_livekit._call.redaction_worker import Scribe
-from roark_analytics_python_livekit._call.redactor import FAILED
+from roark_analytics_python_livekit._call.privacy import FAILED
+from roark_analytics_python_livekit._call.redactor import Journal, PlainJournal, RedactingJournal
 from roark_analytics_python_livekit._diagnostics import Guard
 from tests.support.deliveries import until
 
 
 @asynccontextmanager
 async def writing(
-    redact: Callable[[str], str] | None,
-) -> AsyncIterator[tuple[Scribe, list[Mapping[str, Any]]]]:
-    """A scribe at work, and what it has written."""
-    written: list[Mapping[str, Any]] = []
-    scribe = Scribe(written.append, redact, Guard())
-    task = asyncio.ensure_future(scribe.run())
+    redact: Callable[[str], str] | None, **options: Any
+) -> AsyncIterator[tuple[Any, list[Any]]]:
+    """A journal at work, and what it has written."""
+    written: list[Any] = []
+    journal: Journal = (
+        PlainJournal(written.append)
+        if redact is None
+        else RedactingJournal(written.append, redact, Guard(), **options)
+    )
+    task = asyncio.ensure_future(journal.run())
     try:
-        yield scribe, written
+        yield journal, written
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -39,10 +42,10 @@ def turn(text: str) -> dict[str, Any]:
 
 async def test_without_redact_everything_is_written_at_once() -> None:
     """In the very call."""
-    async with writing(None) as (scribe, written):
-        scribe.note(turn("hello"))
+    async with writing(None) as (journal, written):
+        journal.append(turn("hello"))
         assert [entry["text"] for entry in written] == ["hello"]
-        await scribe.finish(1.0)
+        await journal.finish(1.0)
 
 
 async def test_the_order_is_kept_however_long_each_takes() -> None:
@@ -53,11 +56,11 @@ async def test_the_order_is_kept_however_long_each_takes() -> None:
         threads.add(threading.current_thread())
         return text.upper()
 
-    async with writing(redact) as (scribe, written):
+    async with writing(redact) as (journal, written):
         for number in range(20):
-            scribe.note(turn(f"turn {number}"))
-            scribe.note({"type": "state", "number": number})
-        await scribe.finish(5.0)
+            journal.append(turn(f"turn {number}"))
+            journal.append({"type": "state", "number": number})
+        await journal.finish(5.0)
     assert [e.get("text", e.get("number")) for e in written] == [
         value for number in range(20) for value in (f"TURN {number}", number)
     ]
@@ -72,19 +75,18 @@ async def test_one_that_hangs_is_replaced_by_the_marker_in_the_end() -> None:
         release.wait(30)
         return text
 
-    async with writing(redact) as (scribe, written):
-        scribe.note(turn("first"))
-        scribe.note(turn("second"))
-        scribe.note({"type": "end", "at": 1.0, "reason": "flushed"})
-        await scribe.finish(0.05)
+    async with writing(redact) as (journal, written):
+        journal.append(turn("first"))
+        journal.append(turn("second"))
+        journal.append({"type": "end", "at": 1.0, "reason": "flushed"})
+        await journal.finish(0.05)
         release.set()
     assert [entry.get("text", entry["type"]) for entry in written] == [FAILED, FAILED, "end"]
-    assert scribe.failures == 2
+    assert journal.failures == 2
 
 
-async def test_one_that_keeps_hanging_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_that_keeps_hanging_is_not_asked_again() -> None:
     """Each time holds a thread; three are enough."""
-    monkeypatch.setattr(_scribe, "PATIENCE", 0.02)
     release, asked = threading.Event(), []
 
     def redact(text: str) -> str:
@@ -92,28 +94,26 @@ async def test_one_that_keeps_hanging_is_not_asked_again(monkeypatch: pytest.Mon
         release.wait(30)
         return text
 
-    async with writing(redact) as (scribe, written):
+    async with writing(redact, patience=0.02) as (journal, written):
         for number in range(6):
-            scribe.note(turn(str(number)))
-        await scribe.finish(20.0)
+            journal.append(turn(str(number)))
+        await journal.finish(20.0)
         release.set()
     assert [entry["text"] for entry in written] == [FAILED] * 6
     assert len(asked) == 3
 
 
-async def test_a_backlog_without_end_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_backlog_without_end_is_not_kept() -> None:
     """Memory is bounded: what comes too fast is written with the marker."""
-    monkeypatch.setattr(_scribe, "MAX_WAITING", 2)
-    async with writing(str.upper) as (scribe, written):
+    async with writing(str.upper, max_waiting=2) as (journal, written):
         for number in range(5):
-            scribe.note(turn(f"turn {number}"))
-        await scribe.finish(5.0)
+            journal.append(turn(f"turn {number}"))
+        await journal.finish(5.0)
     assert [entry["text"] for entry in written] == [FAILED, FAILED, "TURN 2", "TURN 3", "TURN 4"]
 
 
-async def test_the_end_cuts_what_is_being_redacted_already(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_end_cuts_what_is_being_redacted_already() -> None:
     """However patient it was with it: the end of the call has its own budget."""
-    monkeypatch.setattr(_scribe, "PATIENCE", 3600.0)
     asked, release = threading.Event(), threading.Event()
 
     def redact(text: str) -> str:
@@ -121,11 +121,11 @@ async def test_the_end_cuts_what_is_being_redacted_already(monkeypatch: pytest.M
         release.wait(30)
         return text
 
-    async with writing(redact) as (scribe, written):
-        scribe.note(turn("first"))
+    async with writing(redact, patience=3600.0) as (journal, written):
+        journal.append(turn("first"))
         await until(asked.is_set)
-        scribe.note(turn("second"))
-        await asyncio.wait_for(scribe.finish(0.01), 20)
+        journal.append(turn("second"))
+        await asyncio.wait_for(journal.finish(0.01), 20)
         release.set()
     assert [entry["text"] for entry in written] == [FAILED, FAILED]
 
@@ -144,69 +144,60 @@ async def test_the_first_entry_waits_for_as_long_as_the_call_goes_on() -> None:
         release.wait(30)
         return text.upper()
 
-    async with writing(redact) as (scribe, written):
-        scribe.begin(turn("first"))
-        scribe.note(turn("second"))
-        begun = asyncio.ensure_future(scribe.begun())
+    async with writing(redact) as (journal, written):
+        journal.begin(turn("first"))
+        journal.append(turn("second"))
+        begun = asyncio.ensure_future(journal.begun())
         await until(asked.is_set)
         assert [entry["text"] for entry in written] == [FAILED] and not begun.done()
         release.set()
         await asyncio.wait_for(begun, 20)
-        await scribe.finish(20.0)
+        await journal.finish(20.0)
     assert [entry["text"] for entry in written] == [FAILED, "FIRST", "SECOND"]
-    assert scribe.failures == 0
+    assert journal.failures == 0
 
 
 async def test_the_end_of_the_call_cuts_the_first_entry_too() -> None:
     """A redactor that hangs does not keep the call from being told of."""
     release = threading.Event()
-    async with writing(lambda text: str(release.wait(30))) as (scribe, written):
-        scribe.begin(turn("first"))
-        await asyncio.wait_for(scribe.finish(0.01), 20)
-        await asyncio.wait_for(scribe.begun(), 20)
+    async with writing(lambda text: str(release.wait(30))) as (journal, written):
+        journal.begin(turn("first"))
+        await asyncio.wait_for(journal.finish(0.01), 20)
+        await asyncio.wait_for(journal.begun(), 20)
         release.set()
     assert [entry["text"] for entry in written] == [FAILED, FAILED]
-    assert scribe.failures == 1
+    assert journal.failures == 1
 
 
 async def test_without_redact_the_first_entry_is_written_once() -> None:
     """As it is."""
-    async with writing(None) as (scribe, written):
-        scribe.begin(turn("first"))
-        await asyncio.wait_for(scribe.begun(), 20)
+    async with writing(None) as (journal, written):
+        journal.begin(turn("first"))
+        await asyncio.wait_for(journal.begun(), 20)
     assert [entry["text"] for entry in written] == ["first"]
 
 
-async def test_patience_is_with_each_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One of an entry takes too long: the others of that entry are redacted all the same."""
-    release = threading.Event()
-
-    class Patient(_scribe._Worker):
-        """There is an hour for all that it is asked, but for what comes after "before"."""
-
-        def __init__(self, redact: Callable[[str], str]) -> None:
-            monkeypatch.setattr(_scribe, "PATIENCE", 3600.0)
-            super().__init__(redact)
+async def test_patience_is_with_each_text() -> None:
+    """One of a record takes too long: the others of that record are redacted all the same."""
+    release, journals = threading.Event(), []
 
     def redact(text: str) -> str:
-        if text == "before":
-            monkeypatch.setattr(_scribe, "PATIENCE", 0.02)
+        journals[0]._worker.patience = 0.02 if text == "before" else 3600.0
         if text == "slow":
             release.wait(30)
         return text.upper()
 
-    monkeypatch.setattr(_scribe, "_Worker", Patient)
-    async with writing(redact) as (scribe, written):
-        scribe.note(metadata("fine", "before", "slow", "after"))
-        await asyncio.wait_for(scribe.finish(20.0), 30)
+    async with writing(redact, patience=3600.0) as (journal, written):
+        journals.append(journal)
+        journal.append(metadata("fine", "before", "slow", "after"))
+        await asyncio.wait_for(journal.finish(20.0), 30)
         release.set()
     assert [entry["values"]["all"] for entry in written] == [["FINE", "BEFORE", FAILED, "AFTER"]]
-    assert scribe.failures == 1
+    assert journal.failures == 1
 
 
-async def test_the_end_leaves_what_was_redacted_by_then(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_end_leaves_what_was_redacted_by_then() -> None:
     """Of an entry that is being redacted, the texts that came before."""
-    monkeypatch.setattr(_scribe, "PATIENCE", 3600.0)
     asked, release = threading.Event(), threading.Event()
 
     def redact(text: str) -> str:
@@ -215,41 +206,40 @@ async def test_the_end_leaves_what_was_redacted_by_then(monkeypatch: pytest.Monk
             release.wait(30)
         return text.upper()
 
-    async with writing(redact) as (scribe, written):
-        scribe.note(metadata("one", "two", "slow", "three"))
+    async with writing(redact, patience=3600.0) as (journal, written):
+        journal.append(metadata("one", "two", "slow", "three"))
         await until(asked.is_set)
-        await asyncio.wait_for(scribe.finish(0.01), 20)
+        await asyncio.wait_for(journal.finish(0.01), 20)
         release.set()
     assert [entry["values"]["all"] for entry in written] == [["ONE", "TWO", FAILED, FAILED]]
-    assert scribe.failures == 2
+    assert journal.failures == 2
 
 
-async def test_one_that_comes_back_late_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_that_comes_back_late_is_asked_again() -> None:
     """A service that was down for a while: its threads are free again."""
-    monkeypatch.setattr(_scribe, "PATIENCE", 0.02)
     release = threading.Event()
 
     def redact(text: str) -> str:
         release.wait(30)
         return text.upper()
 
-    async with writing(redact) as (scribe, written):
-        scribe.note(metadata(*"abcd"))
+    async with writing(redact, patience=0.02) as (journal, written):
+        journal.append(metadata(*"abcd"))
         await until(lambda: written)
-        monkeypatch.setattr(_scribe, "PATIENCE", 3600.0)
+        journal._worker.patience = 3600.0
         release.set()
         await until(lambda: not redacting())
-        scribe.note(turn("hello"))
-        await scribe.finish(20.0)
+        journal.append(turn("hello"))
+        await journal.finish(20.0)
     assert written[0]["values"]["all"] == [FAILED] * 4
     assert [entry["text"] for entry in written[1:]] == ["HELLO"]
 
 
 async def test_no_thread_is_left_behind() -> None:
     """The end of the work is theirs."""
-    async with writing(str.upper) as (scribe, written):
-        scribe.note(turn("hello"))
-        await scribe.finish(20.0)
+    async with writing(str.upper) as (journal, written):
+        journal.append(turn("hello"))
+        await journal.finish(20.0)
         assert [entry["text"] for entry in written] == ["HELLO"]
     await until(lambda: not redacting())
 
@@ -268,12 +258,12 @@ async def test_whatever_it_raises_the_next_one_is_redacted(error: type[BaseExcep
             raise error
         return text.upper()
 
-    async with writing(redact) as (scribe, written):
+    async with writing(redact) as (journal, written):
         for text in ("fine", "bad", "too"):
-            scribe.note(turn(text))
-        await asyncio.wait_for(scribe.finish(10.0), 20)
+            journal.append(turn(text))
+        await asyncio.wait_for(journal.finish(10.0), 20)
     assert [entry["text"] for entry in written] == ["FINE", FAILED, "TOO"]
-    assert scribe.failures == 1
+    assert journal.failures == 1
 
 
 async def test_an_entry_that_cannot_be_written_costs_that_entry_only(
@@ -287,11 +277,11 @@ async def test_an_entry_that_cannot_be_written_costs_that_entry_only(
             raise OSError
         written.append(entry["text"])
 
-    scribe = Scribe(write, str.upper, Guard())
-    task = asyncio.ensure_future(scribe.run())
+    journal = RedactingJournal(write, str.upper, Guard())
+    task = asyncio.ensure_future(journal.run())
     for text in ("fine", "bad", "too"):
-        scribe.note(turn(text))
-    await asyncio.wait_for(scribe.finish(10.0), 20)
+        journal.append(turn(text))
+    await asyncio.wait_for(journal.finish(10.0), 20)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert written == ["FINE", "TOO"]
@@ -307,9 +297,9 @@ async def test_where_there_are_no_more_threads_the_marker_stands(
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    async with writing(str.upper) as (scribe, written):
+    async with writing(str.upper) as (journal, written):
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", refuse)
-            scribe.note(turn("hello"))
-            await scribe.finish(10.0)
+            journal.append(turn("hello"))
+            await journal.finish(10.0)
     assert [entry["text"] for entry in written] == [FAILED]

@@ -1,0 +1,82 @@
+"""The recording of one call on its way to the outbox: audio items in, PCM and its digest out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
+
+from ._call.records import Record
+from ._delivery.outbox import Outbox
+from ._recording.frames import AgentFrame, Listening, Opened, Report, UserFrame
+from ._recording.mixer import ResamplerFactory
+from .audio import AudioCapture, Silences
+
+_TAKE: Mapping[type, Callable[[AudioCapture, Any], None]] = {
+    UserFrame: AudioCapture.heard,
+    AgentFrame: AudioCapture.captured,
+    Listening: AudioCapture.listening,
+    **dict.fromkeys(get_args(Report), AudioCapture.report),
+}
+
+
+class Recorder:
+    """Turns what the taps hand over into the recording, once its place is certain.
+
+    Args:
+        outbox: Takes the PCM.
+        make_resampler: For audio that has not the recording's rate.
+        silences: The paused spans that overlap a stretch of time.
+    """
+
+    def __init__(
+        self, outbox: Outbox, make_resampler: ResamplerFactory, silences: Silences
+    ) -> None:
+        self.capture: AudioCapture | None = None
+        self.pcm_bytes = 0
+        self._outbox = outbox
+        self._make_resampler = make_resampler
+        self._silences = silences
+        self._digest = hashlib.sha256()
+
+    @property
+    def sha256(self) -> str | None:
+        """The digest of all PCM, or None where there is none."""
+        return self._digest.hexdigest() if self.pcm_bytes else None
+
+    def take(self, item: Any) -> None:
+        """Takes a frame, a report of the agent's sink, or a sign of the taps."""
+        if isinstance(item, Opened):
+            self._open(item)
+            return
+        take = _TAKE[type(item)]
+        if self.capture is not None:
+            take(self.capture, item)
+
+    def settle(self, now: float) -> None:
+        """Hands over what has become certain."""
+        if self.capture is not None:
+            self._keep(self.capture, self.capture.settle(now))
+
+    def finish(self, at: float) -> None:
+        """The call is over: hands over the rest."""
+        if self.capture is not None:
+            self._keep(self.capture, self.capture.finish(at))
+            self._outbox.seal(self.capture.rate or 0)
+
+    def _open(self, opened: Opened) -> None:
+        if self.capture is not None:
+            self.capture.reopened(opened)
+            return
+        self.capture = AudioCapture(opened, self._make_resampler, silences=self._silences)
+
+    def _keep(self, capture: AudioCapture, pcm: bytes) -> None:
+        if not pcm:
+            return
+        if not self.pcm_bytes:
+            record: Record = {"type": "recording", "rate": capture.rate, "origin": capture.origin}
+            for _ in range(2):  # one may be damaged on disk: the sound is of no use without
+                self._outbox.note(record)
+        self._digest.update(pcm)
+        self.pcm_bytes += len(pcm)
+        self._outbox.append(pcm)

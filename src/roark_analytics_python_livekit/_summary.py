@@ -1,0 +1,39 @@
+"""The one line that a call leaves in the log: a warning if something of it was not delivered."""
+
+from __future__ import annotations
+
+from ._delivery.uploader import Uploader
+from ._diagnostics import logger
+
+
+def log_summary(
+    call_id: str, uploader: Uploader, *, redaction_failures: int, has_no_audio: bool
+) -> None:
+    """Says how the delivery of a call went."""
+    if redaction_failures:
+        logger.warning(
+            "roark: call %s: `redact` failed on %d texts; a marker stands in their place",
+            call_id,
+            redaction_failures,
+        )
+    stats = uploader.stats
+    chunks = [f"{len(uploader.lost)} recording chunks"] if uploader.lost else []
+    missing = [*(e for e in uploader.undelivered if e == "call-started"), *chunks]
+    missing += [e for e in uploader.undelivered if e != "call-started"]
+    counts = (
+        f"sent {stats.events} events, {stats.chunks} chunks ({stats.bytes} bytes); "
+        f"{stats.retries} retries, {stats.spooled} kept in the spool, "
+        f"dropped {dict(stats.dropped) or 'nothing'}"
+    )
+    if has_no_audio:
+        counts += "; no recording: the session had no audio"
+    if missing:
+        logger.warning(
+            "roark: call %s: not delivered: %s (last failure: %s); %s",
+            call_id,
+            ", ".join(missing),
+            uploader.last_failure or "no answer",
+            counts,
+        )
+    else:
+        logger.info("roark: call %s delivered: %s", call_id, counts)
