@@ -24,8 +24,8 @@ from ._config import (
     observability_enabled,
     resolve_spool_dir,
 )
-from ._delivery.retry import Outcome
 from ._delivery.spool import Spool, SpooledCall, SpoolError
+from ._delivery.stats import Outcome
 from ._diagnostics import Guard
 from ._recovery import Owner, Recovered, owner_of, recover_all
 from ._version import __version__
@@ -78,15 +78,15 @@ def recover(options: argparse.Namespace) -> int:
         return OK
     found: list[Recovered] = []
 
-    def tell(recovered: Recovered) -> None:
+    def on_call(recovered: Recovered) -> None:
         found.append(recovered)
         print(_line(recovered), flush=True)
 
     guard = Guard()
-    asyncio.run(_recover(spool, client, guard, tell, any_key=options.any_key))
+    asyncio.run(_recover(spool, client, guard, on_call, any_key=options.any_key))
     left = sum(not call.claimed and not call.aside for call in spool.calls())
-    print(f"{sum(one.result == 'delivered' for one in found)} delivered, {left} left")
-    kept = any(one.result == "kept" for one in found)
+    print(f"{sum(one.outcome is Outcome.OK for one in found)} delivered, {left} left")
+    kept = any(one.outcome is Outcome.LATER for one in found)
     return TROUBLE if kept or guard.count else OK
 
 
@@ -94,25 +94,25 @@ async def _recover(
     spool: Spool,
     client: RoarkClient,
     guard: Guard,
-    tell: Callable[[Recovered], None],
+    on_call: Callable[[Recovered], None],
     *,
     any_key: bool,
 ) -> None:
     try:
-        await recover_all(spool, client, guard, any_key=any_key, on_call=tell)
+        await recover_all(spool, client, guard, any_key=any_key, on_call=on_call)
     finally:
         await client.aclose()
 
 
 def _line(one: Recovered) -> str:
-    if one.result == "empty":
+    if one.outcome is Outcome.EMPTY:
         return "a call without a readable journal: removed"
-    if one.result == "unreadable":
+    if one.outcome is Outcome.UNREADABLE:
         return "a call without a readable journal: set aside"
-    if one.result == "foreign":
+    if one.outcome is Outcome.FOREIGN:
         return f"{one.call_id}: left alone, it belongs to another key or service"
     chunks = f"{one.chunks} chunks sent"
-    if one.result == "kept":
+    if one.outcome is Outcome.LATER:
         return f"{one.call_id}: kept ({one.reason or 'no answer'}; {chunks})"
     return f"{one.call_id}: delivered ({chunks})"
 
@@ -120,8 +120,8 @@ def _line(one: Recovered) -> str:
 def doctor(options: argparse.Namespace) -> int:
     """Prints one line for each thing that is checked."""
     checks = _Checks()
-    checks.note("version", True, __version__)
-    checks.note(
+    checks.say("version", True, __version__)
+    checks.say(
         "switch",
         observability_enabled(),
         "on" if observability_enabled() else "off: ROARK_OBSERVABILITY_ENABLED says so",
@@ -135,7 +135,7 @@ class _Checks:
     def __init__(self) -> None:
         self.all_well = True
 
-    def note(self, what: str, well: bool, text: str) -> None:
+    def say(self, what: str, well: bool, text: str) -> None:
         self.all_well = self.all_well and well
         print(f"{'ok  ' if well else 'FAIL'}  {what:<10} {text}")
 
@@ -144,18 +144,18 @@ def _check_service(options: argparse.Namespace, checks: _Checks) -> None:
     key: str | None
     try:
         key = clean_api_key(os.environ.get("ROARK_API_KEY"))
-        checks.note("key", True, f"{len(key)} characters")
+        checks.say("key", True, f"{len(key)} characters")
     except SettingsError as error:
         key = None
-        checks.note("key", False, str(error))
+        checks.say("key", False, str(error))
     try:
         base_url = _base_url(options)
     except SettingsError as error:
-        checks.note("base URL", False, str(error))
+        checks.say("base URL", False, str(error))
         return
-    checks.note("base URL", True, base_url)
+    checks.say("base URL", True, base_url)
     if key is not None:
-        checks.note("service", *asyncio.run(_ask(RoarkClient(key, base_url=base_url))))
+        checks.say("service", *asyncio.run(_ask(RoarkClient(key, base_url=base_url))))
 
 
 async def _ask(client: RoarkClient) -> tuple[bool, str]:
@@ -181,27 +181,27 @@ def _check_spool(options: argparse.Namespace, checks: _Checks) -> None:
     try:
         spool = _spool(options)
     except (SettingsError, SpoolError) as error:
-        checks.note("spool", False, f"{error}: calls are kept in memory only")
+        checks.say("spool", False, f"{error}: calls are kept in memory only")
         return
     if spool is None:
-        checks.note("spool", True, "off: a killed process loses what is not delivered")
+        checks.say("spool", True, "off: a killed process loses what is not delivered")
         return
     mode = stat.S_IMODE(spool.root.stat().st_mode)
-    checks.note("spool", True, f"{spool.root} (mode {mode:04o}, quota {_size(spool.quota)})")
+    checks.say("spool", True, f"{spool.root} (mode {mode:04o}, quota {_size(spool.quota)})")
     calls = spool.calls()
     waiting = [call for call in calls if not call.claimed and not call.aside]
     aside = [call for call in calls if call.aside]
-    checks.note("calls", True, f"{sum(call.claimed for call in calls)} in work")
+    checks.say("calls", True, f"{sum(call.claimed for call in calls)} in work")
     owners = _owners(options, spool) if waiting else {}
     for owner, what, advice in _LEFT:
         calls = [call for call in waiting if owners.get(call.path, "ours") == owner]
         if calls:
-            checks.note(what, False, f"{_many(calls, 'waiting')}; {advice}")
+            checks.say(what, False, f"{_many(calls, 'waiting')}; {advice}")
     if not waiting:
-        checks.note("left", True, "nothing waits to be delivered")
+        checks.say("left", True, "nothing waits to be delivered")
     if aside:
         text = f"{_many(aside, 'not readable')}: nobody can tell whose, they go by age and quota"
-        checks.note("aside", True, text)
+        checks.say("aside", True, text)
 
 
 _LEFT: tuple[tuple[Owner, str, str], ...] = (
@@ -224,7 +224,7 @@ def _owners(options: argparse.Namespace, spool: Spool) -> dict[Path, Owner]:
         key = None
     for call in spool.abandoned():
         try:
-            state = read_state(call.records())
+            state = read_state(call.read_journal().records)
         finally:
             call.release()
         if state is not None and state.call is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -15,19 +14,22 @@ from ._call.facts import CallFacts, call_record
 from ._call.pauses import TranscriptFilter
 from ._call.privacy import Redact
 from ._call.records import EndRecord, MetadataRecord, Record, SwitchRecord, end_record
-from ._call.redactor import Journal, PlainJournal, RedactingJournal
+from ._call.redactor import Journal
 from ._call.state import CallState
 from ._call.turns import place_played
 from ._config import RecordingMode
+from ._delivery.call_spool import CallSpool, encode_record
+from ._delivery.limits import DEFAULT_LIMITS, Limits
 from ._delivery.outbox import Outbox
-from ._delivery.spool import CallSpool, Spool, SpoolError
+from ._delivery.spool import Spool, SpoolError
+from ._delivery.stats import Outcome
 from ._delivery.uploader import Uploader
 from ._delivery.worker import EventQueue
 from ._diagnostics import Guard, logger
 from ._recorder import Recorder
 from ._recording.mixer import ResamplerFactory
 from ._recovery import recover_all
-from ._serialize import json_safe
+from ._serialize import clean_text, json_safe
 from ._summary import log_summary
 from .client import RoarkClient
 
@@ -63,6 +65,7 @@ class CallPipeline:
         client: Where it goes.
         make_resampler: For audio that has not the recording's rate.
         guard: Counts what goes wrong in here.
+        limits: How much waits and is sent at once.
         clock: Monotonic seconds.
     """
 
@@ -73,6 +76,7 @@ class CallPipeline:
         make_resampler: ResamplerFactory,
         *,
         guard: Guard,
+        limits: Limits = DEFAULT_LIMITS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.call: Call | None = None
@@ -80,16 +84,26 @@ class CallPipeline:
         self._client = client
         self._make_resampler = make_resampler
         self._guard = guard
+        self._limits = limits
         self._clock = clock
 
     async def run(self, queue: EventQueue) -> None:
         """Receives and delivers until both are done."""
-        setup, state, spool = self._setup, CallState(), self._open_spool()
+        setup, state = self._setup, CallState()
+        spool, call_spool = self._open_spool()
         outbox = Outbox(
-            self._begin_spooling(spool), whole=setup.recording == "wav", tell=state.apply
+            call_spool,
+            whole=setup.recording == "wav",
+            limits=self._limits,
+            on_record=state.apply,
         )
         uploader = Uploader(
-            self._client, setup.facts.call_id, outbox, guard=self._guard, clock=self._clock
+            self._client,
+            setup.facts.call_id,
+            outbox,
+            guard=self._guard,
+            limits=self._limits,
+            clock=self._clock,
         )
         recorder = Recorder(outbox, self._make_resampler, state.pauses.silences)
         call = self.call = Call(setup, state, outbox, uploader, recorder, self._guard, self._clock)
@@ -117,29 +131,24 @@ class CallPipeline:
                 has_no_audio=setup.recording != "off" and not recorder.pcm_bytes,
             )
 
-    def _open_spool(self) -> Spool | None:
-        if self._setup.spool_dir is None:
-            return None
+    def _open_spool(self) -> tuple[Spool | None, CallSpool | None]:
+        """The spool, and this call's place in it; None where they cannot be used."""
+        spool = None
         try:
-            return Spool(self._setup.spool_dir)
+            if self._setup.spool_dir is not None:
+                spool = Spool(self._setup.spool_dir)
+                return spool, spool.begin(self._setup.facts.call_id)
         except SpoolError as error:
-            _say_no_spool(error)
-            return None
-
-    def _begin_spooling(self, spool: Spool | None) -> CallSpool | None:
-        if spool is None:
-            return None
-        try:
-            return spool.begin(self._setup.facts.call_id)
-        except SpoolError as error:
-            _say_no_spool(error)
-            return None
+            logger.warning("roark: no spool, this call is kept in memory only: %s", error)
+        return spool, None
 
     async def _recover(self, spool: Spool | None) -> None:
         """Delivers what dead processes left, for as long as this call goes on."""
         if spool is not None:
             with self._guard("recovery"):
-                await recover_all(spool, self._client, self._guard, clock=self._clock)
+                await recover_all(
+                    spool, self._client, self._guard, limits=self._limits, clock=self._clock
+                )
 
 
 class Call:
@@ -155,11 +164,7 @@ class Call:
         guard: Guard,
         clock: Callable[[], float],
     ) -> None:
-        self.journal: Journal = (
-            PlainJournal(self._write)
-            if setup.redact is None
-            else RedactingJournal(self._write, setup.redact, guard)
-        )
+        self.journal = Journal(self._write, setup.redact, guard)
         self._setup = setup
         self._state = state
         self.outbox = outbox
@@ -205,12 +210,11 @@ class Call:
                     self.uploader.chunk_ready()
         queue.close()
         self.uploader.close(self._setup.budget)
-        if queue.dropped:
-            self.uploader.stats.dropped["queue_full"] = queue.dropped
+        self.uploader.stats.dropped_so_far(Outcome.QUEUE_FULL, queue.dropped)
         with self._guard("recording"):
             self._finish(self._end)
         await self.journal.finish(self._setup.budget / 2)
-        self.uploader.sealed()
+        self.uploader.recording_finished()
 
     async def make_ended(self) -> dict[str, Any]:
         """The call-ended event; better one without its rows than none."""
@@ -219,17 +223,15 @@ class Call:
             event = self._ended_event()
         if event is None:
             event = self._ended_event(without_rows=True)
-        self.outbox.note({"type": "ended", "event": event})
+        self.outbox.append_record({"type": "ended", "event": event})
         return event
 
     def _ended_event(self, *, without_rows: bool = False) -> dict[str, Any]:
         uploader, capture = self.uploader, self.recorder.capture
-        if self._guard.count:
-            uploader.stats.dropped["internal_error"] = self._guard.count
-        if self.journal.failures:
-            uploader.stats.dropped["redaction_failed"] = self.journal.failures
+        uploader.stats.dropped_so_far(Outcome.INTERNAL_ERROR, self._guard.count)
+        uploader.stats.dropped_so_far(Outcome.REDACTION_FAILED, self.journal.failures)
         return self._state.ended_event(
-            uploader.counts(),
+            uploader.stats.counts(),
             [(chunk.start, chunk.size) for chunk in uploader.lost],
             "no room" if self.outbox.dropped else uploader.last_failure,
             voiced=capture.voiced if capture is not None else None,
@@ -261,10 +263,10 @@ class Call:
 
     def _on_switch(self, record: SwitchRecord) -> None:
         """A pause holds from this moment, whatever still waits to be redacted."""
-        self.outbox.note(record)
+        self.outbox.append_record(record)
 
     def _on_end(self, record: EndRecord) -> None:
-        self._end = self._end or record
+        self._end = self._end or {**record, "reason": clean_text(record["reason"])}
 
     def _finish(self, end: EndRecord) -> None:
         self.recorder.finish(end["at"])
@@ -276,19 +278,12 @@ class Call:
     def _write(self, record: Record) -> None:
         """Keeps a record, if it is plain JSON and there is room for it."""
         try:
-            size = len(json.dumps(record, ensure_ascii=False, allow_nan=False).encode())
+            payload = encode_record(record)
         except (TypeError, ValueError, RecursionError):
-            self._drop("unusable")
+            self.uploader.stats.drop(Outcome.UNUSABLE)
             return
-        if self._journal_bytes + size > MAX_JOURNAL_BYTES and record["type"] != "end":
-            self._drop("story_full")
+        if self._journal_bytes + len(payload) > MAX_JOURNAL_BYTES and record["type"] != "end":
+            self.uploader.stats.drop(Outcome.STORY_FULL)
             return
-        self._journal_bytes += size
-        self.outbox.note(record)
-
-    def _drop(self, reason: str) -> None:
-        self.uploader.stats.dropped[reason] += 1
-
-
-def _say_no_spool(error: SpoolError) -> None:
-    logger.warning("roark: no spool, this call is kept in memory only: %s", error)
+        self._journal_bytes += len(payload)
+        self.outbox.append_record(record, payload)

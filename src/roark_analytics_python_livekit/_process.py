@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import weakref
-from typing import Any
+from typing import Any, Protocol
 
 
 class ObservedSessions:
@@ -36,3 +38,34 @@ class ObservedSessions:
 
 
 observed_sessions = ObservedSessions()
+
+
+class _Call(Protocol):
+    def release(self) -> None: ...
+
+
+class OpenCalls:
+    """The spooled calls that this process works on.
+
+    A forked child has a copy of each call's lock, and a lock lasts until every copy is closed: the
+    child lets go of them, so that they die with the parent.
+    """
+
+    def __init__(self) -> None:
+        self._calls: weakref.WeakSet[_Call] = weakref.WeakSet()
+
+    def add(self, call: _Call) -> None:
+        """From here on a forked child releases the call."""
+        self._calls.add(call)
+
+    def release_all(self) -> None:
+        """Releases every call."""
+        for call in list(self._calls):
+            with contextlib.suppress(OSError):
+                call.release()
+
+
+open_calls = OpenCalls()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=open_calls.release_all)

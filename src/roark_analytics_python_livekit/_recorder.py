@@ -62,7 +62,7 @@ class Recorder:
         """The call is over: hands over the rest."""
         if self.capture is not None:
             self._keep(self.capture, self.capture.finish(at))
-            self._outbox.seal(self.capture.rate or 0)
+            self._outbox.finish_recording(self.capture.rate or 0)
 
     def _open(self, opened: Opened) -> None:
         if self.capture is not None:
@@ -76,7 +76,7 @@ class Recorder:
         if not self.pcm_bytes:
             record: Record = {"type": "recording", "rate": capture.rate, "origin": capture.origin}
             for _ in range(2):  # one may be damaged on disk: the sound is of no use without
-                self._outbox.note(record)
+                self._outbox.append_record(record)
         self._digest.update(pcm)
         self.pcm_bytes += len(pcm)
-        self._outbox.append(pcm)
+        self._outbox.append_pcm(pcm)

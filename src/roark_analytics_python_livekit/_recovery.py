@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ._call.facts import account_of
-from ._call.records import CallRecord
+from ._call.records import CallRecord, EndedRecord
 from ._call.state import CallState, read_state
+from ._delivery.call_spool import CallSpool, JournalContents
+from ._delivery.limits import DEFAULT_LIMITS, Limits
 from ._delivery.outbox import Outbox
-from ._delivery.spool import CallSpool, Spool
+from ._delivery.retry import DEFAULT_POLICY, RetryPolicy
+from ._delivery.spool import Spool
+from ._delivery.stats import Outcome
 from ._delivery.uploader import Uploader
 from ._delivery.wav import wav_data_bytes
 from ._diagnostics import Guard, logger
@@ -30,21 +34,30 @@ class Recovered:
 
     Attributes:
         call_id: Its `livekitCallId`; None where the journal is not readable.
-        result: "delivered", "kept" (for a later try), "foreign" (another key's or service's),
-            "unreadable" (set aside: nobody can tell whose it is) or "empty" (there is nothing of
-            it; removed).
+        outcome: OK (delivered), LATER (kept for a later try), FOREIGN, UNREADABLE (set aside) or
+            EMPTY (removed).
         chunks: Pieces of the recording that were delivered now.
-        reason: Why it is kept, in a few words.
         events: call-started and call-ended, as far as they were delivered now.
+        reason: Why it is kept, in a few words.
         hopeless: The next call would fare no better.
     """
 
     call_id: str | None
-    result: str
+    outcome: Outcome
     chunks: int = 0
-    reason: str | None = None
     events: int = 0
+    reason: str | None = None
     hopeless: bool = False
+
+    @property
+    def was_tried(self) -> bool:
+        """Whether the service was asked to take it."""
+        return self.outcome in (Outcome.OK, Outcome.LATER)
+
+    @property
+    def is_fruitless(self) -> bool:
+        """Whether the service took nothing of it."""
+        return self.outcome is Outcome.LATER and self.events + self.chunks == 0
 
 
 async def recover_all(
@@ -53,6 +66,8 @@ async def recover_all(
     guard: Guard,
     *,
     any_key: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
+    policy: RetryPolicy = DEFAULT_POLICY,
     clock: Callable[[], float] = time.monotonic,
     on_call: Callable[[Recovered], None] = lambda recovered: None,
 ) -> None:
@@ -67,78 +82,27 @@ async def recover_all(
         client: Where they go; calls of another key or service are left alone.
         guard: Counts what goes wrong in here.
         any_key: Calls of other keys are delivered, too, with the client's.
+        limits: How much is sent at once; the size of a chunk is that of the dead processes.
+        policy: Delays between tries.
         clock: Monotonic seconds.
-        on_call: Told of each call.
+        on_call: Called with each call.
     """
+    limits = replace(limits, tries=TRIES)
+    recovery = _Recovery(client, guard, limits, policy, clock, any_key=any_key)
     spool.evict()
     fruitless = 0
     for call in spool.abandoned():
-        outcome: Recovered | None = None
+        recovered: Recovered | None = None
         with guard("recovery"):
-            outcome = await _recover(call, client, guard, clock, any_key=any_key)
-        if outcome is None:
+            recovered = await recovery.recover(call)
+        if recovered is None:
             continue
-        on_call(outcome)
-        if outcome.result == "delivered":
-            logger.info("roark: call %s recovered from the spool", outcome.call_id)
-        if outcome.result == "empty":
-            logger.warning("roark: a call without a readable journal was removed from the spool")
-        if outcome.result == "unreadable":
-            logger.warning(
-                "roark: a call without a readable journal was set aside in the spool (%s)",
-                call.path.name,
-            )
-        if outcome.result in ("kept", "delivered"):
-            fruitless = 0 if _took_something(outcome) else fruitless + 1
-        if outcome.hopeless or fruitless == FRUITLESS:
+        on_call(recovered)
+        _log(recovered, call)
+        if recovered.was_tried:
+            fruitless = fruitless + 1 if recovered.is_fruitless else 0
+        if recovered.hopeless or fruitless == FRUITLESS:
             return
-
-
-def _took_something(outcome: Recovered) -> bool:
-    return outcome.result == "delivered" or outcome.events + outcome.chunks > 0
-
-
-async def _recover(
-    call: CallSpool,
-    client: RoarkClient,
-    guard: Guard,
-    clock: Callable[[], float],
-    *,
-    any_key: bool,
-) -> Recovered:
-    store = Outbox(call)
-    finished = False
-    try:
-        state = read_state(call.records())
-        intact = call.torn == 0  # of its journal: nothing else was read yet
-        if state is None or state.facts is None or state.call is None:
-            finished = not (call.chunks() or call.damaged or call.records())
-            if not finished:
-                call.set_aside()
-            return Recovered(None, "empty" if finished else "unreadable")
-        call_id = state.facts.call_id
-        owner = owner_of(state.call, client.base_url, client.api_key)
-        if owner == "elsewhere" or (owner == "other key" and not any_key):
-            return Recovered(call_id, "foreign")
-        whole = state.call["recording"] == "wav"
-        store = Outbox(call, whole=whole, tell=state.apply)
-        damaged = call.damaged
-        delivery = await _deliver(
-            state, store, client, guard, clock, intact=intact, damaged=damaged
-        )
-        finished = delivery.is_complete
-        if not finished:
-            call.postpone()
-        return Recovered(
-            call_id,
-            "delivered" if finished else "kept",
-            delivery.stats.chunks,
-            delivery.last_failure,
-            delivery.stats.events,
-            not finished and delivery.is_hopeless,
-        )
-    finally:
-        store.close(finished=finished)
 
 
 def owner_of(call: CallRecord, base_url: str, api_key: str) -> Owner:
@@ -148,63 +112,149 @@ def owner_of(call: CallRecord, base_url: str, api_key: str) -> Owner:
     return "ours" if call["account"] == account_of(api_key) else "other key"
 
 
-async def _deliver(
-    state: CallState,
-    store: Outbox,
-    client: RoarkClient,
-    guard: Guard,
-    clock: Callable[[], float],
-    *,
-    intact: bool,
-    damaged: int,
-) -> Uploader:
-    assert state.facts is not None
-    _restore_recording(state, store, intact=intact)
-    delivery = Uploader(client, state.facts.call_id, store, guard=guard, clock=clock, tries=TRIES)
-    if state.recording.gaps or damaged:
-        delivery.stats.dropped["damaged"] = len(state.recording.gaps) + damaged
-    delivery.close(BUDGET)
-    delivery.sealed()
+class _Recovery:
+    """Delivers one claimed call after the other, with one client."""
 
-    async def make_ended() -> dict[str, Any] | None:
-        return _ended_event(state, store, delivery)
+    def __init__(
+        self,
+        client: RoarkClient,
+        guard: Guard,
+        limits: Limits,
+        policy: RetryPolicy,
+        clock: Callable[[], float],
+        *,
+        any_key: bool,
+    ) -> None:
+        self._client = client
+        self._guard = guard
+        self._limits = limits
+        self._policy = policy
+        self._clock = clock
+        self._any_key = any_key
 
-    started = None if "call-started" in state.sent else state.started_event()
-    await delivery.run(started, make_ended)
-    return delivery
+    async def recover(self, call: CallSpool) -> Recovered:
+        """Delivers a call, or leaves it to others; it is claimed no more afterwards."""
+        try:
+            journal = call.read_journal()
+            state = read_state(journal.records)
+            if state is None or state.facts is None or state.call is None:
+                return Recovered(None, _put_away(call, journal))
+            if not self._may_deliver(state.call):
+                return Recovered(state.facts.call_id, Outcome.FOREIGN)
+            return await self._deliver(call, journal, state, state.facts.call_id)
+        finally:
+            call.release()
+
+    def _may_deliver(self, call: CallRecord) -> bool:
+        owner = owner_of(call, self._client.base_url, self._client.api_key)
+        return owner == "ours" or (owner == "other key" and self._any_key)
+
+    async def _deliver(
+        self, call: CallSpool, journal: JournalContents, state: CallState, call_id: str
+    ) -> Recovered:
+        outbox = Outbox(call, whole=_is_wav(state), limits=self._limits, on_record=state.apply)
+        finished = False
+        try:
+            uploader = self._uploader(call_id, outbox)
+            await self._upload(uploader, outbox, journal, state)
+            finished = uploader.is_complete
+            if not finished:
+                call.postpone()
+        finally:
+            outbox.close(finished=finished)
+        return Recovered(
+            call_id,
+            Outcome.OK if finished else Outcome.LATER,
+            chunks=uploader.stats.chunks_sent,
+            events=uploader.stats.events_sent,
+            reason=uploader.last_failure,
+            hopeless=not finished and uploader.is_hopeless,
+        )
+
+    def _uploader(self, call_id: str, outbox: Outbox) -> Uploader:
+        return Uploader(
+            self._client,
+            call_id,
+            outbox,
+            guard=self._guard,
+            policy=self._policy,
+            limits=self._limits,
+            clock=self._clock,
+        )
+
+    async def _upload(
+        self, uploader: Uploader, outbox: Outbox, journal: JournalContents, state: CallState
+    ) -> None:
+        _restore_recording(state, outbox, is_whole=journal.is_whole)
+        damaged = len(state.recording.gaps) + journal.damaged
+        uploader.stats.dropped_so_far(Outcome.DAMAGED, damaged)
+        uploader.close(BUDGET)
+        uploader.recording_finished()
+
+        async def make_ended() -> dict[str, Any] | None:
+            return _ended_event(state, outbox, uploader)
+
+        started = None if "call-started" in state.sent else state.started_event()
+        await uploader.run(started, make_ended)
 
 
-def _restore_recording(state: CallState, store: Outbox, *, intact: bool) -> None:
+def _put_away(call: CallSpool, journal: JournalContents) -> Outcome:
+    """What becomes of a call when nobody can say whose it is."""
+    if call.chunk_indices() or journal.damaged or journal.records:
+        call.set_aside()
+        return Outcome.UNREADABLE
+    call.remove()
+    return Outcome.EMPTY
+
+
+def _restore_recording(state: CallState, outbox: Outbox, *, is_whole: bool) -> None:
     recording = state.recording
+    chunks, gaps = recording.chunks, list(recording.gaps.values())
     # one for which there was no room is delivered as silence, perhaps again
-    settled = [index for index, chunk in recording.chunks.items() if chunk["result"] != "full"]
-    gaps = list(recording.gaps.values())
+    full = Outcome.FULL.value
+    settled = [index for index, chunk in chunks.items() if chunk["result"] != full]
     if state.end is not None:
-        store.restore(settled, recording.pcm_bytes, final=True, intact=intact, gaps=gaps)
+        outbox.restore(settled, recording.pcm_bytes, final=True, intact=is_whole, gaps=gaps)
     else:
-        ends = [chunk["start"] + chunk["size"] for chunk in recording.chunks.values()]
-        known = max(ends, default=0)
-        if known and state.call is not None and state.call["recording"] == "wav":
+        known = max((chunk["start"] + chunk["size"] for chunk in chunks.values()), default=0)
+        if known and _is_wav(state):
             known = wav_data_bytes(known)  # it was the one file
-        recording.pcm_bytes = store.restore(settled, known, intact=intact, gaps=gaps)
+        recording.pcm_bytes = outbox.restore(settled, known, intact=is_whole, gaps=gaps)
     if recording.rate is not None:
-        store.seal(recording.rate)
+        outbox.finish_recording(recording.rate)
 
 
-def _ended_event(state: CallState, store: Outbox, delivery: Uploader) -> dict[str, Any] | None:
+def _is_wav(state: CallState) -> bool:
+    return state.call is not None and state.call["recording"] == "wav"
+
+
+def _ended_event(state: CallState, outbox: Outbox, uploader: Uploader) -> dict[str, Any] | None:
     """call-ended, as it is now; as it was built before, where no chunk came on top.
 
     One that would differ in nothing but counts and reasons is not made: a service that is down for
-    a week would be told, and the journal would grow, at each try.
+    a week would get it at each try, and the journal would grow.
     """
     if state.ended is not None and not state.is_outdated:
         return None if "call-ended" in state.sent else state.ended
-    missing = {chunk.start: chunk.size for chunk in delivery.lost}
+    missing = {chunk.start: chunk.size for chunk in uploader.lost}
     for chunk in state.recording.chunks.values():
-        if chunk["result"] != "ok":
+        if chunk["result"] != Outcome.OK.value:
             missing[chunk["start"]] = chunk["size"]
     event = state.ended_event(
-        delivery.counts(recovered=True), missing.items(), delivery.last_failure
+        uploader.stats.counts(recovered=True), missing.items(), uploader.last_failure
     )
-    store.note({"type": "ended", "event": event})
+    ended: EndedRecord = {"type": "ended", "event": event}
+    outbox.append_record(ended)
     return event
+
+
+def _log(recovered: Recovered, call: CallSpool) -> None:
+    if recovered.outcome is Outcome.OK:
+        logger.info("roark: call %s recovered from the spool", recovered.call_id)
+    if recovered.outcome is Outcome.EMPTY:
+        logger.warning("roark: a call without a readable journal was removed from the spool")
+    if recovered.outcome is Outcome.UNREADABLE:
+        logger.warning(
+            "roark: a call without a readable journal was set aside in the spool (%s)",
+            call.path.name,
+        )

@@ -18,12 +18,12 @@ def log_summary(
         )
     stats = uploader.stats
     chunks = [f"{len(uploader.lost)} recording chunks"] if uploader.lost else []
-    missing = [*(e for e in uploader.undelivered if e == "call-started"), *chunks]
-    missing += [e for e in uploader.undelivered if e != "call-started"]
+    missing = [*(e for e in stats.undelivered if e == "call-started"), *chunks]
+    missing += [e for e in stats.undelivered if e != "call-started"]
     counts = (
-        f"sent {stats.events} events, {stats.chunks} chunks ({stats.bytes} bytes); "
+        f"sent {stats.events_sent} events, {stats.chunks_sent} chunks ({stats.bytes_sent} bytes); "
         f"{stats.retries} retries, {stats.spooled} kept in the spool, "
-        f"dropped {dict(stats.dropped) or 'nothing'}"
+        f"dropped {stats.dropped or 'nothing'}"
     )
     if has_no_audio:
         counts += "; no recording: the session had no audio"

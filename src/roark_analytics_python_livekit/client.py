@@ -7,17 +7,12 @@ RequestError            a request did not get a 2xx answer; `outcome` says what 
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import json
-import logging
 import os
-import ssl
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 
@@ -28,45 +23,24 @@ from ._config import (
     clean_base_url,
     is_loopback,
 )
-from ._delivery.retry import Outcome, parse_retry_after, roark_outcome, upload_outcome
+from ._delivery.stats import Outcome
+from ._http import (
+    RequestError,
+    Timeouts,
+    bounded,
+    roark_outcome,
+    send,
+    silence_request_logs,
+    upload_outcome,
+)
 from ._types import ContentType
+
+__all__ = ["PresignedUpload", "RequestError", "RoarkClient"]
 
 EVENTS_PATH = "/v1/integrations/livekit-sdk"
 CHUNK_URL_PATH = "/v1/integrations/livekit-sdk/chunk-upload-url"
-MAX_ANSWER_BYTES = 65_536  # the largest answer that is needed is a presigned URL
-TOTAL_TIMEOUT = 30.0  # seconds for one request, however slowly the bytes drip
-# Bytes a second. An upload has the time on top that it takes at this rate: half a Mbit/s, less than
-# any uplink that carries a call's sound. A WAV of some minutes needs more than any fixed time.
-MIN_UPLOAD_RATE = 64_000
 
 _USER_AGENT = "roark-analytics-python-livekit"
-
-T = TypeVar("T")
-
-
-class RequestError(Exception):
-    """A request that was not answered with 2xx.
-
-    Attributes:
-        outcome: Whether the same request may succeed later, and under which condition.
-        status: The HTTP status, or None where no answer came.
-        retry_after: Seconds that the service asked to wait, or None.
-        reason: A few words for a log: a status or the kind of failure, nothing secret.
-    """
-
-    def __init__(
-        self,
-        outcome: Outcome,
-        reason: str,
-        *,
-        status: int | None = None,
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(reason)
-        self.outcome = outcome
-        self.reason = reason
-        self.status = status
-        self.retry_after = retry_after
 
 
 @dataclass(frozen=True)
@@ -124,10 +98,11 @@ class RoarkClient:
         self.api_key = clean_api_key(api_key)
         self.base_url = clean_base_url(base_url)
         self._transport = transport
+        self._timeouts = Timeouts()
         self._pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Pools] = (
             weakref.WeakKeyDictionary()
         )
-        _silence_request_logs()
+        silence_request_logs()
 
     def __repr__(self) -> str:
         return f"RoarkClient(base_url={self.base_url!r})"
@@ -185,9 +160,9 @@ class RoarkClient:
                 content=body,
                 headers={"content-type": upload.content_type, "content-length": str(size)},
             )
-            await _send(pool, request, upload_outcome)
+            await send(pool, request, upload_outcome)
 
-        await _bounded(put, upload_deadline(size))
+        await bounded(put, self._timeouts.upload(size))
 
     async def aclose(self) -> None:
         """Closes this event loop's connections; calling it again does nothing."""
@@ -213,9 +188,9 @@ class RoarkClient:
                 content=_encode(body),
                 headers={"content-type": "application/json", **(headers or {})},
             )
-            return await _send(pool, request, roark_outcome)
+            return await send(pool, request, roark_outcome)
 
-        return await _bounded(post, TOTAL_TIMEOUT)
+        return await bounded(post, self._timeouts.total)
 
     def _here(self) -> _Pools:
         """The pools of the running event loop.
@@ -229,7 +204,7 @@ class RoarkClient:
             try:
                 pools = self._pools[loop] = self._make_pools()
             except OSError as error:  # the certificates cannot be read
-                raise RequestError(Outcome.RETRY, type(error).__name__) from None
+                raise RequestError(Outcome.LATER, type(error).__name__) from None
         return pools
 
     def _make_pools(self) -> _Pools:
@@ -255,80 +230,6 @@ def _encode(body: Mapping[str, Any]) -> bytes:
     return text.encode("utf-8", "replace")  # lone surrogates have no place in UTF-8
 
 
-def upload_deadline(size: int) -> float:
-    """Seconds that the upload of so many bytes may take."""
-    return TOTAL_TIMEOUT + size / MIN_UPLOAD_RATE
-
-
-async def _bounded(request: Callable[[], Awaitable[T]], seconds: float) -> T:
-    """The one place that gives a request its total deadline and translates foreign errors."""
-    token = _in_own_request.set(True)
-    try:
-        return await asyncio.wait_for(request(), seconds)
-    except (TimeoutError, asyncio.TimeoutError, httpx.TimeoutException):
-        raise RequestError(Outcome.RETRY, "time-out") from None
-    except (httpx.UnsupportedProtocol, httpx.InvalidURL):
-        raise RequestError(Outcome.REFUSED, "unusable URL") from None
-    except httpx.HTTPError as error:
-        untrusted = isinstance(error, httpx.ConnectError) and _is_certificate_error(error)
-        if untrusted:
-            raise RequestError(Outcome.UNTRUSTED, "the TLS certificate is not trusted") from None
-        raise RequestError(Outcome.RETRY, type(error).__name__) from None
-    except OSError as error:  # an upload's file cannot be read
-        raise RequestError(Outcome.RETRY, type(error).__name__) from None
-    finally:
-        _in_own_request.reset(token)
-
-
-def _is_certificate_error(error: BaseException) -> bool:
-    """Whether a certificate was refused, somewhere down the chain of causes."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, ssl.SSLCertVerificationError):
-            return True
-        seen = seen.__cause__ or seen.__context__
-    return False
-
-
-async def _send(
-    client: httpx.AsyncClient, request: httpx.Request, classify: Callable[[int], Outcome]
-) -> bytes:
-    async with _response(client, request) as response:
-        outcome = classify(response.status_code)
-        if outcome is not Outcome.OK:
-            raise RequestError(
-                outcome,
-                f"status {response.status_code}",
-                status=response.status_code,
-                retry_after=parse_retry_after(
-                    response.headers.get("retry-after"), now=datetime.now(timezone.utc)
-                ),
-            )
-        return await _read_capped(response)
-
-
-@asynccontextmanager
-async def _response(
-    client: httpx.AsyncClient, request: httpx.Request
-) -> AsyncIterator[httpx.Response]:
-    response = await client.send(request, stream=True)
-    try:
-        yield response
-    finally:
-        await response.aclose()
-
-
-async def _read_capped(response: httpx.Response) -> bytes:
-    if response.is_stream_consumed:  # httpx.MockTransport gives answers that are read already
-        return response.content[:MAX_ANSWER_BYTES]
-    body = bytearray()
-    async for part in response.aiter_raw():
-        body += part
-        if len(body) >= MAX_ANSWER_BYTES:
-            break
-    return bytes(body[:MAX_ANSWER_BYTES])
-
-
 def _parse_upload(body: bytes, content_type: str) -> PresignedUpload:
     try:
         answer = json.loads(body)
@@ -337,7 +238,7 @@ def _parse_upload(body: bytes, content_type: str) -> PresignedUpload:
         _check_upload_url(url)
         _check_content_type(signed)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, httpx.InvalidURL):
-        raise RequestError(Outcome.RETRY, "unusable answer (no upload URL)") from None
+        raise RequestError(Outcome.LATER, "unusable answer (no upload URL)") from None
     return PresignedUpload(url=url, content_type=signed)
 
 
@@ -356,29 +257,3 @@ def _check_upload_url(url: object) -> None:
 def _check_content_type(value: object) -> None:
     if not isinstance(value, str) or not (value.isascii() and value.isprintable()):
         raise SettingsError("not fit for a header")
-
-
-# A logger's filter does not see its children's records: each is named.
-_REQUEST_LOGGERS = (
-    "httpx",
-    *(f"httpcore.{part}" for part in ("connection", "http11", "http2", "proxy", "socks")),
-)
-
-_in_own_request: contextvars.ContextVar[bool] = contextvars.ContextVar(
-    "roark_in_own_request", default=False
-)
-
-
-class _DropOwnRequests(logging.Filter):
-    """httpx logs every URL at INFO; the URLs of these requests are secrets."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not _in_own_request.get()
-
-
-_drop_own_requests = _DropOwnRequests()
-
-
-def _silence_request_logs() -> None:
-    for name in _REQUEST_LOGGERS:
-        logging.getLogger(name).addFilter(_drop_own_requests)  # adding it again does nothing

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,6 +22,7 @@ from ._config import (
     observability_enabled,
     resolve_settings,
 )
+from ._delivery.stats import CallStats as CallStats
 from ._delivery.worker import Worker
 from ._diagnostics import Guard, logger
 from ._pipeline import CallPipeline, CallSetup
@@ -31,43 +32,16 @@ from .client import RoarkClient
 
 # Here and not in `observe_session`: an import takes time, which the agent's event loop has not.
 try:
-    from ._livekit import observer as _livekit
+    from ._livekit import agents, compat, job
+    from ._livekit.observation import Observation
+    from ._livekit.resampler import RtcResampler
 except ImportError:  # without livekit-agents the client and the mixer still work
-    _livekit = None  # type: ignore[assignment]  # checked where it is used
+    compat = None  # type: ignore[assignment]  # checked where it is used
 
 if TYPE_CHECKING:
     from livekit.agents import AgentSession, JobContext
 
-    from ._livekit.observer import Observation
-
 GRACE = 0.5  # seconds on top of the budget, for the thread to wind up
-
-
-@dataclass(frozen=True)
-class CallStats:
-    """Counts of one call, at the moment they were asked for.
-
-    Attributes:
-        events_sent: call-started and call-ended, as far as Roark accepted them.
-        chunks_sent: Pieces of the recording that were accepted.
-        bytes_sent: Their length in bytes.
-        attempts: Tries of an event or a chunk; asking where a chunk goes is part of its try.
-        retries: How many of them were repetitions.
-        spooled: Events and chunks that wait on disk for the next process.
-        dropped: What was given up, by reason.
-        undelivered: Events that Roark has not accepted (yet).
-        done: Whether the delivery is over.
-    """
-
-    events_sent: int = 0
-    chunks_sent: int = 0
-    bytes_sent: int = 0
-    attempts: int = 0
-    retries: int = 0
-    spooled: int = 0
-    dropped: Mapping[str, int] = field(default_factory=dict)
-    undelivered: tuple[str, ...] = ()
-    done: bool = True
 
 
 class CallHandle:
@@ -137,18 +111,8 @@ class CallHandle:
         """What was sent, repeated and given up so far."""
         if self._parts is None or self._parts.pipeline.call is None:
             return CallStats(done=self._parts is None)
-        uploader = self._parts.pipeline.call.uploader
-        return CallStats(
-            events_sent=uploader.stats.events,
-            chunks_sent=uploader.stats.chunks,
-            bytes_sent=uploader.stats.bytes,
-            attempts=uploader.stats.attempts,
-            retries=uploader.stats.retries,
-            spooled=uploader.stats.spooled,
-            dropped=dict(uploader.stats.dropped),
-            undelivered=tuple(uploader.undelivered),
-            done=self._parts.worker.done,
-        )
+        stats = self._parts.pipeline.call.uploader.stats
+        return stats.snapshot(done=self._parts.worker.done)
 
     def _put(self, record: Record) -> None:
         if self._parts is not None:
@@ -263,21 +227,21 @@ def _observe(
     metadata: Mapping[str, Any],
     guard: Guard,
 ) -> CallHandle:
-    if _livekit is None:
+    if compat is None:
         logger.warning("roark: nothing is observed: livekit-agents cannot be imported")
         return CallHandle()
-    if not _livekit.is_session(session):
+    if not compat.is_session(session):
         logger.warning("roark: nothing is observed: %s is no AgentSession", type(session).__name__)
         return CallHandle()
     if (known := observed_sessions.handle_of(session)) is not None:
         logger.warning("roark: this session is observed already; the first handle goes on")
         return cast(CallHandle, known)
-    if _livekit.is_running(session):
+    if compat.is_running(session):
         logger.warning("roark: observing after session.start(): what came before is missing")
     if settings.no_spool is not None:
         logger.warning("roark: no spool, this call is kept in memory only: %s", settings.no_spool)
 
-    call_id = str(livekit_call_id or _livekit.call_id(ctx) or uuid.uuid4())
+    call_id = str(livekit_call_id or job.call_id(ctx) or uuid.uuid4())
     own_id = observed_sessions.own_id(ctx, call_id)
     if own_id != call_id:
         logger.info(
@@ -294,17 +258,16 @@ def _observe(
             redact=redact,
         ),
         client or RoarkClient(settings.api_key, base_url=settings.base_url),
-        _livekit.RtcResampler,
+        RtcResampler,
         guard=guard,
     )
     worker = Worker(pipeline.run, name=f"roark-{facts.call_id}")
-    observation = _livekit.Observation(
+    observation = Observation(
         session,
         worker.queue,
         guard,
-        on_end=lambda end: worker.queue.put_urgent(end),
         audio=settings.recording != "off",
-        room=_livekit.room_of(ctx),
+        room=job.room_of(ctx),
     )
     worker.start()
     observation.attach()
@@ -312,22 +275,20 @@ def _observe(
         facts.call_id,
         _Parts(observation, worker, pipeline, guard, settings.shutdown_timeout),
     )
-    _livekit.on_shutdown(ctx, handle._shut_down)
+    job.on_shutdown(ctx, handle._shut_down)
     observed_sessions.add(session, handle)
     return handle
 
 
 def _facts(ctx: Any, session: Any, settings: Settings, call_id: str) -> CallFacts:
-    assert _livekit is not None
-    running = _livekit.is_running(session)
     return CallFacts(
         call_id=call_id,
         agent_id=settings.agent_id,
         agent_name=settings.agent_name,
-        agent_prompt=settings.agent_prompt or (_livekit.prompt_of(session) if running else None),
+        agent_prompt=settings.agent_prompt or agents.prompt_of(session),
         is_test=settings.is_test,
-        job=_livekit.job_facts(ctx),
-        versions={"sdk": __version__, "livekit-agents": _livekit.LIVEKIT_AGENTS_VERSION},
+        job=job.job_facts(ctx),
+        versions={"sdk": __version__, "livekit-agents": compat.LIVEKIT_AGENTS_VERSION},
         started_at=datetime.now(timezone.utc),
         started=time.monotonic(),
     )

@@ -25,12 +25,14 @@ from roark_analytics_python_livekit.audio import AudioCapture, Played
 from tests.support.fake_sinks import (
     ROOM_1_2,
     ROOM_1_3,
+    ROOM_1_5,
     ROOM_1_6,
     ROOM_1_8,
     ROOMS,
     AvatarSink,
     PlainSink,
     RoomSink,
+    RoomVersion,
 )
 from tests.support.playback_harness import Speech, Stage, burst
 from tests.support.signals import LinearResampler, numbered, sine, stereo
@@ -97,7 +99,9 @@ def test_speech_as_slow_as_it_is_spoken_has_no_holes(make_sink: MakeSink) -> Non
     stage.speak(Speech([(i * 0.05, 0.05) for i in range(40)]))
     right = stage.finish()
     check(stage)
-    if not stage.sink.traits.first_frames:  # where those are shorter, the sink itself runs dry
+    if (
+        not stage.sink.traits.first_frames_seconds
+    ):  # where those are shorter, the sink itself runs dry
         assert np.diff(np.flatnonzero(right)).max() == 1
 
 
@@ -168,6 +172,19 @@ def test_a_pause_with_nothing_left_to_hold_stops_nothing(make_sink: MakeSink) ->
     stage.speak(Speech(burst(1.0), pauses=[(0.9003, 0.5)]))
     stage.finish()
     check(stage, cuts=2)
+
+
+@pytest.mark.parametrize("version", [ROOM_1_5, ROOM_1_6], ids=lambda v: v.name)
+@pytest.mark.parametrize("begin", [0.0134, 0.0334, 0.0534])
+def test_a_pause_within_shorter_first_frames_stops_where_the_queue_is_full(
+    version: RoomVersion, begin: float
+) -> None:
+    """0.2 s are queued: there is room for a frame of 50 ms after 10, 60, 110 ms, and so on."""
+    stage = Stage(RoomSink(version, RATE))
+    stage.speak(Speech(burst(2.0), pauses=[(begin, 1.0)]))
+    stage.finish()
+    found = stage.difference(0.031)
+    assert found.total <= 0.006, found
 
 
 @every_sink
@@ -427,7 +444,6 @@ def test_audio_that_is_pushed_while_playback_is_paused_waits() -> None:
         stage = Stage(sink)
         stage.go(0.5)
         stage.give(*sink.pause())
-        stage.speak(Speech(burst(1.0)[:1], after=0.1)) if False else None
         stage.go(0.6)
         for _ in range(10):
             stage.push(0.1)

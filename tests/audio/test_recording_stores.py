@@ -8,8 +8,13 @@ import wave
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roark_analytics_python_livekit._delivery.outbox import CHUNK_BYTES, Chunk, Outbox
+from roark_analytics_python_livekit._delivery.chunks import Chunk
+from roark_analytics_python_livekit._delivery.limits import DEFAULT_LIMITS, Limits
+from roark_analytics_python_livekit._delivery.outbox import Outbox
+from roark_analytics_python_livekit._delivery.stats import Outcome
 from roark_analytics_python_livekit._delivery.wav import wav_header
+
+CHUNK_BYTES = DEFAULT_LIMITS.chunk_bytes
 
 steady = settings(deadline=None, derandomize=True, database=None, max_examples=40)
 
@@ -38,10 +43,10 @@ async def test_both_ways_give_the_same_pcm_however_it_comes(sizes: list[int]) ->
     """Chunks are cut at 256 KiB and say where they begin; the WAV is its header and all of it."""
     chunks, wav = Outbox(), Outbox(whole=True)
     for piece in pieces_of(sizes):
-        chunks.append(piece)
-        wav.append(piece)
+        chunks.append_pcm(piece)
+        wav.append_pcm(piece)
     for store in (chunks, wav):
-        store.seal(RATE)
+        store.finish_recording(RATE)
     taken = list(iter(chunks.take, None))
     assert [(chunk.index, chunk.start, chunk.size) for chunk in taken] == [
         (0, 0, CHUNK_BYTES),
@@ -61,21 +66,21 @@ async def test_what_has_no_room_is_silence_of_its_length(
     sizes: list[int], room: int, delivered: list[bool]
 ) -> None:
     """Whatever was dropped while others were delivered: indices, starts and the rest stay."""
-    store = Outbox(limit=room * CHUNK_BYTES)
+    store = Outbox(limits=Limits(max_memory=room * CHUNK_BYTES))
     bodies: dict[int, bytes] = {}
     for i, piece in enumerate([*pieces_of(sizes), b""]):
-        store.append(piece)
+        store.append_pcm(piece)
         if i < len(delivered) and delivered[i] and (chunk := store.take()) is not None:
             bodies[chunk.index] = await body_of(chunk)
-            store.settle(chunk, "ok", keep=False)
-    store.seal(RATE)
+            store.settle(chunk, Outcome.OK)
+    store.finish_recording(RATE)
     while (chunk := store.take()) is not None:
         assert chunk.start == chunk.index * CHUNK_BYTES
         bodies[chunk.index] = await body_of(chunk)
-        store.settle(chunk, "ok", keep=False)
+        store.settle(chunk, Outcome.OK)
     expected = bytearray(PCM)
     for lost in store.dropped:
-        expected[lost.start : lost.end] = bytes(lost.size)
+        expected[lost.start : lost.start + lost.size] = bytes(lost.size)
     assert sorted(bodies) == [0, 1, 2, 3]
     assert b"".join(bodies[index] for index in sorted(bodies)) == expected
     assert room or len(store.dropped) == 4
@@ -84,8 +89,8 @@ async def test_what_has_no_room_is_silence_of_its_length(
 async def test_a_player_opens_the_wav() -> None:
     """Two channels of 16 bits, at the recording's rate."""
     store = Outbox(whole=True)
-    store.append(PCM)
-    store.seal(RATE)
+    store.append_pcm(PCM)
+    store.finish_recording(RATE)
     (file,) = iter(store.take, None)
     with wave.open(io.BytesIO(await body_of(file))) as opened:
         assert opened.getparams()[:4] == (2, 2, RATE, len(PCM) // 4)

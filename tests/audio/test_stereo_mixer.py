@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from roark_analytics_python_livekit._recording.frames import Samples
 from roark_analytics_python_livekit._recording.mixer import AGENT, USER, Run, StereoMixer
-from tests.support.signals import LinearResampler, sine, stereo
+from tests.support.signals import LinearResampler, sine
 
 steady = settings(deadline=None, derandomize=True, database=None, max_examples=150)
 
@@ -26,7 +26,7 @@ steps = st.lists(st.one_of(places, st.integers(0, 120)), max_size=30)  # an inte
 
 def test_what_is_nowhere_placed_is_silence() -> None:
     """Both channels are as long as was asked for, and all zero."""
-    assert StereoMixer(8000).settle(3) == bytes(3 * 4)
+    assert StereoMixer(8000).settle(3).tolist() == [[0, 0]] * 3
 
 
 def test_left_is_the_user_and_right_is_the_agent() -> None:
@@ -34,34 +34,44 @@ def test_left_is_the_user_and_right_is_the_agent() -> None:
     mixer = StereoMixer(8000)
     mixer.place(USER, 1, np.array([5, 6], np.int16))
     mixer.place(AGENT, 0, np.array([-7], np.int16))
-    assert stereo(mixer.settle(4)).tolist() == [[0, -7], [5, 0], [6, 0], [0, 0]]
+    assert mixer.settle(4).tolist() == [[0, -7], [5, 0], [6, 0], [0, 0]]
 
 
 def test_what_is_settled_is_given_once() -> None:
     """Asking again for the same, or for less, gives nothing."""
     mixer = StereoMixer(8000)
-    assert len(mixer.settle(10)) == 40
-    assert mixer.settle(10) == b""
-    assert mixer.settle(5) == b""
-    assert mixer.settled == 10
+    assert len(mixer.settle(10)) == 10
+    assert len(mixer.settle(10)) == 0
+    assert len(mixer.settle(5)) == 0
+    assert mixer.settled_samples == 10
 
 
-def test_samples_that_come_too_late_are_left_out_and_counted() -> None:
+def test_a_moment_has_its_sample() -> None:
+    """The time line begins at the origin."""
+    mixer = StereoMixer(8000, 100.0)
+    assert (mixer.sample_at(100.0), mixer.sample_at(100.5), mixer.sample_at(99.0)) == (
+        0,
+        4000,
+        -8000,
+    )
+    assert mixer.time_of(4000) == 100.5
+
+
+def test_samples_that_come_too_late_are_left_out() -> None:
     """What lies before the settled mark is lost; the rest stands in its place."""
     mixer = StereoMixer(8000)
     mixer.settle(10)
     mixer.place(USER, 7, np.arange(1, 6, dtype=np.int16))
-    assert mixer.late_samples == 3
-    assert stereo(mixer.settle(12))[:, 0].tolist() == [4, 5]
+    assert mixer.settle(12)[:, 0].tolist() == [4, 5]
 
 
 def test_a_channel_does_not_write_over_what_it_has() -> None:
-    """A run that begins before the one before it is over loses its beginning, counted."""
+    """A run that begins before the one before it is over loses its beginning."""
     mixer = StereoMixer(8000)
     mixer.place(AGENT, 0, np.full(4, 1, np.int16))
     mixer.place(AGENT, 2, np.full(4, 2, np.int16))
-    assert stereo(mixer.settle(6))[:, 1].tolist() == [1, 1, 1, 1, 2, 2]
-    assert mixer.late_samples == 2
+    assert mixer.settle(6)[:, 1].tolist() == [1, 1, 1, 1, 2, 2]
+    assert mixer.end_sample(AGENT) == 6
 
 
 @steady
@@ -71,12 +81,12 @@ def test_both_channels_match_a_tape_that_is_kept_whole(
 ) -> None:
     """However placing and settling alternate: nothing lost, doubled or moved, lengths equal."""
     mixer, tape, ends = StereoMixer(8000), np.zeros((6000, 2), np.int16), [0, 0]
-    settled, late, number, out = 0, 0, 1, b""
+    settled, number, out = 0, 1, [mixer.settle(0)]
     for step in given_steps:
         if isinstance(step, int):
             settled += step
-            out += mixer.settle(settled)
-            assert len(out) == settled * 4
+            out.append(mixer.settle(settled))
+            assert sum(map(len, out)) == settled
             continue
         channel, position, count = step
         samples = np.arange(number, number + count, dtype=np.int16)
@@ -84,13 +94,12 @@ def test_both_channels_match_a_tape_that_is_kept_whole(
         mixer.place(channel, position, samples)
         begin = max(position, ends[channel], settled)
         kept = samples[max(0, min(count, begin - position)) :]
-        late += count - len(kept)
         if len(kept):
             tape[begin : begin + len(kept), channel] = kept
             ends[channel] = begin + len(kept)
-    out += mixer.settle(6000)
-    assert np.array_equal(stereo(out), tape)
-    assert mixer.late_samples == late
+        assert mixer.end_sample(channel) == max(ends[channel], settled)
+    out.append(mixer.settle(6000))
+    assert np.array_equal(np.concatenate(out), tape)
 
 
 def test_nothing_is_kept_before_the_settled_mark() -> None:
@@ -115,10 +124,10 @@ def test_a_run_of_another_rate_keeps_its_length(rate: int) -> None:
     tone = sine(200, 1.0, rate)
     for part in np.array_split(tone, 37):
         run.push(part)
-        assert run.end == mixer.end(USER) <= 2400 + 24_000
+        assert run.end_sample == mixer.end_sample(USER) <= 2400 + 24_000
     run.finish()
-    assert abs(run.end - (2400 + 24_000)) <= 2
-    left = stereo(mixer.settle(27_000))[:, 0]
+    assert abs(run.end_sample - (2400 + 24_000)) <= 2
+    left = mixer.settle(27_000)[:, 0]
     assert not left[:2400].any()
     expected = sine(200, 1.0, 24_000).astype(int)
     assert np.abs(left[2400 : 2400 + 23_990] - expected[:23_990]).max() < 60
@@ -134,5 +143,5 @@ def test_a_run_of_the_same_rate_is_left_as_it_is() -> None:
     run = Run(mixer, AGENT, 5, 8000, no_resampler)
     run.push(np.array([1, 2], np.int16))
     run.finish()
-    assert run.end == 7
-    assert stereo(mixer.settle(7))[5:, 1].tolist() == [1, 2]
+    assert run.end_sample == 7
+    assert mixer.settle(7)[5:, 1].tolist() == [1, 2]

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from roark_analytics_python_livekit.audio import Loudness
+from roark_analytics_python_livekit._recording.levels import Loudness
 
 Sound = npt.NDArray[np.float64]
 

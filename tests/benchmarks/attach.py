@@ -22,7 +22,8 @@ from livekit.agents.voice import io
 
 from roark_analytics_python_livekit import RoarkClient, observe_session
 from roark_analytics_python_livekit._diagnostics import Guard
-from roark_analytics_python_livekit._livekit.observer import InputTap, probe
+from roark_analytics_python_livekit._livekit.compat import probe
+from roark_analytics_python_livekit._livekit.taps import InputTap
 
 CALLS, FRAMES = 30, 20_000
 

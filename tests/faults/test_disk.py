@@ -21,12 +21,16 @@ import pytest
 
 from local_roark import Faults
 from roark_analytics_python_livekit._call.facts import call_record
-from roark_analytics_python_livekit._delivery import spool as _spool
-from roark_analytics_python_livekit._delivery.outbox import CHUNK_BYTES, Outbox
+from roark_analytics_python_livekit._delivery import record_file
+from roark_analytics_python_livekit._delivery.limits import DEFAULT_LIMITS
+from roark_analytics_python_livekit._delivery.outbox import Outbox
 from roark_analytics_python_livekit._delivery.spool import Spool, SpoolError
+from roark_analytics_python_livekit._delivery.stats import Outcome
 from tests.faults.test_killed import recover
 from tests.support.processes import environment
 from tests.support.simulated_call import KEY, RATE, FastClock, Samples, SimulatedCall, facts_of, pcm
+
+CHUNK_BYTES = DEFAULT_LIMITS.chunk_bytes
 
 pytestmark = pytest.mark.faults
 
@@ -75,16 +79,18 @@ def dead_call(
     facts = facts_of(call_id, 1000.0)
     entry = call_record(facts, {}, base_url=service, api_key=KEY, recording=recording)
     store = Outbox(spool)
-    store.note(cast(dict[str, Any], entry))
+    store.append_record(cast(dict[str, Any], entry))
     if frames:
-        store.note({"type": "recording", "rate": RATE, "origin": 1000.0})
-        store.append(stereo(0, frames))
+        store.append_record({"type": "recording", "rate": RATE, "origin": 1000.0})
+        store.append_pcm(stereo(0, frames))
     for number in (1, 2, 3):
         at = 1000.0 + number
         turn = {"type": "turn", "role": "user", "text": f"turn {number}", "at": at}
-        store.note(turn | {"id": str(number)})
+        store.append_record(turn | {"id": str(number)})
     if ended:
-        store.note({"type": "end", "at": 1012.0, "reason": "done", "pcm_bytes": 4 * frames})
+        store.append_record(
+            {"type": "end", "at": 1012.0, "reason": "done", "pcm_bytes": 4 * frames}
+        )
     spool.release()
     return spool.path
 
@@ -183,15 +189,15 @@ class FullDisk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
         self.room = room
-        append = _spool._append
+        write = record_file._write
 
         def refuse(file: int, payload: bytes) -> None:
             self.room -= 1
             if self.room < 0:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            append(file, payload)
+            write(file, payload)
 
-        monkeypatch.setattr(_spool, "_append", refuse)
+        monkeypatch.setattr(record_file, "_write", refuse)
 
 
 @pytest.mark.parametrize("room", [0, 1, 9])
@@ -244,7 +250,7 @@ async def test_what_was_in_memory_is_written_at_the_end_if_there_is_room_by_then
     faults.clear()
     monkeypatch.undo()
     (recovered,) = await recover(service, spool)
-    assert recovered.result == "delivered"
+    assert recovered.outcome is Outcome.OK
     assert_whole(calls)
 
 
@@ -350,8 +356,8 @@ async def test_calls_that_are_links_or_of_another_user_are_left_alone(
     linked_journal = dead_call(spool, service, "RM_journal")
     (linked_journal / "journal").rename(tmp_path / "journal")
     (linked_journal / "journal").symlink_to(tmp_path / "journal")
-    found = {one.call_id: one.result for one in await recover(service, spool)}
-    assert found == {"RM_chunk": "delivered", None: "unreadable"}
+    found = {one.call_id: one.outcome for one in await recover(service, spool)}
+    assert found == {"RM_chunk": Outcome.OK, None: Outcome.UNREADABLE}
     assert outside.is_dir() and secret.read_bytes() == b"x" * 1000
     assert not sound(calls, "RM_chunk")[FRAMES : 2 * FRAMES].any()
 
@@ -396,7 +402,7 @@ async def test_a_damaged_chunk_is_a_gap_of_silence(
     else:
         os.truncate(path, path.stat().st_size // 2 if damage == "truncated" else 0)
     (recovered,) = await recover(service, spool)
-    assert recovered.result == "delivered"
+    assert recovered.outcome is Outcome.OK
     ended = call_file(calls)["ended"]
     assert ended["recording"]["status"] == "partial"
     assert ended["delivery"]["dropped"] == {"damaged": 1}
@@ -427,9 +433,9 @@ async def test_a_damaged_call_does_not_keep_the_others(
     (empty,) = spool.glob("RM_empty.*/journal")
     os.truncate(empty, 0)
     found = await recover(service, spool)
-    delivered = {one.call_id for one in found if one.result == "delivered"}
+    delivered = {one.call_id for one in found if one.outcome is Outcome.OK}
     assert delivered == {"RM_torn", "RM_whole"}
-    assert [one.result for one in found].count("unreadable") == 2
+    assert [one.outcome for one in found].count(Outcome.UNREADABLE) == 2
     assert complaints(caplog, "without a readable journal") == 2
     assert await recover(service, spool) == []
     turns = [row["content"] for row in call_file(calls, "RM_torn")["ended"]["transcript"]]

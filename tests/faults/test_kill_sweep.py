@@ -20,11 +20,10 @@ from typing import Any
 
 import pytest
 
-from roark_analytics_python_livekit._delivery import outbox as _store
 from roark_analytics_python_livekit._delivery.spool import Spool
 from tests.faults.test_disk import call_file
 from tests.faults.test_killed import recover
-from tests.support.fork_server import CHUNK_BYTES, Job
+from tests.support.fork_server import LIMITS, Job
 from tests.support.processes import environment
 from tests.support.simulated_call import KEY
 
@@ -121,12 +120,9 @@ def plan(dice: random.Random, steps: dict[str, int], number: int, **where: str) 
 
 
 async def test_every_sealed_record_and_all_sound_outlive_a_kill_at_any_step(
-    service: str, calls: Path, spool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    service: str, calls: Path, spool: Path, tmp_path: Path
 ) -> None:
     """200 kills, seeded, of calls in chunks or one WAV, of recoveries (fault 16, fault 17)."""
-    for module in (_store,):
-        if hasattr(module, "CHUNK_BYTES"):
-            monkeypatch.setattr(module, "CHUNK_BYTES", CHUNK_BYTES)
     ledger = tmp_path / "ledger"
     ledger.mkdir()
     dice, killed, number = random.Random(SEED), Counter[str](), 0
@@ -142,8 +138,8 @@ async def test_every_sealed_record_and_all_sound_outlive_a_kill_at_any_step(
                 assert status in (0, -signal.SIGKILL), (SEED, job)
                 killed[f"{job['at']}, {job['how']}"] += status != 0
             if number % (3 * SIDE_BY_SIDE) == 0:
-                await recover(service, spool)
-    await recover(service, spool)
+                await recover(service, spool, LIMITS)
+    await recover(service, spool, LIMITS)
     certain, _ = read_ledger(ledger)
     duplicates = sum(check(calls, ledger, name, known) for name, known in certain.items())
     assert list(Spool(spool).abandoned()) == []

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from roark_analytics_python_livekit import RoarkClient
+from roark_analytics_python_livekit._delivery.limits import DEFAULT_LIMITS, Limits
 from roark_analytics_python_livekit._delivery.spool import Spool
+from roark_analytics_python_livekit._delivery.stats import Outcome
 from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._recovery import Recovered, recover_all
 from tests.support.simulated_call import KEY, RATE, pcm, spawn
@@ -19,11 +21,11 @@ from tests.support.simulated_call import KEY, RATE, pcm, spawn
 pytestmark = pytest.mark.faults
 
 
-async def recover(service: str, spool: Path) -> list[Recovered]:
+async def recover(service: str, spool: Path, limits: Limits = DEFAULT_LIMITS) -> list[Recovered]:
     """What the next process does in the background, and `recover` by hand."""
     found: list[Recovered] = []
     async with RoarkClient(KEY, base_url=service) as client:
-        await recover_all(Spool(spool), client, Guard(), on_call=found.append)
+        await recover_all(Spool(spool), client, Guard(), limits=limits, on_call=found.append)
     return found
 
 
@@ -38,7 +40,7 @@ async def test_a_call_killed_in_its_middle_is_recovered_to_the_last_second(
         child.send_signal(signal.SIGKILL)
 
     (recovered,) = await recover(service, spool)
-    assert recovered.result == "delivered"
+    assert recovered.outcome is Outcome.OK
     assert list(spool.iterdir()) == []
     call = json.loads((calls / "RM_1" / "call.json").read_text())
     turns = [row["content"] for row in call["ended"]["transcript"]]

@@ -15,6 +15,7 @@ from blockbuster import BlockBuster
 from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit import _pipeline as _call
 from roark_analytics_python_livekit._delivery.spool import Spool
+from roark_analytics_python_livekit._delivery.stats import Outcome
 from roark_analytics_python_livekit._delivery.worker import MAX_WAITING, RESERVE, EventQueue, Worker
 from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._pipeline import CallPipeline
@@ -208,6 +209,6 @@ async def test_recovery_holds_no_loop_with_anything_but_the_spool(
     results = Counter[str]()
     async with RoarkClient(KEY, base_url=service) as client:
         await recover_all(
-            Spool(spool), client, Guard(), on_call=lambda one: results.update([one.result])
+            Spool(spool), client, Guard(), on_call=lambda one: results.update([one.outcome])
         )
-    assert results == {"delivered": 1}
+    assert results == {Outcome.OK: 1}

@@ -20,7 +20,9 @@ from local_roark import create_app, serve_in_background
 from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit._call.facts import CallFacts
 from roark_analytics_python_livekit._call.payloads import call_started
-from roark_analytics_python_livekit._delivery.spool import CallSpool, Spool
+from roark_analytics_python_livekit._delivery.call_spool import CallSpool
+from roark_analytics_python_livekit._delivery.spool import Spool
+from roark_analytics_python_livekit._delivery.stats import Outcome
 from tests.faults.test_disk import FRAMES, call_file, dead_call, run_script, sound, until
 from tests.faults.test_killed import recover
 from tests.support.processes import environment
@@ -90,7 +92,7 @@ async def test_a_terminated_process_leaves_its_call_to_the_next(
         child.send_signal(signal.SIGTERM)
     assert child.returncode == -signal.SIGTERM
     (recovered,) = await recover(service, spool)
-    assert recovered.result == "delivered"
+    assert recovered.outcome is Outcome.OK
     turns = [row["content"] for row in call_file(calls)["ended"]["transcript"]]
     assert turns[:11] == [f"turn {number}" for number in range(1, 12)]
     assert call_file(calls)["ended"]["recording"]["status"] == "complete"
@@ -101,11 +103,11 @@ def rebase(path: Path, service: str) -> None:
     """Makes a call's journal one of this service, as if it had been that all the time."""
     call = CallSpool.claim(path)
     assert call is not None
-    records = call.records()
+    records = call.read_journal().records
     records[0]["base_url"] = service
     (path / "journal").unlink()
     for record in records:
-        call.note(record)
+        call.append_record(record)
     call.release()
 
 
@@ -195,7 +197,7 @@ async def test_a_forked_child_does_not_hold_its_dead_parents_call(
     assert (ended.returncode, ended.stdout) == (9, "forked\n"), ended.stderr
     until(lambda: not Spool(spool).calls()[0].claimed)
     (recovered,) = await recover(service, spool)
-    assert recovered.result == "delivered"
+    assert recovered.outcome is Outcome.OK
 
 
 def test_one_client_serves_two_event_loops_in_two_threads(calls: Path) -> None:

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from local_roark import Faults, create_app, serve_in_background
 from roark_analytics_python_livekit._delivery.spool import Spool
+from roark_analytics_python_livekit._delivery.stats import Outcome
 from tests.faults.test_disk import CHUNK_BYTES, call_file, dead_call, run_script, sound, until
 from tests.faults.test_killed import recover
 from tests.support.simulated_call import FRAME, RATE, FastClock, SimulatedCall, pcm
@@ -93,7 +94,7 @@ async def test_a_job_ends_within_its_budget_and_the_next_process_delivers_the_re
 
     faults.clear()
     (recovered,) = await recover(service, spool)
-    assert recovered.result == "delivered"
+    assert recovered.outcome is Outcome.OK
     second = call_file(calls)["ended"]
     assert second["recording"]["status"] == "complete"
     assert second["recording"]["gaps"] == []
@@ -161,7 +162,7 @@ async def test_a_jump_of_the_wall_clock_changes_nothing(
     call.end()
     until(lambda: call.worker.done)
     (recovered,) = await recover(service, spool)
-    assert recovered.result == "delivered"
+    assert recovered.outcome is Outcome.OK
     assert_sound(calls, 3.0)
     rows = call_file(calls)["ended"]["transcript"]
     offsets = [row["audioOffsetMs"] for row in rows]
@@ -267,7 +268,7 @@ def test_a_call_that_cannot_be_completed_does_not_keep_the_younger_ones(
     with serve_in_background(app) as service:
         dead_call(spool, service, "RM_1")
         dead_call(spool, service, "RM_2", frames=1000)
-        found = {one.call_id: one.result for one in asyncio.run(recover(service, spool))}
-    assert found == {"RM_1": "kept", "RM_2": "delivered"}
+        found = {one.call_id: one.outcome for one in asyncio.run(recover(service, spool))}
+    assert found == {"RM_1": Outcome.LATER, "RM_2": Outcome.OK}
     assert call_file(calls, "RM_1")["ended"]["recording"]["status"] == "partial"
     assert [path.name.split(".")[0] for path in spool.iterdir()] == ["RM_1"]

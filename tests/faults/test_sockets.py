@@ -18,9 +18,8 @@ import trustme
 
 from local_roark import Faults
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit import client as client_module
-from roark_analytics_python_livekit._delivery.retry import Outcome
-from roark_analytics_python_livekit._delivery.uploader import DeliveryStats
+from roark_analytics_python_livekit._delivery.stats import CallStats, Outcome
+from roark_analytics_python_livekit._http import Timeouts
 from roark_analytics_python_livekit.client import PresignedUpload, RequestError
 from tests.faults.test_disk import assert_whole, call_file, complaints, dead_call, until, whole_call
 from tests.faults.test_killed import recover
@@ -53,7 +52,7 @@ def gate(service: str) -> Iterator[Gate]:
         yield gate
 
 
-def stats_of(call: SimulatedCall) -> DeliveryStats:
+def stats_of(call: SimulatedCall) -> CallStats:
     """The counts of a call's delivery."""
     assert call.pipeline.call is not None
     return call.pipeline.call.uploader.stats
@@ -200,28 +199,22 @@ async def test_a_full_pool_and_a_stuck_write_are_failures_that_pass(
         huge = bytes(64 * 1024 * 1024)  # more than the sockets' buffers take
         with pytest.raises(RequestError) as stuck:
             await client.upload(upload, huge, size=len(huge))
-    assert (full.value.outcome, full.value.reason) == (Outcome.RETRY, "time-out")
-    assert (stuck.value.outcome, stuck.value.reason) == (Outcome.RETRY, "time-out")
+    assert (full.value.outcome, full.value.reason) == (Outcome.LATER, "time-out")
+    assert (stuck.value.outcome, stuck.value.reason) == (Outcome.LATER, "time-out")
 
 
 @pytest.mark.parametrize("what", WHAT)
 @pytest.mark.parametrize("how", [drip_the_answer, drip_the_request])
-def test_whoever_drips_is_cut(
-    gate: Gate, calls: Path, spool: Path, what: str, how: How, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_whoever_drips_is_cut(gate: Gate, calls: Path, spool: Path, what: str, how: How) -> None:
     """At a total deadline, which no byte in time puts off (fault 5)."""
-    monkeypatch.setattr(client_module, "TOTAL_TIMEOUT", 0.8)
     gate.rules.append((what, how, 1))
-    whole_call(gate.url, spool)
+    whole_call(gate.url, spool, timeouts=Timeouts(total=0.8))
     assert_whole(calls)
     assert stats_of_chunks(calls)
 
 
-def test_a_slow_uplink_has_the_time_that_it_needs(
-    gate: Gate, calls: Path, spool: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slow_uplink_has_the_time_that_it_needs(gate: Gate, calls: Path, spool: Path) -> None:
     """The one WAV of a call takes longer than any other request may, and is put once (fault 5)."""
-    monkeypatch.setattr(client_module, "TOTAL_TIMEOUT", 1.0)
 
     def slowly(exchange: Exchange) -> None:
         while len(exchange.body) < exchange.size and not exchange.closing.wait(0.06):
@@ -230,7 +223,7 @@ def test_a_slow_uplink_has_the_time_that_it_needs(
 
     gate.rules.append(("chunk", slowly, 1))
     begun = time.monotonic()
-    whole_call(gate.url, spool, recording="wav")
+    whole_call(gate.url, spool, recording="wav", timeouts=Timeouts(total=1.0))
     assert time.monotonic() - begun > 2.0
     assert_whole(calls)
     assert len(gate.asked("chunk")) == 1
@@ -339,8 +332,8 @@ async def test_recovery_stops_at_a_bad_certificate_too(
             dead_call(spool, gate.url, name)
         found = await recover(gate.url, spool)
         assert gate.arrived == [] and gate.connections == 1
-    assert [(one.call_id, one.result, one.reason) for one in found][2:] == [
-        ("RM_3", "kept", "the TLS certificate is not trusted")
+    assert [(one.call_id, one.outcome, one.reason) for one in found][2:] == [
+        ("RM_3", Outcome.LATER, "the TLS certificate is not trusted")
     ]
     assert len(list(spool.glob("*/journal"))) == 4
 
@@ -361,7 +354,7 @@ async def test_a_bad_certificate_in_mid_call_stops_the_rest(
         assert [one.what for one in gate.arrived] == ["call-started"]
         gate.tls = good
         (recovered,) = await recover(gate.url, spool)
-    assert recovered.result == "delivered"
+    assert recovered.outcome is Outcome.OK
     assert_whole(calls)
 
 
@@ -408,7 +401,7 @@ async def test_urls_that_are_always_expired_are_bounded(
     assert call_file(calls)["ended"]["recording"]["status"] == "failed"
     gate.rules.clear()
     (recovered,) = await recover(gate.url, spool)
-    assert (recovered.result, recovered.chunks) == ("delivered", chunks)
+    assert (recovered.outcome, recovered.chunks) == (Outcome.OK, chunks)
     assert_whole(calls)
     assert list(spool.iterdir()) == []
 
@@ -420,7 +413,7 @@ async def test_a_recovery_too_asks_for_a_bounded_number_of_urls(
     gate.rules.append(("chunk", answer(http_answer(403)), 10_000))
     chunks = stats_of(whole_call(gate.url, spool)).spooled
     (recovered,) = await recover(gate.url, spool)
-    assert (recovered.result, recovered.reason) == ("kept", "status 403")
+    assert (recovered.outcome, recovered.reason) == (Outcome.LATER, "status 403")
     assert len(gate.asked("url")) == 2 * 4 * chunks
     assert call_file(calls)["ended"]["recording"]["status"] == "failed"
 
@@ -524,7 +517,7 @@ async def test_https_passes_the_proxy_which_sees_no_key(
         with pytest.raises(RequestError) as put:
             await client.upload(upload, b"pcm", size=3)
     assert tunnels == ["CONNECT roark.invalid:443", "CONNECT storage.invalid:443"]
-    assert asked.value.outcome is put.value.outcome is Outcome.RETRY
+    assert asked.value.outcome is put.value.outcome is Outcome.LATER
     assert not any(KEY in str(one.headers) for one in gate.arrived)
 
 

@@ -34,9 +34,9 @@ from roark_analytics_python_livekit._call.records import EndRecord, Record, end_
 from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._livekit import events as _events
 from roark_analytics_python_livekit._livekit import metrics as _metrics
-from roark_analytics_python_livekit._livekit import observer as _livekit
-from roark_analytics_python_livekit._livekit import participants as _snapshots
-from roark_analytics_python_livekit._livekit.room import RoomWatch
+from roark_analytics_python_livekit._livekit.agents import agent_record
+from roark_analytics_python_livekit._livekit.observer import end_of
+from roark_analytics_python_livekit._livekit.participants import RoomWatch, participant_record
 
 TABLE = Path(__file__).parents[2] / "docs" / "events.md"
 CODE = re.compile(r"`([^`]+)`")
@@ -415,7 +415,7 @@ def test_metrics_are_where_the_table_says(name: str) -> None:
         summary.add(metric)
         records = summary.records(9.0)
     else:
-        records = _metrics.metrics(metric, monotonic)
+        records = _metrics.request_records(metric, monotonic)
     event = ended(records)
     assert check(metric, event) >= 5
     if getattr(metric, "metadata", None) is not None:
@@ -439,7 +439,7 @@ def test_usage_is_where_the_table_says() -> None:
     assert len(kinds) >= 4
     for name in kinds:
         row = Marked().model(getattr(usage, name))
-        event = ended(_metrics.usage([row], 9.0))
+        event = ended(_metrics.usage_records([row], 9.0))
         assert check(row, event) == len(type(row).model_fields)
 
 
@@ -589,7 +589,7 @@ def test_close_reasons_are_what_the_table_says() -> None:
     assert len(rows) == 5
     for reason, sent, ended_by, _ in rows:
         (word,) = CODE.findall(reason)
-        end = _livekit._end_of(SimpleNamespace(reason=SimpleNamespace(value=word), error=None))
+        end = end_of(SimpleNamespace(reason=SimpleNamespace(value=word), error=None))
         event = ended([], end)
         assert [event["callEndedReason"]] == CODE.findall(sent)
         assert [event["endedBy"]] == CODE.findall(ended_by)
@@ -600,7 +600,7 @@ def test_a_session_that_closes_for_no_reason_is_what_the_table_says() -> None:
     rows = [cells for cells in lines_of(section("Close reasons")) if len(cells) == 3]
     reasons, ended_by = (CODE.findall(rows[0][column]) for column in (1, 2))
     for error, reason, by in zip((None, RuntimeError("x")), reasons, ended_by, strict=True):
-        event = ended([], _livekit._end_of(SimpleNamespace(error=error)))
+        event = ended([], end_of(SimpleNamespace(error=error)))
         assert (event["callEndedReason"], event["endedBy"]) == (reason, by)
         if error is not None:
             paths = table()["CloseEvent"]["error"].paths
@@ -623,7 +623,7 @@ def test_the_caller_is_where_the_table_says() -> None:
         metadata="RemoteParticipant.metadata",
         disconnect_reason=rtc.DisconnectReason.SIP_TRUNK_FAILURE,
     )
-    event = ended([_snapshots.participant(caller, 1.0)])
+    event = ended([participant_record(caller, 1.0)])
     rows = table()["RemoteParticipant"]
     for field, value in (("identity", "sip_1"), ("sid", "PA_1"), ("name", "Caller")):
         assert find(event, rows[field].paths[0]) == [value]
@@ -649,7 +649,7 @@ def test_a_key_that_is_pressed_is_where_the_table_says() -> None:
 def test_an_agents_instructions_and_tools_are_where_the_table_says() -> None:
     """As they are, whatever told of their change."""
     agent = SimpleNamespace(id="desk", instructions="Be brief.", tools=[])
-    event = ended([_snapshots.agent(agent, 1.0)])
+    event = ended([agent_record(agent, 1.0)])
     rows = table()["AgentConfigUpdate"]
     assert find(event, rows["instructions"].paths[0]) == ["Be brief."]
     assert find(event, rows["tools_added"].said[0]) == [[]]

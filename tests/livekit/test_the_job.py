@@ -16,7 +16,7 @@ import httpx
 from livekit import rtc
 
 from roark_analytics_python_livekit import RoarkClient, observe_session
-from roark_analytics_python_livekit._livekit.observer import call_id, job_facts
+from roark_analytics_python_livekit._livekit.job import call_id, job_facts
 from tests.support.observed_calls import KEY, FakeJob, create_session
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from roark_analytics_python_livekit import RoarkClient
+from roark_analytics_python_livekit._delivery.limits import DEFAULT_LIMITS, Limits
 from roark_analytics_python_livekit._delivery.outbox import Outbox
-from roark_analytics_python_livekit._delivery.retry import RetryPolicy
+from roark_analytics_python_livekit._delivery.retry import DEFAULT_POLICY, RetryPolicy
 from roark_analytics_python_livekit._delivery.uploader import Uploader
 from roark_analytics_python_livekit._diagnostics import Guard
 
@@ -40,55 +42,57 @@ class Shipping:
     Args:
         client: Where it goes.
         policy: By default the real one, with waits of no length.
+        limits: By default the real ones.
         jitter: The part of each wait that is waited.
-        clock: By default the real one.
-        store: By default chunks in memory.
-        ended: What is told at its end.
+        clock: Monotonic seconds.
+        outbox: By default chunks in memory.
+        ended: The event at its end.
     """
 
     def __init__(
         self,
         client: RoarkClient,
         *,
-        policy: RetryPolicy | None = None,
+        policy: RetryPolicy = DEFAULT_POLICY,
+        limits: Limits = DEFAULT_LIMITS,
         jitter: float = 0.0,
-        clock: Callable[[], float] | None = None,
-        store: Outbox | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        outbox: Outbox | None = None,
         ended: Mapping[str, Any] = ENDED,
     ) -> None:
-        self.store = store or Outbox()
+        self.outbox = outbox or Outbox(limits=limits)
         self.guard = Guard()
         self.ended_asked = False
         self._ended = ended
-        options: dict[str, Any] = {} if clock is None else {"clock": clock}
-        self.delivery = Uploader(
+        self.uploader = Uploader(
             client,
             CALL,
-            self.store,
+            self.outbox,
             guard=self.guard,
             policy=policy,
+            limits=limits,
+            clock=clock,
             jitter=lambda: jitter,
-            **options,
         )
-        self.stats = self.delivery.stats
-        self.task = asyncio.ensure_future(self.delivery.run(STARTED, self._make_ended))
+        self.stats = self.uploader.stats
+        self.task = asyncio.ensure_future(self.uploader.run(STARTED, self._make_ended))
 
     def record(self, pcm: bytes) -> None:
         """The recording's next samples."""
-        self.store.append(pcm)
-        self.delivery.chunk_ready()
+        self.outbox.append_pcm(pcm)
+        self.uploader.chunk_ready()
 
     async def finish(self, budget: float = 60.0) -> None:
         """Ends the call, and waits until the delivery is over."""
-        self.delivery.close(budget)
-        self.store.seal(RATE)
-        self.delivery.sealed()
+        self.uploader.close(budget)
+        self.outbox.finish_recording(RATE)
+        self.uploader.recording_finished()
         await asyncio.wait_for(self.task, 30)
 
     @property
     def lost(self) -> list[int]:
         """The indices of the chunks that were given up."""
-        return sorted(chunk.index for chunk in self.delivery.lost)
+        return sorted(chunk.index for chunk in self.uploader.lost)
 
     async def _make_ended(self) -> Mapping[str, Any]:
         self.ended_asked = True

@@ -118,8 +118,10 @@ class RoomVersion:
         return SinkTraits(
             reports_start=self.starts,
             reports_progress=self.progresses,
-            drops_on_pause=self.queue if self.frame else 0.0,
-            first_frames=0.06 if self.progressive else 0.0,
+            queue_seconds=self.queue if self.frame else 0.0,
+            frame_seconds=self.frame,
+            first_frames_seconds=(0.02, 0.04) if self.progressive else (),
+            resume_seconds=0.002 if self.frame else 0.0,
         )
 
 

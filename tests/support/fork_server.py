@@ -19,17 +19,18 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit._delivery import outbox as _store
-from roark_analytics_python_livekit._delivery import worker as _shipper
-from roark_analytics_python_livekit._delivery.spool import CallSpool, Spool
+from roark_analytics_python_livekit._delivery.call_spool import CallSpool
+from roark_analytics_python_livekit._delivery.limits import Limits
+from roark_analytics_python_livekit._delivery.spool import Spool
 from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._recovery import recover_all
 from tests.support.simulated_call import KEY, FastClock, SimulatedCall
 
-CHUNK_BYTES = 64 * 1024  # small ones: more steps
+LIMITS = Limits(chunk_bytes=64 * 1024)  # small ones: more steps
 SECONDS = 4.0  # of each call
 SPEED = 10.0
 TICK = 0.02  # seconds
+SPOOL_FILES = tuple(f"_delivery/{name}.py" for name in ("spool", "call_spool", "record_file"))
 
 _write = os.write
 
@@ -105,7 +106,7 @@ def watch_disk(steps: Steps) -> None:
 
     def watched(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **options: Any) -> Any:
-            if not _inside("_delivery/spool.py") or not steps.arrive("disk"):
+            if not _inside_the_spool() or not steps.arrive("disk"):
                 return real(*args, **options)
             if steps.how == "torn" and name == "write":
                 real(args[0], args[1][: len(args[1]) // 2])
@@ -119,12 +120,12 @@ def watch_disk(steps: Steps) -> None:
         setattr(os, name, watched(name, getattr(os, name)))
 
 
-def _inside(file: str) -> bool:
+def _inside_the_spool() -> bool:
     frame = sys._getframe(1)
     for _ in range(8):
         if frame is None:
             return False
-        if frame.f_code.co_filename.endswith(file):
+        if frame.f_code.co_filename.endswith(SPOOL_FILES):
             return True
         frame = frame.f_back  # type: ignore[assignment]  # None at the end
     return False
@@ -153,29 +154,26 @@ def watch_requests(steps: Steps) -> None:
 
 def watch_spool(ledger: Ledger) -> None:
     """Writes down what the spool has taken."""
-    append, note = CallSpool.append, CallSpool.note
+    append_pcm, append_record = CallSpool.append_pcm, CallSpool.append_record
 
     def append_and_say(self: CallSpool, index: int, pcm: bytes) -> None:
         ledger.keep(self.path, pcm)
-        append(self, index, pcm)
+        append_pcm(self, index, pcm)
         ledger.say(self.path, appended=len(pcm))
 
-    def note_and_say(self: CallSpool, record: Mapping[str, Any]) -> None:
-        note(self, record)
+    def record_and_say(self: CallSpool, record: Mapping[str, Any]) -> None:
+        append_record(self, record)
         kind = record["type"]
         told = {"turn": "text", "chunk": "index", "sent": "event"}.get(kind, "type")
         ledger.say(self.path, at=time.time(), **{kind: record[told]})
 
-    CallSpool.append, CallSpool.note = append_and_say, note_and_say  # type: ignore[method-assign]  # watched
+    CallSpool.append_pcm = append_and_say  # type: ignore[method-assign]  # watched
+    CallSpool.append_record = record_and_say  # type: ignore[method-assign]  # watched
 
 
 def run(job: Job) -> None:
     """A job's process."""
     ledger = Ledger(Path(job["ledger"]), f"{job['call_id'] or 'recovery'}-{os.getpid()}")
-    _shipper.TICK = TICK
-    for module in (_store,):
-        if hasattr(module, "CHUNK_BYTES"):
-            module.CHUNK_BYTES = CHUNK_BYTES
     steps = Steps(job)
     watch_spool(ledger)
     watch_disk(steps)
@@ -199,6 +197,8 @@ def make_call(job: Job) -> None:
         recording=job["recording"],
         clock=clock,
         budget=20.0 * SPEED,
+        limits=LIMITS,
+        tick=TICK,
     )
     call.talk(SECONDS)
     call.end()
@@ -209,7 +209,7 @@ def make_call(job: Job) -> None:
 async def recover(job: Job) -> None:
     """What the next process does."""
     async with RoarkClient(KEY, base_url=job["service"]) as client:
-        await recover_all(Spool(Path(job["spool"])), client, Guard())
+        await recover_all(Spool(Path(job["spool"])), client, Guard(), limits=LIMITS)
 
 
 def fork(job: Job) -> int:

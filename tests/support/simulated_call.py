@@ -22,8 +22,10 @@ from roark_analytics_python_livekit._call.facts import CallFacts
 from roark_analytics_python_livekit._call.privacy import Redact
 from roark_analytics_python_livekit._call.records import end_record
 from roark_analytics_python_livekit._config import RecordingMode
-from roark_analytics_python_livekit._delivery.worker import Worker
+from roark_analytics_python_livekit._delivery.limits import DEFAULT_LIMITS, Limits
+from roark_analytics_python_livekit._delivery.worker import TICK, Worker
 from roark_analytics_python_livekit._diagnostics import Guard
+from roark_analytics_python_livekit._http import Timeouts
 from roark_analytics_python_livekit._pipeline import CallPipeline, CallSetup
 from roark_analytics_python_livekit._recording.frames import Opened, SinkTraits, UserFrame
 from roark_analytics_python_livekit._recording.mixer import Resampler
@@ -98,20 +100,26 @@ class SimulatedCall:
         budget: float = 6.0,
         redact: Redact | None = None,
         clock: Callable[[], float] = time.monotonic,
+        limits: Limits = DEFAULT_LIMITS,
+        tick: float = TICK,
+        timeouts: Timeouts | None = None,
     ) -> None:
         self.clock = clock
         self.start = self.clock()
         self.frames = 0
         facts = facts_of(call_id, self.start)
         self.guard = Guard()
+        client = RoarkClient(KEY, base_url=base_url)
+        client._timeouts = timeouts or client._timeouts
         self.pipeline = CallPipeline(
             CallSetup(facts, {"kind": "simulated"}, recording, spool, budget, redact),
-            RoarkClient(KEY, base_url=base_url),
+            client,
             no_resampler,
             guard=self.guard,
+            limits=limits,
             clock=self.clock,
         )
-        self.worker = Worker(self.pipeline.run, name=f"roark-{call_id}")
+        self.worker = Worker(self.pipeline.run, name=f"roark-{call_id}", tick=tick)
         self.queue = self.worker.queue
         self.worker.start()
         self.queue.put_urgent(Opened(self.start, True, SinkTraits(), RATE))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from roark_analytics_python_livekit._recording.frames import Listening, Opened, Samples
+from roark_analytics_python_livekit._recording.frames import Listening, Opened, Samples, UserFrame
 from roark_analytics_python_livekit.audio import AudioCapture
 from tests.support.playback_harness import TICK
 from tests.support.signals import (
@@ -74,6 +74,12 @@ class Line:
         for at, samples in arrivals:
             self.go(at)
             self.capture.heard(user_frame(at, samples, self.rate, self._channels))
+
+    def unpublish(self, at: float) -> None:
+        """The caller's track goes away: RoomIO pushes half a second of zeros at once."""
+        self.go(at)
+        pcm = bytes(self.rate * self._channels)
+        self.capture.heard(UserFrame(at, pcm, self.rate, self._channels, is_unpublish=True))
 
     def finish(self, at: float) -> Samples:
         """The call is over; gives the caller's channel."""

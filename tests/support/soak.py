@@ -96,7 +96,7 @@ def soak(base_url: str, spool: Path, hours: float) -> dict[str, Any]:
         "errors": call.guard.count,
         "attempts": stats.attempts,
         "retries": stats.retries,
-        "chunks": stats.chunks,
+        "chunks": stats.chunks_sent,
         "dropped": dict(stats.dropped),
     }
 

@@ -24,8 +24,7 @@ from roark_analytics_python_livekit._call.facts import CallFacts
 from roark_analytics_python_livekit._call.records import end_record
 from roark_analytics_python_livekit._call.redactor import Redact
 from roark_analytics_python_livekit._config import RecordingMode
-from roark_analytics_python_livekit._delivery import outbox as _store
-from roark_analytics_python_livekit._delivery import uploader as _delivery
+from roark_analytics_python_livekit._delivery.limits import DEFAULT_LIMITS, Limits
 from roark_analytics_python_livekit._delivery.spool import Spool
 from roark_analytics_python_livekit._delivery.worker import EventQueue
 from roark_analytics_python_livekit._diagnostics import Guard
@@ -76,6 +75,7 @@ class Calling:
         agent_id: str = "support",
         budget: float = 30.0,
         redact: Redact | None = None,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.start = time.monotonic() - 10.0
         self.guard = Guard()
@@ -97,6 +97,7 @@ class Calling:
             client,
             no_resampler,
             guard=self.guard,
+            limits=limits,
         )
         self.task = asyncio.ensure_future(self.pipeline.run(self.queue))
 
@@ -408,7 +409,7 @@ class TestRedacting:
         ending = asyncio.ensure_future(calling.end())
         call = calling.pipeline.call
         assert call is not None
-        await until(call.uploader._closing.is_set)
+        await until(call.uploader._deadline._closing.is_set)
         late[0] = 30.0
         release.set()
         await ending
@@ -619,14 +620,12 @@ class TestWhenItGoesWrong:
         self,
         client: RoarkClient,
         roark: Roark,
-        monkeypatch: pytest.MonkeyPatch,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         """Which part is missing, and why; the others arrive."""
-        monkeypatch.setattr(_store, "CHUNK_BYTES", 2 * RATE * 4)
         roark.broken.add("chunk 1")
-        monkeypatch.setattr(_delivery, "CHUNKS_SHARE", 0.01)
-        calling = Calling(client)
+        limits = Limits(chunk_bytes=2 * RATE * 4, chunks_share=0.01)
+        calling = Calling(client, limits=limits)
         calling.open()
         calling.hear(0.0, 6.0)
         await calling.end()
@@ -686,7 +685,8 @@ class TestWhenItGoesWrong:
         calling.hear(0.0, 6.0)
         await calling.end()
         assert calling.pipeline.call is not None
-        assert calling.pipeline.call.uploader.undelivered == ["call-started", "call-ended"]
+        undelivered = calling.pipeline.call.uploader.stats.undelivered
+        assert undelivered == ("call-started", "call-ended")
 
     async def test_its_connections_are_closed(self, client: RoarkClient) -> None:
         """This loop's, whether or not the client is shared."""

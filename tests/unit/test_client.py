@@ -6,16 +6,16 @@ import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit import client as client_module
-from roark_analytics_python_livekit._delivery.retry import Outcome
+from roark_analytics_python_livekit._delivery.stats import Outcome
+from roark_analytics_python_livekit._http import MAX_ANSWER_BYTES, Timeouts
 from roark_analytics_python_livekit.client import (
-    MAX_ANSWER_BYTES,
     PresignedUpload,
     RequestError,
 )
@@ -243,7 +243,7 @@ class TestAnswers:
     async def test_an_answer_without_a_url_may_be_better_next_time(self, body: bytes) -> None:
         """A proxy's error page, half an answer, another shape: the same request is made again."""
         error = await failure(ask, httpx.Response(200, content=body))
-        assert error.outcome is Outcome.RETRY
+        assert error.outcome is Outcome.LATER
         assert error.reason == "unusable answer (no upload URL)"
 
     @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ class TestAnswers:
     async def test_nothing_is_put_where_no_upload_should_go(self, url: str) -> None:
         """Only https, or this machine."""
         error = await failure(ask, httpx.Response(200, json={"uploadUrl": url}))
-        assert error.outcome is Outcome.RETRY
+        assert error.outcome is Outcome.LATER
 
     @pytest.mark.parametrize("host", ["localhost:8787", "127.0.0.1:8787", "[::1]:8787"])
     async def test_an_upload_url_on_this_machine_may_be_plain_http(self, host: str) -> None:
@@ -308,7 +308,7 @@ class TestAnswers:
     async def test_a_content_type_that_is_no_header_is_an_unusable_answer(self, kind: Any) -> None:
         """It would end in the request's head."""
         answer = httpx.Response(200, json={"uploadUrl": UPLOAD_URL, "contentType": kind})
-        assert (await failure(ask, answer)).outcome is Outcome.RETRY
+        assert (await failure(ask, answer)).outcome is Outcome.LATER
 
     @pytest.mark.parametrize("request_", [post, ask, put])
     async def test_a_huge_answer_is_not_read_to_its_end(self, request_: Any) -> None:
@@ -318,7 +318,7 @@ class TestAnswers:
         try:
             await request_(client)
         except RequestError as error:
-            assert error.outcome is Outcome.RETRY
+            assert error.outcome is Outcome.LATER
         assert body.sent <= MAX_ANSWER_BYTES + 8192
         assert body.closed
 
@@ -350,8 +350,8 @@ class TestErrors:
             (403, Outcome.UNAUTHORIZED),
             (413, Outcome.REFUSED),
             (422, Outcome.REFUSED),
-            (429, Outcome.RETRY),
-            (503, Outcome.RETRY),
+            (429, Outcome.LATER),
+            (503, Outcome.LATER),
         ],
     )
     async def test_an_error_status_says_what_may_help(self, status: int, outcome: Outcome) -> None:
@@ -369,21 +369,21 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("raised", "outcome", "reason"),
         [
-            (httpx.ConnectTimeout("x"), Outcome.RETRY, "time-out"),
-            (httpx.ReadTimeout("x"), Outcome.RETRY, "time-out"),
-            (httpx.WriteTimeout("x"), Outcome.RETRY, "time-out"),
-            (httpx.PoolTimeout("x"), Outcome.RETRY, "time-out"),
-            (TimeoutError("x"), Outcome.RETRY, "time-out"),
-            (httpx.ConnectError("no route"), Outcome.RETRY, "ConnectError"),
-            (httpx.ReadError("reset"), Outcome.RETRY, "ReadError"),
-            (httpx.WriteError("reset"), Outcome.RETRY, "WriteError"),
-            (httpx.CloseError("x"), Outcome.RETRY, "CloseError"),
-            (httpx.ProxyError("x"), Outcome.RETRY, "ProxyError"),
-            (httpx.RemoteProtocolError("x"), Outcome.RETRY, "RemoteProtocolError"),
-            (httpx.LocalProtocolError("x"), Outcome.RETRY, "LocalProtocolError"),
+            (httpx.ConnectTimeout("x"), Outcome.LATER, "time-out"),
+            (httpx.ReadTimeout("x"), Outcome.LATER, "time-out"),
+            (httpx.WriteTimeout("x"), Outcome.LATER, "time-out"),
+            (httpx.PoolTimeout("x"), Outcome.LATER, "time-out"),
+            (TimeoutError("x"), Outcome.LATER, "time-out"),
+            (httpx.ConnectError("no route"), Outcome.LATER, "ConnectError"),
+            (httpx.ReadError("reset"), Outcome.LATER, "ReadError"),
+            (httpx.WriteError("reset"), Outcome.LATER, "WriteError"),
+            (httpx.CloseError("x"), Outcome.LATER, "CloseError"),
+            (httpx.ProxyError("x"), Outcome.LATER, "ProxyError"),
+            (httpx.RemoteProtocolError("x"), Outcome.LATER, "RemoteProtocolError"),
+            (httpx.LocalProtocolError("x"), Outcome.LATER, "LocalProtocolError"),
             (httpx.UnsupportedProtocol("x"), Outcome.REFUSED, "unusable URL"),
             (httpx.InvalidURL("x"), Outcome.REFUSED, "unusable URL"),
-            (OSError("disk"), Outcome.RETRY, "OSError"),
+            (OSError("disk"), Outcome.LATER, "OSError"),
             (bad_certificate(), Outcome.UNTRUSTED, "the TLS certificate is not trusted"),
         ],
         ids=repr,
@@ -407,25 +407,24 @@ class TestErrors:
         client, _ = client_of(httpx.Response(200))
         with pytest.raises(RequestError) as failed:
             await client.upload(UPLOAD, torn(), size=8)
-        assert failed.value.outcome is Outcome.RETRY
+        assert failed.value.outcome is Outcome.LATER
+
+
+SHORT = Timeouts(total=0.05)  # half a minute is for production
 
 
 class TestDeadline:
     """Every request ends, however slowly the bytes drip."""
-
-    @pytest.fixture(autouse=True)
-    def a_short_deadline(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Half a minute is for production."""
-        monkeypatch.setattr(client_module, "TOTAL_TIMEOUT", 0.05)
 
     @pytest.mark.parametrize("request_", [post, ask])
     async def test_an_answer_that_drips_is_cut(self, request_: Any) -> None:
         """A byte now and then keeps every read within its own time-out."""
         body = Dripping(b"")
         client, _ = client_of(lambda request: httpx.Response(200, stream=body))
+        client._timeouts = SHORT
         with pytest.raises(RequestError, match="time-out") as failed:
             await request_(client)
-        assert failed.value.outcome is Outcome.RETRY
+        assert failed.value.outcome is Outcome.LATER
         assert body.closed
 
     async def test_a_reader_that_drips_is_cut(self) -> None:
@@ -439,35 +438,31 @@ class TestDeadline:
                 raise AssertionError
 
         client = RoarkClient(KEY, base_url=BASE_URL, transport=Reader())
+        client._timeouts = SHORT
         with pytest.raises(RequestError, match="time-out"):
             await put(client)
 
-    async def test_a_large_upload_has_the_time_that_a_slow_uplink_takes(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_a_large_upload_has_the_time_that_a_slow_uplink_takes(self) -> None:
         """A recording of minutes takes more than any fixed deadline."""
-        monkeypatch.setattr(client_module, "MIN_UPLOAD_RATE", 100)
         loop = asyncio.get_running_loop()
 
         class Slow(httpx.AsyncBaseTransport):
             async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
                 begun = loop.time()
-                while loop.time() < begun + 2 * client_module.TOTAL_TIMEOUT:
+                while loop.time() < begun + 2 * SHORT.total:
                     await asyncio.sleep(0.01)
                 return httpx.Response(200)
 
         client = RoarkClient(KEY, base_url=BASE_URL, transport=Slow())
+        client._timeouts = replace(SHORT, upload_rate=100)
         await client.upload(UPLOAD, bytes(3000), size=3000)  # half a minute at that rate
         with pytest.raises(RequestError, match="time-out"):
             await client.upload(UPLOAD, b"", size=0)
         with pytest.raises(RequestError, match="time-out"):
             await post(client)
 
-    async def test_a_large_upload_has_no_more_time_than_that(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_a_large_upload_has_no_more_time_than_that(self) -> None:
         """Whoever takes less than the least rate is cut."""
-        monkeypatch.setattr(client_module, "MIN_UPLOAD_RATE", 10_000)
         loop = asyncio.get_running_loop()
 
         class Stuck(httpx.AsyncBaseTransport):
@@ -476,24 +471,24 @@ class TestDeadline:
                 raise AssertionError
 
         client = RoarkClient(KEY, base_url=BASE_URL, transport=Stuck())
+        client._timeouts = replace(SHORT, upload_rate=10_000)
         begun = loop.time()
         with pytest.raises(RequestError, match="time-out") as failed:
             await client.upload(UPLOAD, bytes(2000), size=2000)
-        assert failed.value.outcome is Outcome.RETRY
+        assert failed.value.outcome is Outcome.LATER
         assert loop.time() - begun > 0.24  # 0.05 s, and 0.2 s for its size
 
-    def test_seven_minutes_of_sound_fit_through_an_ordinary_uplink(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_seven_minutes_of_sound_fit_through_an_ordinary_uplink(self) -> None:
         """40 MiB: five minutes at 1 Mbit/s."""
-        monkeypatch.undo()
-        assert client_module.upload_deadline(0) == 30.0
-        assert 5 * 60 < client_module.upload_deadline(40 * 1024 * 1024) < 12 * 60
+        timeouts = RoarkClient(KEY)._timeouts
+        assert timeouts.total == timeouts.upload(0) == 30.0
+        assert 5 * 60 < timeouts.upload(40 * 1024 * 1024) < 12 * 60
 
     async def test_the_next_request_is_not_the_worse_for_it(self) -> None:
         """The same client goes on."""
         answers = [httpx.Response(200, stream=Dripping(b"")), httpx.Response(200)]
         client, service = client_of(lambda request: answers.pop(0))
+        client._timeouts = SHORT
         with pytest.raises(RequestError):
             await post(client)
         await post(client)
@@ -532,7 +527,7 @@ class TestConnections:
         monkeypatch.setattr(httpx, "AsyncClient", unreadable)
         with pytest.raises(RequestError) as failed:
             await post(RoarkClient(KEY, base_url=BASE_URL))
-        assert (failed.value.outcome, failed.value.reason) == (Outcome.RETRY, "FileNotFoundError")
+        assert (failed.value.outcome, failed.value.reason) == (Outcome.LATER, "FileNotFoundError")
 
 
 class TestConstruction:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,34 +14,25 @@ import pytest
 
 from local_roark import Faults
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit._delivery import outbox as _store
-from roark_analytics_python_livekit._delivery import uploader as _delivery
+from roark_analytics_python_livekit._delivery.chunks import Chunk
+from roark_analytics_python_livekit._delivery.deadline import Deadline
+from roark_analytics_python_livekit._delivery.limits import Limits
 from roark_analytics_python_livekit._delivery.outbox import Outbox
-from roark_analytics_python_livekit._delivery.retry import Outcome, RetryPolicy
+from roark_analytics_python_livekit._delivery.retry import RetryPolicy
 from roark_analytics_python_livekit._delivery.spool import Spool
-from roark_analytics_python_livekit._delivery.uploader import (
-    IN_FLIGHT,
-    TRIES_IN_A_ROW,
-    idempotency_key,
-)
+from roark_analytics_python_livekit._delivery.stats import Outcome
+from roark_analytics_python_livekit._delivery.uploader import idempotency_key
 from roark_analytics_python_livekit.client import PresignedUpload, RequestError
-from tests.support.deliveries import CALL, ENDED, STARTED, Shipping, until
+from tests.support.deliveries import CALL, ENDED, STARTED, until
+from tests.support.deliveries import Shipping as _Shipping
 from tests.support.fake_roark import Roark
 
 SIZE = 1000  # bytes of a chunk in here
+LIMITS = Limits(chunk_bytes=SIZE)
+# Chunks are given up early in the budget: call-ended has half a minute on a slow machine.
+QUICK = Limits(chunk_bytes=SIZE, started_share=0.002, chunks_share=0.005)
 
-
-@pytest.fixture(autouse=True)
-def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """256 KiB are for production."""
-    monkeypatch.setattr(_store, "CHUNK_BYTES", SIZE)
-
-
-@pytest.fixture
-def quick_shares(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Chunks are given up early in the budget: call-ended has half a minute on a slow machine."""
-    monkeypatch.setattr(_delivery, "STARTED_SHARE", 0.002)
-    monkeypatch.setattr(_delivery, "CHUNKS_SHARE", 0.005)
+Shipping = partial(_Shipping, limits=LIMITS)
 
 
 def pcm(chunks: float) -> bytes:
@@ -128,7 +120,7 @@ class Recovering(FakeClient):
 
 def unavailable(retry_after: float | None = None) -> RequestError:
     """503."""
-    return RequestError(Outcome.RETRY, "status 503", status=503, retry_after=retry_after)
+    return RequestError(Outcome.LATER, "status 503", status=503, retry_after=retry_after)
 
 
 class TestACallThatGoesWell:
@@ -152,10 +144,10 @@ class TestACallThatGoesWell:
         shipping.record(pcm(5.5))
         await shipping.finish()
         stats = shipping.stats
-        assert (stats.events, stats.chunks, stats.bytes) == (2, 6, int(5.5 * SIZE))
+        assert (stats.events_sent, stats.chunks_sent, stats.bytes_sent) == (2, 6, int(5.5 * SIZE))
         assert (stats.attempts, stats.retries, stats.dropped) == (8, 0, {})
-        assert shipping.delivery.undelivered == []
-        assert shipping.delivery.last_failure is None
+        assert shipping.stats.undelivered == ()
+        assert shipping.uploader.last_failure is None
 
     async def test_chunks_go_while_the_call_goes_on(
         self, client: RoarkClient, roark: Roark
@@ -173,13 +165,13 @@ class TestACallThatGoesWell:
         self, client: RoarkClient, roark: Roark
     ) -> None:
         """As one upload, between the two events."""
-        shipping = Shipping(client, store=Outbox(whole=True))
+        shipping = Shipping(client, outbox=Outbox(whole=True, limits=LIMITS))
         shipping.record(pcm(3))
         await until(lambda: roark.accepted() == ["call-started"])
         await shipping.finish()
         assert roark.accepted() == ["call-started", "chunk 0", "call-ended"]
         assert roark.recording(CALL)[44:] == pcm(3)
-        shipping.store.close()
+        shipping.outbox.close()
 
     async def test_a_call_without_audio_is_two_events(
         self, client: RoarkClient, roark: Roark
@@ -204,7 +196,7 @@ class TestOrder:
         client = FakeClient()
         shipping = Shipping(client)
         shipping.record(pcm(7))
-        await until(lambda: len(client.uploading) == IN_FLIGHT)
+        await until(lambda: len(client.uploading) == LIMITS.in_flight)
         client.answer(1)
         await until(lambda: client.uploading == [0, 2, 3])
         client.answer(0)
@@ -217,7 +209,7 @@ class TestOrder:
         client.answer(6)
         await shipping.finish()
         assert client.begun == list(range(7))
-        assert client.most == IN_FLIGHT
+        assert client.most == LIMITS.in_flight
         assert client.events == ["call-started", "call-ended"]
 
     async def test_chunks_wait_for_call_started(self) -> None:
@@ -240,7 +232,7 @@ class TestOrder:
         shipping.record(pcm(1))
         await until(lambda: client.uploading == [0])
         finishing = asyncio.ensure_future(shipping.finish())
-        await until(lambda: shipping.delivery._sealed.is_set())
+        await until(lambda: shipping.uploader._recording_finished.is_set())
         for _ in range(20):
             await asyncio.sleep(0)
         assert not shipping.ended_asked
@@ -273,7 +265,7 @@ class TestBackOff:
         asked: list[tuple[int, float, float, float | None]] = []
         client = FakeClient(unavailable(), unavailable(7.0), unavailable())
         shipping = Shipping(client, policy=Noting(), jitter=0.25)
-        await until(lambda: shipping.stats.events == 1)
+        await until(lambda: shipping.stats.events_sent == 1)
         ever = float("inf")
         assert asked == [(0, 0.25, ever, None), (1, 0.25, ever, 7.0), (2, 0.25, ever, None)]
         await shipping.finish()
@@ -291,7 +283,7 @@ class TestBackOff:
         """However often it takes."""
         client = FakeClient(*[unavailable() for _ in range(10)])
         shipping = Shipping(client)
-        await until(lambda: shipping.stats.events == 1)
+        await until(lambda: shipping.stats.events_sent == 1)
         assert len(set(client.keys)) == 1
         assert len(client.keys) == 11
         await shipping.finish()
@@ -303,7 +295,7 @@ class TestBackOff:
         shipping = Shipping(client)
         await until(lambda: roark.accepted() == ["call-started"])
         faults.add("uploads:status=429,retry-after=60")
-        shipping.delivery.close(6.0)
+        shipping.uploader.close(6.0)
         shipping.record(pcm(2))
         await shipping.finish()
         assert len(roark.asked("chunk")) == 2
@@ -327,29 +319,28 @@ class TestBudget:
 
         client = Slow(unavailable(), unavailable())
         shipping = Shipping(client, clock=lambda: now)
-        shipping.delivery.close(6.0)
+        shipping.uploader.close(6.0)
         await shipping.finish()
         assert client.events.count("call-started") <= 1
         assert client.events.count("call-ended") <= 1
-        assert shipping.stats.events == 0
+        assert shipping.stats.events_sent == 0
         assert set(shipping.stats.dropped) == {"time"}
 
     async def test_closing_again_gives_no_more_time(self) -> None:
         """The session's close and the job's shutdown both close."""
         now = 0.0
-        shipping = Shipping(FakeClient(), clock=lambda: now)
-        shipping.delivery.close(6.0)
+        deadline = Deadline(lambda: now)
+        deadline.close(6.0)
         now = 4.0
-        shipping.delivery.close(6.0)
-        assert shipping.delivery._time_left() == 2.0
-        assert shipping.delivery._time_left(0.5) == 0.0
-        await shipping.finish()
+        deadline.close(6.0)
+        assert deadline.time_left() == 2.0
+        assert deadline.time_left(0.5) == 0.0
 
     async def test_while_the_call_runs_there_is_no_end(self) -> None:
         """What can succeed is tried for as long as it takes."""
-        shipping = Shipping(FakeClient())
-        assert shipping.delivery._time_left() == float("inf")
-        await shipping.finish()
+        deadline = Deadline(lambda: 1e9)
+        deadline.begin()
+        assert deadline.time_left() == deadline.time_left(0.1) == float("inf")
 
     @pytest.mark.parametrize("hangs", ["events", "*"])
     async def test_a_service_that_hangs_is_left_when_it_is_spent(
@@ -363,16 +354,16 @@ class TestBudget:
         await shipping.finish(budget=0.3)
         assert roark.accepted("call") == []
         assert roark.seen[-1].what == "call-ended"
-        assert shipping.delivery.undelivered == ["call-started", "call-ended"]
+        assert shipping.stats.undelivered == ("call-started", "call-ended")
         assert shipping.stats.dropped["time"] >= 2
 
     @pytest.mark.parametrize("hangs", ["chunk-upload-url", "uploads"])
     async def test_chunks_that_hang_do_not_hold_back_call_ended(
-        self, client: RoarkClient, roark: Roark, faults: Faults, hangs: str, quick_shares: None
+        self, client: RoarkClient, roark: Roark, faults: Faults, hangs: str
     ) -> None:
         """They are given up while there is time left for what matters most."""
         faults.add(f"{hangs}:hang")
-        shipping = Shipping(client)
+        shipping = Shipping(client, limits=QUICK)
         shipping.record(pcm(2))
         await until(lambda: faults.hits.total() == 2)
         await shipping.finish(budget=30.0)
@@ -381,18 +372,18 @@ class TestBudget:
         assert shipping.stats.dropped == {"time": 2}
 
     async def test_call_started_that_hangs_does_not_hold_back_the_chunks(
-        self, client: RoarkClient, roark: Roark, faults: Faults, quick_shares: None
+        self, client: RoarkClient, roark: Roark, faults: Faults
     ) -> None:
         """The service takes a call whose beginning it never heard of."""
         faults.add("events:hang,count=1")
-        shipping = Shipping(client)
+        shipping = Shipping(client, limits=QUICK)
         shipping.record(pcm(1))
         await until(lambda: faults.hits.total() == 1)
-        shipping.delivery.close(30.0)
+        shipping.uploader.close(30.0)
         await until(lambda: "chunk 0" in roark.accepted() or shipping.lost)
         await shipping.finish()
         assert roark.accepted()[-1] == "call-ended"
-        assert shipping.delivery.undelivered == ["call-started"]
+        assert shipping.stats.undelivered == ("call-started",)
 
     async def test_a_budget_of_nothing_ends_at_once(
         self, client: RoarkClient, faults: Faults
@@ -402,21 +393,21 @@ class TestBudget:
         shipping = Shipping(client)
         shipping.record(pcm(1))
         await shipping.finish(budget=0.0)
-        assert shipping.stats.events == 0
-        assert shipping.delivery.undelivered == ["call-started", "call-ended"]
+        assert shipping.stats.events_sent == 0
+        assert shipping.stats.undelivered == ("call-started", "call-ended")
 
 
 class TestChunksThatFail:
     """One does not hold back the others."""
 
     async def test_a_chunk_that_fails_for_ever_lets_the_others_pass(
-        self, client: RoarkClient, roark: Roark, quick_shares: None
+        self, client: RoarkClient, roark: Roark
     ) -> None:
         """During the call already; at its end it is known which one is missing."""
         roark.broken.add("chunk 1")
-        shipping = Shipping(client)
+        shipping = Shipping(client, limits=QUICK)
         shipping.record(pcm(6))
-        await until(lambda: shipping.stats.chunks == 5)
+        await until(lambda: shipping.stats.chunks_sent == 5)
         assert len(roark.asked("chunk 1")) >= 1
         assert shipping.lost == []
         await shipping.finish(budget=30.0)
@@ -424,19 +415,19 @@ class TestChunksThatFail:
         assert shipping.stats.dropped == {"time": 1}
         assert roark.accepted()[-1] == "call-ended"
         assert roark.call(CALL)["recording"]["missing"] == [1]
-        assert shipping.delivery.last_failure == "status 503"
+        assert shipping.uploader.last_failure == "status 503"
 
     async def test_as_many_as_are_under_way_at_once_do_not_either(
         self, client: RoarkClient, roark: Roark
     ) -> None:
         """After a few tries in a row a chunk lines up behind the others."""
-        roark.broken |= {f"chunk {index}" for index in range(IN_FLIGHT)}
+        roark.broken |= {f"chunk {index}" for index in range(LIMITS.in_flight)}
         shipping = Shipping(client)
         shipping.record(pcm(8))
-        await until(lambda: shipping.stats.chunks == 8 - IN_FLIGHT)
+        await until(lambda: shipping.stats.chunks_sent == 8 - LIMITS.in_flight)
         asked = [seen.what for seen in roark.asked("chunk")]
         tries = Counter(asked[: asked.index("chunk 3")])
-        assert tries.most_common(1)[0][1] == TRIES_IN_A_ROW
+        assert tries.most_common(1)[0][1] == LIMITS.tries_in_a_row
         roark.broken.clear()
         await shipping.finish()
         assert shipping.lost == []
@@ -447,7 +438,7 @@ class TestChunksThatFail:
     ) -> None:
         """Memory is bounded: what comes on top is silence, and a gap that call-ended tells of."""
         faults.add("events:status=503")
-        shipping = Shipping(client, store=Outbox(limit=2 * SIZE))
+        shipping = Shipping(client, outbox=Outbox(limits=replace(LIMITS, max_memory=2 * SIZE)))
         shipping.record(pcm(4))
         faults.clear()
         await shipping.finish()
@@ -461,11 +452,11 @@ class TestChunksThatFail:
         """In the middle of a call, longer than any chunk's tries in a row."""
         shipping = Shipping(client)
         shipping.record(pcm(2))
-        await until(lambda: shipping.stats.chunks == 2)
+        await until(lambda: shipping.stats.chunks_sent == 2)
         faults.add("*:drop")
         for _ in range(6):
             shipping.record(pcm(1))
-        await until(lambda: faults.hits.total() > 6 * TRIES_IN_A_ROW)
+        await until(lambda: faults.hits.total() > 6 * LIMITS.tries_in_a_row)
         faults.clear()
         for _ in range(2):
             shipping.record(pcm(1))
@@ -479,7 +470,7 @@ class TestChunksThatFail:
 
     async def test_a_short_outage_does_not_even_change_their_order(self) -> None:
         """Within its tries in a row a chunk keeps its place."""
-        client = Recovering(failures=IN_FLIGHT * 2)
+        client = Recovering(failures=LIMITS.in_flight * 2)
         shipping = Shipping(client)
         shipping.record(pcm(7))
         await shipping.finish()
@@ -487,13 +478,13 @@ class TestChunksThatFail:
 
     async def test_after_a_long_outage_what_waits_goes_in_order(self) -> None:
         """Also what had lined up behind the others meanwhile."""
-        client = Recovering(failures=IN_FLIGHT * (TRIES_IN_A_ROW + 1))
+        client = Recovering(failures=LIMITS.in_flight * (LIMITS.tries_in_a_row + 1))
         shipping = Shipping(client)
         shipping.record(pcm(9))
         await shipping.finish()
         assert sorted(client.arrived) == list(range(9))
         assert client.arrived[0] != 0
-        waited = client.arrived[IN_FLIGHT:]  # the others were under way when it ended
+        waited = client.arrived[LIMITS.in_flight :]  # the others were under way when it ended
         assert waited == sorted(waited)
 
     async def test_a_chunk_that_fails_while_others_arrive_stays_behind_them(
@@ -503,9 +494,9 @@ class TestChunksThatFail:
         roark.broken.add("chunk 1")
         shipping = Shipping(client)
         shipping.record(pcm(30))
-        await until(lambda: shipping.stats.chunks == 29)
+        await until(lambda: shipping.stats.chunks_sent == 29)
         asked = [seen.what for seen in roark.asked("chunk")]
-        assert asked[: asked.index("chunk 20")].count("chunk 1") == TRIES_IN_A_ROW
+        assert asked[: asked.index("chunk 20")].count("chunk 1") == LIMITS.tries_in_a_row
         roark.broken.clear()
         await shipping.finish()
         assert shipping.lost == []
@@ -562,19 +553,19 @@ class TestItsOwnErrors:
 
         monkeypatch.setattr(client, what, broken)
         spool = Spool(tmp_path / "spool").begin(CALL)
-        store = Outbox(spool)
-        store.note({"type": "call"})
-        shipping = Shipping(client, store=store)
+        outbox = Outbox(spool, limits=LIMITS)
+        outbox.append_record({"type": "call"})
+        shipping = Shipping(client, outbox=outbox)
         shipping.record(pcm(1))
         await shipping.finish()
         chunk_fails, event_fails = what != "post_event", what in ("post_event", "_make_pools")
         assert shipping.stats.spooled == chunk_fails + 2 * event_fails
         assert len(roark.accepted()) == 3 - shipping.stats.spooled
-        assert shipping.delivery.kept == chunk_fails
-        assert shipping.delivery.unsent == (["call-started", "call-ended"] if event_fails else [])
+        assert len(shipping.lost) == chunk_fails
+        assert len(shipping.stats.undelivered) == 2 * event_fails
         assert len(list(spool.path.glob("*.pcm"))) == chunk_fails
         assert shipping.stats.dropped == {}
-        assert shipping.delivery.last_failure == "ImportError"
+        assert shipping.uploader.last_failure == "ImportError"
         assert shipping.guard.count == len(internal_errors) == shipping.stats.spooled
         internal_errors.clear()
         spool.release()
@@ -587,13 +578,13 @@ class TestItsOwnErrors:
         class Failing(Outbox):
             failures = 1
 
-            def take(self) -> _store.Chunk | None:
+            def take(self) -> Chunk | None:
                 self.failures -= 1
                 if self.failures == 0:
                     raise OSError("disk")
                 return super().take()
 
-        shipping = Shipping(client, store=Failing())
+        shipping = Shipping(client, outbox=Failing(limits=LIMITS))
         shipping.record(pcm(1))
         await shipping.finish()
         assert roark.accepted() == ["call-started", "call-ended"]

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 import pytest
 
 from local_roark import Fault, Faults
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit._delivery import outbox as _store
-from roark_analytics_python_livekit._delivery.uploader import MAX_FRESH_URLS, Uploader
-from tests.support.deliveries import CALL, Shipping, until
+from roark_analytics_python_livekit._delivery.deadline import Deadline
+from roark_analytics_python_livekit._delivery.limits import Limits
+from tests.support.deliveries import CALL, until
+from tests.support.deliveries import Shipping as _Shipping
 from tests.support.fake_roark import Roark
 
+LIMITS = Limits(chunk_bytes=1000)
+Shipping = partial(_Shipping, limits=LIMITS)
 ENDPOINTS = ["events", "chunk-upload-url", "uploads"]
 
 
-@pytest.fixture(autouse=True)
-def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """256 KiB are for production."""
-    monkeypatch.setattr(_store, "CHUNK_BYTES", 1000)
-
-
-async def ship(client: RoarkClient, chunks: int = 2) -> Shipping:
+async def ship(client: RoarkClient, chunks: int = 2) -> _Shipping:
     """A call of some chunks, from beginning to end."""
     shipping = Shipping(client)
     shipping.record(b"1234" * 250 * chunks)
@@ -84,17 +82,17 @@ async def test_the_waits_in_between_are_a_random_part_of_a_doubling(
     """Full jitter, on clock and dice of the test's own; accepted exactly once (fault 1)."""
     now, waited = 1000.0, []
 
-    async def pause(self: Uploader, seconds: float) -> None:
+    async def pause(self: Deadline, seconds: float) -> None:
         nonlocal now
         waited.append(seconds)
         now += seconds
 
-    monkeypatch.setattr(Uploader, "_pause", pause)
+    monkeypatch.setattr(Deadline, "pause", pause)
     for status in (500, 502, 503, 504):
         faults.add(f"{endpoint}:status={status},count=1")
     shipping = Shipping(client, clock=lambda: now, jitter=jitter)
     shipping.record(b"1234" * 250)
-    await until(lambda: shipping.stats.chunks == 1)
+    await until(lambda: shipping.stats.chunks_sent == 1)
     await shipping.finish()
     assert waited == pytest.approx([jitter * ceiling for ceiling in (0.5, 1.0, 2.0, 4.0)])
     assert roark.accepted() == ["call-started", "chunk 0", "call-ended"]
@@ -114,7 +112,7 @@ async def test_a_cut_connection_costs_one_more_try(
     assert call["started"] is not None
     assert call["ended"] is not None
     assert shipping.stats.retries == 1
-    assert shipping.delivery.last_failure == "ConnectionDropped"
+    assert shipping.uploader.last_failure == "ConnectionDropped"
 
 
 @pytest.mark.parametrize("event", [0, 1])
@@ -140,7 +138,7 @@ async def test_a_refused_event_is_not_sent_again(
     assert roark.accepted()[-1] == "call-ended"
     assert shipping.stats.dropped == {"refused": 1}
     assert shipping.stats.retries == 0
-    assert shipping.delivery.undelivered == ["call-started"]
+    assert shipping.stats.undelivered == ("call-started",)
 
 
 @pytest.mark.parametrize("status", [400, 413, 422, 307])
@@ -190,7 +188,7 @@ async def test_after_a_refused_key_nothing_piles_up(
     shipping = Shipping(client)
     for _ in range(20):
         shipping.record(b"1234" * 250)
-        await until(lambda: shipping.store.waiting == 0)
+        await until(lambda: shipping.outbox.waiting == 0)
     await shipping.finish()
     assert shipping.stats.dropped == {"unauthorized": 20 + 2}
     assert len(roark.seen) == 1
@@ -203,7 +201,7 @@ async def test_an_unknown_key_is_the_services_word(
     client = RoarkClient("rk_other_replace_me", base_url="http://localhost", transport=roark)
     shipping = await ship(client)
     assert [seen.status for seen in roark.seen] == [403]
-    assert shipping.stats.events == 0
+    assert shipping.stats.events_sent == 0
     assert "rk_other" not in caplog.text
     await client.aclose()
 
@@ -232,12 +230,12 @@ async def test_urls_that_are_always_expired_are_not_asked_for_for_ever(
     """A few, then the chunk is given up and the key is not blamed (fault 9)."""
     faults.add("uploads:status=403")
     shipping = await ship(client, chunks=1)
-    assert len(roark.asked("url 0")) == MAX_FRESH_URLS
-    assert len(roark.asked("chunk 0")) == MAX_FRESH_URLS
+    assert len(roark.asked("url 0")) == LIMITS.fresh_urls
+    assert len(roark.asked("chunk 0")) == LIMITS.fresh_urls
     assert shipping.lost == [0]
     assert shipping.stats.dropped == {"expired": 1}
     assert roark.accepted()[-1] == "call-ended"
-    assert shipping.stats.attempts == 2 + MAX_FRESH_URLS
+    assert shipping.stats.attempts == 2 + LIMITS.fresh_urls
 
 
 @pytest.mark.parametrize("after", ["garbage", "-5", "", "Mon, 01 Jan 99999999999999 00:00:00 GMT"])

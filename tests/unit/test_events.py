@@ -364,7 +364,7 @@ class TTSMetrics:
 
 def metric(model: Any, clocks: Clocks) -> tuple[str, dict[str, Any], dict[str, Any], float]:
     """kind, fields, extra and time of the one record that a metrics object becomes."""
-    (record,) = rows(_metrics.metrics(model, clocks))
+    (record,) = rows(_metrics.request_records(model, clocks))
     return record["kind"], record["fields"], record["extra"], record["at"]
 
 
@@ -526,18 +526,21 @@ class TestMetrics:
             audio_duration=math.inf,
             total_requests=0,
         )
-        (record,) = rows(_metrics.usage([model], 1.0))
+        (record,) = rows(_metrics.usage_records([model], 1.0))
         expected = {"provider": "openai", "model": "", "inputTokens": 12, "sessionDuration": 1.5}
         assert record["models"] == [{"kind": "llm", **expected}]
         assert repr(record["models"][0]["inputTokens"]) == "12"
         spoken = Model(type="tts_metrics", label="voice", characters_count=7.0, audio_duration=2.5)
-        records: Any = [*_metrics.metrics(spoken, clocks), *_metrics.metrics(spoken, clocks)]
+        records: Any = [
+            *_metrics.request_records(spoken, clocks),
+            *_metrics.request_records(spoken, clocks),
+        ]
         (summed,) = usage_of_metrics(records)
         assert (repr(summed["charactersCount"]), summed["audioDuration"]) == ("14", 5.0)
 
     def test_voice_activity_is_left_out(self, clocks: Clocks) -> None:
         """Every second, and of no use afterwards."""
-        assert _metrics.metrics(Model(type="vad_metrics", idle_time=1.0), clocks) == []
+        assert _metrics.request_records(Model(type="vad_metrics", idle_time=1.0), clocks) == []
 
     def test_what_a_later_version_adds_is_kept(self, clocks: Clocks) -> None:
         """As the agent's, with its name."""
@@ -695,7 +698,7 @@ EVENTS: list[tuple[str, Callable[[Clocks], object], list[float | None]]] = [
     ),
     (
         "a metric",
-        lambda clocks: _metrics.metrics(Model(type="llm_metrics", timestamp=at(3)), clocks),
+        lambda clocks: _metrics.request_records(Model(type="llm_metrics", timestamp=at(3)), clocks),
         [at(3)],
     ),
     (

@@ -182,7 +182,7 @@ class TestDoctor:
     ) -> None:
         """With the advice what to do; one in work is no trouble."""
         working = Spool(spool).begin("RM_working")
-        working.note({})
+        working.append_record({})
         assert run("doctor")[0] == OK
         path = dead_call(spool)
         before = sorted(path.iterdir())

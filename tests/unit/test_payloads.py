@@ -703,7 +703,7 @@ class TestTimes:
         event = ended(
             *_events.conversation_item(said, clock.monotonic, None),
             *_events.tools_executed(ran, clock.monotonic),
-            *_metrics.metrics(model, clock.monotonic),
+            *_metrics.request_records(model, clock.monotonic),
         )
         rows = [*event["transcript"], *event["toolCalls"], *event["metrics"]]
         assert [row["audioOffsetMs"] for row in rows] == [5000] * 4

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import io
 import os
 import time
@@ -17,16 +16,20 @@ import pytest
 from local_roark import Faults
 from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit._call.facts import CallFacts, call_record
-from roark_analytics_python_livekit._delivery import uploader as _delivery
-from roark_analytics_python_livekit._delivery.outbox import CHUNK_BYTES, Outbox
-from roark_analytics_python_livekit._delivery.retry import RetryPolicy, RetryQuota
+from roark_analytics_python_livekit._delivery.limits import DEFAULT_LIMITS
+from roark_analytics_python_livekit._delivery.outbox import Outbox
+from roark_analytics_python_livekit._delivery.retry import RetryPolicy
 from roark_analytics_python_livekit._delivery.spool import Spool
+from roark_analytics_python_livekit._delivery.stats import Outcome
 from roark_analytics_python_livekit._delivery.wav import wav_header
 from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._recovery import TRIES, Recovered, recover_all
 from tests.support.deliveries import RATE, until
 from tests.support.fake_roark import BASE_URL, KEY, Roark
 
+CHUNK_BYTES = DEFAULT_LIMITS.chunk_bytes
+
+NO_WAITS = RetryPolicy(base=0.0, cap=0.0, burst=10_000)
 HEADER = 44  # bytes before the PCM of a plain WAV file
 SOUND = bytes(range(256)) * (2 * CHUNK_BYTES // 256) + b"rest"
 
@@ -46,26 +49,20 @@ def dead_call(
     facts = CallFacts(call_id, "agent", None, None, True, {}, {"sdk": "0"}, now, 100.0)
     entry = call_record(facts, {}, base_url=base_url, api_key=key, recording=recording)
     store = Outbox(call)
-    store.note(cast(dict[str, Any], entry))
-    store.note({"type": "recording", "rate": RATE, "origin": 100.0})
-    store.append(sound)
-    store.note({"type": "turn", "role": "user", "text": "hello", "at": 101.0, "id": "1"})
+    store.append_record(cast(dict[str, Any], entry))
+    store.append_record({"type": "recording", "rate": RATE, "origin": 100.0})
+    store.append_pcm(sound)
+    store.append_record({"type": "turn", "role": "user", "text": "hello", "at": 101.0, "id": "1"})
     call.release()
     return call.path
-
-
-@pytest.fixture(autouse=True)
-def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between tries: recovery uses the real policy."""
-    policy = functools.partial(RetryPolicy, base=0.0, cap=0.0)
-    monkeypatch.setattr(_delivery, "RetryPolicy", policy)
-    monkeypatch.setattr(_delivery, "RetryQuota", functools.partial(RetryQuota, burst=10_000))
 
 
 async def recover(root: Path, client: RoarkClient, *, any_key: bool = False) -> list[Recovered]:
     """What the next process does."""
     found: list[Recovered] = []
-    await recover_all(Spool(root), client, Guard(), any_key=any_key, on_call=found.append)
+    await recover_all(
+        Spool(root), client, Guard(), any_key=any_key, policy=NO_WAITS, on_call=found.append
+    )
     return found
 
 
@@ -81,7 +78,7 @@ async def test_a_dead_call_is_delivered_and_gone(
     """call-started, its chunks, call-ended; the reason says that its process died."""
     dead_call(tmp_path / "spool")
     (one,) = await recover(tmp_path / "spool", client)
-    assert (one.call_id, one.result, one.chunks, one.events) == ("RM_1", "delivered", 3, 2)
+    assert (one.call_id, one.outcome, one.chunks, one.events) == ("RM_1", Outcome.OK, 3, 2)
     assert roark.accepted()[0] == "call-started" and roark.accepted()[-1] == "call-ended"
     assert sound_of(roark) == SOUND
     ended = roark.call("RM_1")["ended"]
@@ -106,12 +103,12 @@ async def test_a_damaged_record_costs_nothing_but_itself(
     (call,) = Spool(path.parent).abandoned()
     turn = {"type": "turn", "role": "user", "at": 102.0}
     for number in (2, 3):
-        call.note(turn | {"text": f"turn {number}", "id": str(number)})
-    call.note(END)
+        call.append_record(turn | {"text": f"turn {number}", "id": str(number)})
+    call.append_record(END)
     call.release()
     flip(path, b"turn 2")
     (one,) = await recover(path.parent, client)
-    assert one.result == "delivered"
+    assert one.outcome is Outcome.OK
     ended = roark.call("RM_1")["ended"]
     assert [row["content"] for row in ended["transcript"]] == ["hello", "turn 3"]
     assert ended["callEndedReason"] == "done"
@@ -128,7 +125,7 @@ async def test_a_call_whose_first_record_is_damaged_is_set_aside(
     path = dead_call(root)
     flip(path, b"agent")
     (one,) = await recover(root, client)
-    assert (one.call_id, one.result) == (None, "unreadable")
+    assert (one.call_id, one.outcome) == (None, Outcome.UNREADABLE)
     assert await recover(root, client) == []
     assert caplog.text.count("set aside") == 1
     assert roark.seen == []
@@ -150,7 +147,7 @@ async def test_a_call_that_was_killed_in_its_first_record_is_removed(
     path = dead_call(tmp_path / "spool", sound=b"")
     os.truncate(path / "journal", 20)
     (one,) = await recover(path.parent, client)
-    assert one.result == "empty"
+    assert one.outcome is Outcome.EMPTY
     assert list(path.parent.iterdir()) == []
 
 
@@ -160,7 +157,9 @@ async def test_recovery_that_is_cut_off_loses_nothing(
     """The call that recovers in its background has ended: the next one goes on."""
     dead_call(tmp_path / "spool")
     (call,) = Spool(tmp_path / "spool").abandoned()
-    call.note({"type": "sent", "event": "call-started"})  # nothing else is noted before the cut
+    call.append_record(
+        {"type": "sent", "event": "call-started"}
+    )  # nothing else is noted before the cut
     call.release()
     faults.add("uploads:hang")
     recovering = asyncio.ensure_future(recover(tmp_path / "spool", client))
@@ -169,7 +168,7 @@ async def test_recovery_that_is_cut_off_loses_nothing(
     await asyncio.gather(recovering, return_exceptions=True)
     faults.clear()
     (one,) = await recover(tmp_path / "spool", client)
-    assert (one.result, one.chunks) == ("delivered", 3)
+    assert (one.outcome, one.chunks) == (Outcome.OK, 3)
     assert sound_of(roark) == SOUND
     assert roark.call("RM_1")["ended"]["recording"]["status"] == "complete"
 
@@ -182,7 +181,7 @@ async def test_a_service_that_takes_nothing_is_asked_about_one_call_only(
     for name in ("RM_1", "RM_2", "RM_3"):
         dead_call(tmp_path / "spool", name)
     (one,) = await recover(tmp_path / "spool", client)
-    assert (one.result, one.reason) == ("kept", "status 401")
+    assert (one.outcome, one.reason) == (Outcome.LATER, "status 401")
     assert len(list((tmp_path / "spool").iterdir())) == 3
 
 
@@ -193,7 +192,7 @@ async def test_calls_of_another_key_are_left_alone(
     path = dead_call(tmp_path / "spool", key="rk_live_another")
     before = sorted((file.name, file.read_bytes()) for file in path.iterdir())
     (one,) = await recover(tmp_path / "spool", client)
-    assert one.result == "foreign" and roark.seen == []
+    assert one.outcome is Outcome.FOREIGN and roark.seen == []
     assert sorted((file.name, file.read_bytes()) for file in path.iterdir()) == before
 
 
@@ -205,9 +204,9 @@ async def test_calls_of_another_key_are_delivered_where_that_is_wanted(
     dead_call(root, key="rk_live_another")
     dead_call(root, "RM_2", key="rk_live_another", base_url="https://elsewhere.test")
     found = await recover(root, client, any_key=True)
-    assert [(one.call_id, one.result) for one in found] == [
-        ("RM_1", "delivered"),
-        ("RM_2", "foreign"),
+    assert [(one.call_id, one.outcome) for one in found] == [
+        ("RM_1", Outcome.OK),
+        ("RM_2", Outcome.FOREIGN),
     ]
     assert sound_of(roark) == SOUND
     assert [path.name.split(".")[0] for path in root.iterdir()] == ["RM_2"]
@@ -238,12 +237,12 @@ async def test_what_was_sent_before_is_not_sent_again(
     """The journal knows what Roark has: call-started, and the first chunk."""
     path = dead_call(tmp_path / "spool")
     (call,) = Spool(path.parent).abandoned()
-    call.note({"type": "sent", "event": "call-started"})
+    call.append_record({"type": "sent", "event": "call-started"})
     chunk = {"type": "chunk", "index": 0, "start": 0, "size": CHUNK_BYTES, "result": "ok"}
-    call.note(chunk)
+    call.append_record(chunk)
     call.release()
     (one,) = await recover(tmp_path / "spool", client)
-    assert (one.result, one.chunks, one.events) == ("delivered", 2, 1)
+    assert (one.outcome, one.chunks, one.events) == (Outcome.OK, 2, 1)
     assert sorted(roark.accepted()[:2]) == ["chunk 1", "chunk 2"]
     assert roark.accepted()[2:] == ["call-ended"]
 
@@ -254,12 +253,12 @@ async def test_a_call_that_lacks_nothing_is_only_removed(
     """Killed between the last answer and the removal."""
     path = dead_call(tmp_path / "spool", sound=b"")
     (call,) = Spool(path.parent).abandoned()
-    call.note({"type": "sent", "event": "call-started"})
-    call.note({"type": "ended", "event": {"event": "call-ended"}})
-    call.note({"type": "sent", "event": "call-ended"})
+    call.append_record({"type": "sent", "event": "call-started"})
+    call.append_record({"type": "ended", "event": {"event": "call-ended"}})
+    call.append_record({"type": "sent", "event": "call-ended"})
     call.release()
     (one,) = await recover(tmp_path / "spool", client)
-    assert one.result == "delivered" and roark.seen == []
+    assert one.outcome is Outcome.OK and roark.seen == []
     assert list((tmp_path / "spool").iterdir()) == []
 
 
@@ -271,10 +270,10 @@ async def test_call_ended_that_was_built_is_sent_with_the_same_key(
     faults.add("events:drop-answer,count=1,after=1")  # its first call-ended
     faults.add("events:status=401,after=1")
     (one,) = await recover(path.parent, client)
-    assert one.result == "kept"
+    assert one.outcome is Outcome.LATER
     faults.clear()
     (one,) = await recover(path.parent, client)
-    assert one.result == "delivered"
+    assert one.outcome is Outcome.OK
     assert len({seen.key for seen in roark.asked("call-ended")}) == 1
     events = [e for e in roark.call("RM_1")["deliveries"] if e["endpoint"] == "events"]
     assert [e["duplicate"] for e in events] == [False, False, True]
@@ -283,10 +282,10 @@ async def test_call_ended_that_was_built_is_sent_with_the_same_key(
 def wav_accepted(path: Path, size: int, *entries: dict[str, Any]) -> None:
     """Notes that the service has the one file of a call, and more."""
     (call,) = Spool(path.parent).abandoned()
-    call.note({"type": "sent", "event": "call-started"})
-    call.note({"type": "chunk", "index": 0, "start": 0, "size": size, "result": "ok"})
+    call.append_record({"type": "sent", "event": "call-started"})
+    call.append_record({"type": "chunk", "index": 0, "start": 0, "size": size, "result": "ok"})
     for entry in entries:
-        call.note(entry)
+        call.append_record(entry)
     call.release()
 
 
@@ -304,7 +303,7 @@ async def test_killed_while_the_pieces_of_an_accepted_wav_were_removed_nothing_i
     for index in {0, 1, 2} - set(left):
         (path / f"{index:06d}.pcm").unlink()
     (one,) = await recover(tmp_path / "spool", client)
-    assert (one.result, one.chunks, one.events) == ("delivered", 0, 1)
+    assert (one.outcome, one.chunks, one.events) == (Outcome.OK, 0, 1)
     assert roark.accepted() == ["call-ended"]
     event = roark.call("RM_1")["ended"]
     assert event["delivery"]["dropped"] == {}
@@ -322,7 +321,7 @@ async def test_the_header_of_an_accepted_wav_is_no_sound(
     path = dead_call(tmp_path / "spool", recording="wav", sound=b"")
     wav_accepted(path, len(wav_header(RATE, 2, pcm)) + pcm)
     (one,) = await recover(tmp_path / "spool", client)
-    assert one.result == "delivered"
+    assert one.outcome is Outcome.OK
     manifest = roark.call("RM_1")["ended"]["recording"]
     assert (manifest["status"], manifest["gaps"]) == ("complete", [])
     assert manifest["byteCount"] == pcm
@@ -339,7 +338,7 @@ def ended_as_partial(root: Path, *entries: dict[str, Any]) -> Path:
     chunk = {"type": "chunk", "index": 0, "start": 0, "size": CHUNK_BYTES, "result": "ok"}
     sent = [{"type": "sent", "event": name} for name in ("call-started", "call-ended")]
     for entry in (sent[0], chunk, END, {"type": "ended", "event": V1}, sent[1], *entries):
-        call.note(entry)
+        call.append_record(entry)
     call.release()
     return path
 
@@ -352,10 +351,10 @@ async def test_the_call_ended_that_completes_a_call_is_owed_until_it_is_accepted
     ended_as_partial(root)
     faults.add("events:status=401")
     (one,) = await recover(root, client)
-    assert (one.result, one.chunks, one.events) == ("kept", 2, 0)
+    assert (one.outcome, one.chunks, one.events) == (Outcome.LATER, 2, 0)
     faults.clear()
     (one,) = await recover(root, client)
-    assert (one.result, one.chunks, one.events) == ("delivered", 0, 1)
+    assert (one.outcome, one.chunks, one.events) == (Outcome.OK, 0, 1)
     assert len({seen.key for seen in roark.asked("call-ended")}) == 1
     recording = roark.call("RM_1")["ended"]["recording"]
     assert (recording["status"], recording["chunkCount"]) == ("complete", 3)
@@ -375,7 +374,7 @@ async def test_killed_before_the_call_ended_that_completes_a_call_was_made_it_is
     for index in range(3):
         (path / f"{index:06d}.pcm").unlink()
     (one,) = await recover(root, client)
-    assert (one.result, one.chunks, one.events) == ("delivered", 0, 1)
+    assert (one.outcome, one.chunks, one.events) == (Outcome.OK, 0, 1)
     recording = roark.call("RM_1")["ended"]["recording"]
     assert (recording["status"], recording["gaps"]) == ("complete", [])
     assert list(root.iterdir()) == []
@@ -388,7 +387,7 @@ async def test_a_chunk_that_is_refused_is_one_gap(
     dead_call(tmp_path / "spool")
     faults.add("uploads:status=400,count=1")
     (one,) = await recover(tmp_path / "spool", client)
-    assert (one.result, one.chunks) == ("delivered", 2)
+    assert (one.outcome, one.chunks) == (Outcome.OK, 2)
     assert len(roark.call("RM_1")["ended"]["recording"]["gaps"]) == 1
 
 
@@ -400,16 +399,16 @@ async def test_a_call_that_is_kept_again_and_again_neither_grows_nor_is_told_aga
     (path / "000001.pcm").write_bytes(b"damaged")
     faults.add("uploads:status=403")  # an expired URL, for ever
     (one,) = await recover(path.parent, client)
-    assert (one.result, one.events) == ("kept", 2)
+    assert (one.outcome, one.events) == (Outcome.LATER, 2)
     size = (path / "journal").stat().st_size
     for _ in range(3):
         (one,) = await recover(path.parent, client)
-        assert (one.result, one.events) == ("kept", 0)
+        assert (one.outcome, one.events) == (Outcome.LATER, 0)
     assert (path / "journal").stat().st_size == size
     assert len(roark.asked("call-ended")) == 1
     faults.clear()
     (one,) = await recover(path.parent, client)
-    assert (one.result, one.chunks, one.events) == ("delivered", 3, 1)
+    assert (one.outcome, one.chunks, one.events) == (Outcome.OK, 3, 1)
     (gap,) = roark.call("RM_1")["ended"]["recording"]["gaps"]
 
 
@@ -423,7 +422,7 @@ async def test_a_call_grows_old_though_every_try_writes_to_it(
         os.utime(file, (time.time() - week + 60,) * 2)
     faults.add("uploads:status=403")
     (one,) = await recover(path.parent, client)
-    assert one.result == "kept"
+    assert one.outcome is Outcome.LATER
     (found,) = Spool(path.parent).calls()
     assert week - 70 < found.age < week
     assert Spool(path.parent, clock=lambda: time.time() + 120).evict() == ["age"]
@@ -438,10 +437,10 @@ async def test_one_bad_call_does_not_keep_those_behind_it(
         dead_call(root, name)
     roark.broken_calls.add("RM_bad")
     found = await recover(root, client)
-    assert [(one.call_id, one.result) for one in found] == [
-        ("RM_bad", "kept"),
-        ("RM_1", "delivered"),
-        ("RM_2", "delivered"),
+    assert [(one.call_id, one.outcome) for one in found] == [
+        ("RM_bad", Outcome.LATER),
+        ("RM_1", Outcome.OK),
+        ("RM_2", Outcome.OK),
     ]
 
 
@@ -457,7 +456,7 @@ async def test_after_two_calls_of_which_nothing_is_taken_the_rest_waits_and_has_
     assert [one.call_id for one in found] == ["RM_bad", "RM_worse"]
     found = await recover(root, client)
     assert [one.call_id for one in found] == ["RM_1", "RM_bad", "RM_worse"]
-    assert found[0].result == "delivered"
+    assert found[0].outcome is Outcome.OK
 
 
 @pytest.mark.parametrize("fault", ["*:drop", "*:status=403"])
@@ -469,7 +468,7 @@ async def test_where_nobody_answers_or_the_key_is_refused_one_call_is_enough(
         dead_call(tmp_path / "spool", name)
     faults.add(fault)
     (one,) = await recover(tmp_path / "spool", client)
-    assert (one.result, one.chunks, one.events) == ("kept", 0, 0)
+    assert (one.outcome, one.chunks, one.events) == (Outcome.LATER, 0, 0)
 
 
 async def test_a_service_that_is_down_is_not_asked_about_each_chunk(
@@ -479,11 +478,11 @@ async def test_a_service_that_is_down_is_not_asked_about_each_chunk(
     dead_call(tmp_path / "spool", sound=bytes(40 * CHUNK_BYTES))
     faults.add("*:status=503")
     (one,) = await recover(tmp_path / "spool", client)
-    assert (one.result, one.reason) == ("kept", "status 503")
+    assert (one.outcome, one.reason) == (Outcome.LATER, "status 503")
     assert [seen.what for seen in roark.seen] == ["call-started"] * TRIES
     faults.clear()
     (one,) = await recover(tmp_path / "spool", client)
-    assert (one.result, one.chunks, one.events) == ("delivered", 40, 2)
+    assert (one.outcome, one.chunks, one.events) == (Outcome.OK, 40, 2)
 
 
 async def test_a_storage_that_is_down_is_not_asked_about_each_chunk(
@@ -493,12 +492,12 @@ async def test_a_storage_that_is_down_is_not_asked_about_each_chunk(
     dead_call(tmp_path / "spool", sound=bytes(40 * CHUNK_BYTES))
     faults.add("uploads:status=503")
     (one,) = await recover(tmp_path / "spool", client)
-    assert (one.result, one.chunks, one.events) == ("kept", 0, 2)
+    assert (one.outcome, one.chunks, one.events) == (Outcome.LATER, 0, 2)
     assert {seen.what for seen in roark.asked("chunk")} <= {f"chunk {index}" for index in range(6)}
     assert roark.call("RM_1")["ended"]["recording"]["status"] == "failed"
     faults.clear()
     (one,) = await recover(tmp_path / "spool", client)
-    assert (one.result, one.chunks, one.events) == ("delivered", 40, 1)
+    assert (one.outcome, one.chunks, one.events) == (Outcome.OK, 40, 1)
 
 
 async def test_one_chunk_that_is_never_taken_does_not_keep_the_others(
@@ -508,4 +507,4 @@ async def test_one_chunk_that_is_never_taken_does_not_keep_the_others(
     dead_call(tmp_path / "spool", sound=bytes(12 * CHUNK_BYTES))
     roark.broken.add("chunk 0")
     (one,) = await recover(tmp_path / "spool", client)
-    assert (one.result, one.chunks, one.events) == ("kept", 11, 2)
+    assert (one.outcome, one.chunks, one.events) == (Outcome.LATER, 11, 2)

@@ -11,13 +11,11 @@ from hypothesis import strategies as st
 
 from roark_analytics_python_livekit._delivery.retry import (
     MAX_RETRY_AFTER,
-    Outcome,
     RetryPolicy,
     RetryQuota,
-    parse_retry_after,
-    roark_outcome,
-    upload_outcome,
 )
+from roark_analytics_python_livekit._delivery.stats import Outcome
+from roark_analytics_python_livekit._http import parse_retry_after, roark_outcome, upload_outcome
 
 NOW = datetime(2025, 11, 24, 8, 19, 3, tzinfo=timezone.utc)
 EVER = float("inf")
@@ -27,7 +25,7 @@ EVER = float("inf")
     ("outcome", "statuses"),
     [
         (Outcome.OK, [200, 201, 202, 204, 299]),
-        (Outcome.RETRY, [408, 425, 429, *range(500, 600)]),
+        (Outcome.LATER, [408, 425, 429, *range(500, 600)]),
         (Outcome.UNAUTHORIZED, [401, 403]),
         (Outcome.REFUSED, [100, 301, 302, 307, 308, 304, 400, 404, 405, 409, 413, 422, 451, 600]),
     ],
@@ -43,7 +41,7 @@ def test_what_an_answer_of_roark_means(outcome: Outcome, statuses: list[int]) ->
     ("outcome", "statuses"),
     [
         (Outcome.OK, [200, 204]),
-        (Outcome.RETRY, [408, 425, 429, *range(500, 600)]),
+        (Outcome.LATER, [408, 425, 429, *range(500, 600)]),
         (Outcome.EXPIRED, [403]),
         (Outcome.REFUSED, [301, 307, 400, 401, 404, 411, 413, 600]),
     ],

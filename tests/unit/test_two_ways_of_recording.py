@@ -11,10 +11,13 @@ import pytest
 from local_roark import create_app
 from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit._config import RecordingMode
-from roark_analytics_python_livekit._delivery.outbox import CHUNK_BYTES, Outbox
+from roark_analytics_python_livekit._delivery.limits import DEFAULT_LIMITS, Limits
+from roark_analytics_python_livekit._delivery.outbox import Outbox
 from roark_analytics_python_livekit._delivery.wav import wav_data_bytes, wav_header
 from tests.support.fake_roark import BASE_URL, KEY, Roark
 from tests.unit.test_call import CALL, Calling
+
+CHUNK_BYTES = DEFAULT_LIMITS.chunk_bytes
 
 GIB = 2**30
 HEADER = 44  # bytes before the PCM of a plain WAV file
@@ -81,10 +84,10 @@ def test_the_length_of_the_sound_is_that_of_the_file_without_its_header(size: in
 
 async def test_what_has_no_room_is_silence_and_the_file_keeps_its_length() -> None:
     """Without a disk, memory is the limit: nothing behind the missing part moves."""
-    store = Outbox(whole=True, limit=2 * CHUNK_BYTES)
+    store = Outbox(whole=True, limits=Limits(max_memory=2 * CHUNK_BYTES))
     for value in (1, 2, 3):
-        store.append(bytes([value]) * CHUNK_BYTES)
-    store.seal(24_000)
+        store.append_pcm(bytes([value]) * CHUNK_BYTES)
+    store.finish_recording(24_000)
     chunk = store.take()
     assert chunk is not None
     body = b"".join([part async for part in chunk.open()])  # type: ignore[union-attr]  # a WAV is read in parts

@@ -1,69 +1,36 @@
-"""What a call has to deliver until it is delivered: on disk, or in bounded memory.
+"""What a call has to deliver, until it is delivered: its journal, and chunks of its recording.
 
-The seam between recording and shipping. With a `CallSpool` everything is on disk first and gone
-once it is delivered; without one, or when the disk refuses, chunks wait in memory.
+The seam between recording and uploading. With a `CallSpool` everything is on disk first and gone
+once it is delivered; without one, or where the disk refuses, chunks wait in memory.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from .._call.records import GapRecord
+from .._call.records import ChunkRecord, GapRecord
 from .._diagnostics import logger
-from .._types import ContentType
-from .spool import CallSpool
+from .call_spool import CallSpool
+from .chunks import CHANNELS, FRAME_BYTES, Chunk, ChunkQueue, ChunkStore
+from .journal import JournalWriter
+from .limits import DEFAULT_LIMITS, Limits
+from .stats import Outcome
 from .wav import wav_header
-
-CHUNK_BYTES = 256 * 1024  # what the service expects a chunk to be about as large as
-MAX_MEMORY = 64 * 1024 * 1024  # bytes of PCM that wait in memory: 11 minutes at 24 kHz
-CHANNELS = 2
-FRAME_BYTES = 2 * CHANNELS
-
-Body = bytes | AsyncIterator[bytes]
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """One piece of the recording that goes through one presigned URL.
-
-    Attributes:
-        index: Its place in the recording.
-        start: Where its PCM begins, in bytes of the recording's PCM.
-        size: How many bytes the upload has.
-        content_type: What they are.
-        open: Gives the bytes, anew for each try.
-    """
-
-    index: int
-    start: int
-    size: int
-    content_type: ContentType
-    open: Callable[[], Body]
-
-    @property
-    def end(self) -> int:
-        """Where its PCM ends, in bytes of the recording's PCM."""
-        return self.start + self.size
 
 
 class Outbox:
-    """One call's journal, and the PCM of its recording in pieces to deliver.
+    """One call's journal, and the PCM of its recording in chunks.
 
     Args:
         spool: The call's place on disk; None keeps everything in memory.
         whole: Deliver one WAV when the recording is over, instead of PCM chunks meanwhile.
-        limit: Bytes of PCM that may wait in memory; a chunk on top of that becomes silence.
-
-        tell: Told of each entry, once the journal has it.
+        limits: The size of a chunk, and how much may wait in memory.
+        on_record: Called with each record, once the journal has it.
 
     Attributes:
         dropped: Chunks for which there was no room; their bytes are gone, and silence of the
             same length is delivered in their place.
-        refusals: Writes that the disk refused.
     """
 
     def __init__(
@@ -71,63 +38,92 @@ class Outbox:
         spool: CallSpool | None = None,
         *,
         whole: bool = False,
-        limit: int = MAX_MEMORY,
-        tell: Callable[[Mapping[str, Any]], None] = lambda entry: None,
+        limits: Limits = DEFAULT_LIMITS,
+        on_record: Callable[[Mapping[str, Any]], None] = lambda record: None,
     ) -> None:
         self.dropped: list[Chunk] = []
         self._spool = spool
         self._whole = whole
-        self._limit = limit
-        self._tell = tell
+        self._chunk_bytes = limits.chunk_bytes
+        self._on_record = on_record
+        self._journal = JournalWriter(spool, self._say_refused)
+        self._store = ChunkStore(spool, self._say_refused, max_memory=limits.max_memory)
+        self._queue = ChunkQueue()
         self._filling = bytearray()
-        self._position = 0
         self._next_index = 0
-        self._chunks: deque[Chunk] = deque()
-        self._put_back: Counter[int] = Counter()  # how often a chunk was
-        self._bodies: dict[int, bytes] = {}  # chunks that are in memory only
-        self._on_disk = True  # the chunk that is being filled
-        self._unwritten: deque[Mapping[str, Any]] = deque()
-        self.refusals = 0  # writes that the disk refused
-        self._opened = False  # the journal has an entry: a later process knows whose call it is
+        self._sealed_bytes = 0
+        self._was_refused = False
 
     @property
     def waiting(self) -> int:
         """How many chunks are ready to be taken."""
-        return 0 if self._whole else len(self._chunks)
+        return 0 if self._whole else len(self._queue)
 
     @property
-    def spooled(self) -> bool:
+    def is_spooled(self) -> bool:
         """Whether what is not delivered now is kept for later."""
-        return self._spool is not None and self._opened
+        return self._spool is not None and self._journal.has_records
 
-    def note(self, entry: Mapping[str, Any]) -> None:
-        """Adds an entry to the journal; what the disk refuses now is written with a later one."""
-        if self._spool is not None:
-            self._unwritten.append(entry)
-            self._write_entries(self._spool)
-        self._tell(entry)
+    # What comes in
 
-    def _write_entries(self, spool: CallSpool) -> None:
-        while self._unwritten:
-            try:
-                spool.note(self._unwritten[0])
-                self._opened = True
-            except OSError as error:
-                self._say_refused(error)
-                return
-            except (TypeError, ValueError, RecursionError):  # no JSON: it would be refused for ever
-                self.refusals += 1
-            self._unwritten.popleft()
+    def append_record(self, record: Mapping[str, Any], payload: bytes | None = None) -> None:
+        """Adds a record to the journal; what the disk refuses now is written with a later one.
 
-    def append(self, pcm: bytes) -> None:
+        Args:
+            record: The record.
+            payload: The record encoded, where it is already.
+        """
+        self._journal.append(record, payload)
+        self._on_record(record)
+
+    def append_pcm(self, pcm: bytes) -> None:
         """Adds the recording's next samples."""
         while pcm:
-            part = pcm[: CHUNK_BYTES - len(self._filling)]
+            part = pcm[: self._chunk_bytes - len(self._filling)]
             pcm = pcm[len(part) :]
             self._filling += part
-            self._write(part)
-            if len(self._filling) == CHUNK_BYTES:
-                self._cut()
+            self._store.append(self._next_index, part)
+            if len(self._filling) == self._chunk_bytes:
+                self._seal_chunk()
+
+    def finish_recording(self, rate: int) -> None:
+        """The recording is over; its rate is in samples a second."""
+        if self._filling:
+            self._seal_chunk()
+        if self._whole and self._sealed_bytes:
+            self._queue_wav(rate)
+
+    def _seal_chunk(self) -> None:
+        index, size = self._next_index, len(self._filling)
+        if not self._store.seal(index, bytes(self._filling)):
+            self.dropped.append(Chunk(index, self._sealed_bytes, size, "audio/pcm", bytes))
+        self._queue_chunk(index, size)
+        self._filling.clear()
+        self._next_index += 1
+        self._sealed_bytes += size
+
+    def _queue_chunk(self, index: int, size: int) -> None:
+        def read() -> bytes:
+            return self._store.read(index, size)
+
+        start = index * self._chunk_bytes
+        self._queue.append(Chunk(index, start, size, "audio/pcm", read))
+
+    def _queue_wav(self, rate: int) -> None:
+        """One WAV takes the place of all chunks."""
+        total, step = self._sealed_bytes, self._chunk_bytes
+        header = wav_header(rate, CHANNELS, total)
+
+        async def read() -> AsyncIterator[bytes]:
+            yield header
+            for start in range(0, total, step):
+                yield self._store.read(start // step, min(step, total - start))
+
+        self._queue.clear()
+        self._queue.append(Chunk(0, 0, len(header) + total, "audio/wav", read))
+        self._whole = False
+
+    # What a dead process left
 
     def restore(
         self,
@@ -138,105 +134,85 @@ class Outbox:
         intact: bool = True,
         gaps: Iterable[GapRecord] = (),
     ) -> int:
-        """Takes over what a dead process left on disk; notes as gaps what is lost of it.
+        """Takes over what a dead process left on disk; what is lost of it becomes a gap record.
 
         Args:
             settled: Indices of chunks that need not be delivered any more.
             length: Bytes that the recording has at least.
             final: It has no more than that.
             intact: The journal is whole: a chunk that is neither here nor settled is lost.
-            gaps: Those that are noted already.
+            gaps: Those that the journal has already.
 
         Returns:
             The length of the recording, in bytes.
         """
         assert self._spool is not None
-        self._opened = True  # its journal is there: it has been read
-        noted = {(gap["start"], gap["size"]) for gap in gaps}
-        found, done = self._spool.chunks(), set(settled)
-        if self._whole and done:  # the one WAV
-            done.update(found)
-        for index in done.intersection(found):
-            self._spool.drop_chunk(index)
-        found = [index for index in found if index not in done]
-        if found and not final:
-            length = max(length, found[-1] * CHUNK_BYTES + self._believed(found[-1]))
-        if self._whole and done:  # nothing is missing, though pieces of it are gone already
+        self._journal.has_records = True  # they have been read
+        known_gaps = {(gap["start"], gap["size"]) for gap in gaps}
+        found, done = self._spool.chunk_indices(), set(settled)
+        if self._whole and done:  # the service has the one WAV: nothing is missing
+            self._remove_from_disk(found)
             return length
-        for index in range(-(-length // CHUNK_BYTES)):
-            if index not in done and (intact or index in found):
-                size = min(CHUNK_BYTES, length - index * CHUNK_BYTES)
-                self._restore_chunk(index, size, noted)
-        self._position = length
+        self._remove_from_disk(done.intersection(found))
+        left = [index for index in found if index not in done]
+        if left and not final:
+            length = max(length, left[-1] * self._chunk_bytes + self._bytes_on_disk(left[-1]))
+        for index in range(-(-length // self._chunk_bytes)):
+            if index not in done and (intact or index in left):
+                size = min(self._chunk_bytes, length - index * self._chunk_bytes)
+                self._restore_chunk(index, size, known_gaps)
+        self._sealed_bytes = length
         return length
 
-    def _restore_chunk(self, index: int, size: int, noted: set[tuple[int, int]]) -> None:
-        there = self._believed(index)
-        start, lost = index * CHUNK_BYTES + there, size - there
-        if lost > 0 and (start, lost) not in noted:
-            self.note({"type": "gap", "start": start, "size": lost})
-        self._add(index, size)
-
-    def _believed(self, index: int) -> int:
-        """Bytes of a chunk that are on disk and can be believed, in whole frames."""
+    def _remove_from_disk(self, indices: Iterable[int]) -> None:
         assert self._spool is not None
-        size = len(self._spool.chunk(index))
+        for index in indices:
+            self._spool.remove_chunk(index)
+
+    def _restore_chunk(self, index: int, size: int, known_gaps: set[tuple[int, int]]) -> None:
+        there = self._bytes_on_disk(index)
+        start, lost = index * self._chunk_bytes + there, size - there
+        if lost > 0 and (start, lost) not in known_gaps:
+            gap: GapRecord = {"type": "gap", "start": start, "size": lost}
+            self.append_record(gap)
+        self._queue_chunk(index, size)
+
+    def _bytes_on_disk(self, index: int) -> int:
+        """How many bytes of a chunk can be believed, in whole frames."""
+        assert self._spool is not None
+        size = len(self._spool.read_chunk(index))
         return size - size % FRAME_BYTES
 
-    def seal(self, rate: int) -> None:
-        """Says that the recording is over."""
-        if self._filling:
-            self._cut()
-        if self._whole and self._position:
-            self._join(rate)
+    # What goes out
 
     def take(self) -> Chunk | None:
-        """The next chunk to deliver, if one is complete."""
-        return self._chunks.popleft() if self.waiting else None
+        """The next chunk to deliver, if one is ready."""
+        return self._queue.take() if self.waiting else None
 
     def put_back(self, chunk: Chunk) -> None:
         """Returns a chunk that could not be delivered for now, behind those that never were."""
-        self._put_back[chunk.index] += 1
-        self._chunks.append(chunk)
-        self._sort()
+        self._queue.put_back(chunk)
 
-    def in_order(self) -> None:
-        """What was put back failed with everything else: nothing stands behind for it any more."""
-        if self._put_back:
-            self._put_back.clear()
-            self._sort()
+    def reset_order(self) -> None:
+        """What was put back failed with everything else: it stands where it was recorded again."""
+        self._queue.reset_order()
 
-    def _sort(self) -> None:
-        ordered = sorted(self._chunks, key=lambda one: (self._put_back[one.index], one.index))
-        self._chunks = deque(ordered)
+    def settle(self, chunk: Chunk, outcome: Outcome) -> None:
+        """Records what became of a chunk for good, and forgets its bytes."""
+        record: ChunkRecord = {
+            "type": "chunk",
+            "index": chunk.index,
+            "start": chunk.start,
+            "size": chunk.size,
+            "result": outcome.value,
+        }
+        self.append_record(record)
+        self._store.remove(chunk)
+        self._journal.flush()  # there may be room now
 
-    def settle(self, chunk: Chunk, result: str, *, keep: bool) -> None:
-        """Notes what became of a chunk, and forgets its bytes unless they are kept for later."""
-        if keep:
-            self._keep_on_disk(range(self._next_index) if self._is_wav(chunk) else [chunk.index])
-            return
-        entry = {"type": "chunk", "index": chunk.index, "start": chunk.start, "size": chunk.size}
-        self.note({**entry, "result": result})
-        self._bodies.pop(chunk.index, None)
-        if self._spool is not None:
-            with contextlib.suppress(OSError):
-                indices = self._spool.chunks() if self._is_wav(chunk) else [chunk.index]
-                for index in indices:
-                    self._spool.drop_chunk(index)
-            self._write_entries(self._spool)  # there may be room now
-
-    def _is_wav(self, chunk: Chunk) -> bool:
-        return chunk.content_type == "audio/wav"
-
-    def _keep_on_disk(self, indices: Iterable[int]) -> None:
-        """Writes what was refused before; what still is will be a gap for the next process."""
-        for index in indices:
-            if self._spool is not None and index in self._bodies:
-                try:
-                    self._spool.drop_chunk(index)
-                    self._spool.append(index, self._bodies[index])
-                except OSError as error:
-                    self._say_refused(error)
+    def keep(self, chunk: Chunk) -> None:
+        """Leaves a chunk on disk for a later process."""
+        self._store.keep(range(self._next_index) if chunk.is_wav else [chunk.index])
 
     def close(self, *, finished: bool = True) -> None:
         """Ends the work on the call: removed from disk if it is finished, else left for later."""
@@ -244,75 +220,18 @@ class Outbox:
             if finished:
                 self._spool.remove()
             else:
-                self._write_entries(self._spool)
+                self._journal.flush()
                 self._spool.release()
             self._spool = None
-        self._chunks.clear()
-        self._bodies.clear()
+        self._journal.close()
+        self._store.close()
+        self._queue.clear()
         self._filling.clear()
 
-    def _write(self, part: bytes) -> None:
-        """Puts a part on disk; from the first refusal on the chunk waits in memory as a whole."""
-        if self._spool is None or not self._on_disk:
-            self._on_disk = False
-            return
-        try:
-            self._spool.append(self._next_index, part)
-        except OSError as error:
-            self._on_disk = False
-            self._say_refused(error)
-
     def _say_refused(self, error: OSError) -> None:
-        self.refusals += 1
-        if self.refusals == 1:
+        if not self._was_refused:
+            self._was_refused = True
             logger.warning(
                 "roark: the spool cannot be written (%s); going on in memory",
                 error.strerror or type(error).__name__,
             )
-
-    def _cut(self) -> None:
-        """The chunk that is being filled is complete."""
-        size = len(self._filling)
-        if not self._on_disk:
-            self._keep_in_memory(bytes(self._filling))
-        self._add(self._next_index, size)
-        self._filling.clear()
-        self._next_index += 1
-        self._position += size
-        self._on_disk = self._spool is not None
-
-    def _keep_in_memory(self, body: bytes) -> None:
-        if sum(map(len, self._bodies.values())) + len(body) <= self._limit:
-            self._bodies[self._next_index] = body
-        else:
-            self.dropped.append(
-                Chunk(self._next_index, self._position, len(body), "audio/pcm", bytes)
-            )
-
-    def _add(self, index: int, size: int) -> None:
-        if size:
-            start = index * CHUNK_BYTES
-            self._chunks.append(
-                Chunk(index, start, size, "audio/pcm", lambda: self._body(index, size))
-            )
-
-    def _body(self, index: int, size: int) -> bytes:
-        """A chunk's PCM; what is missing of it is silence, so that all else keeps its place."""
-        body = self._bodies.get(index, b"")
-        if not body and self._spool is not None:
-            body = self._spool.chunk(index)
-        return body[:size].ljust(size, b"\0")
-
-    def _join(self, rate: int) -> None:
-        """Makes one WAV of all chunks."""
-        total = self._position
-        header = wav_header(rate, CHANNELS, total)
-
-        async def read() -> AsyncIterator[bytes]:
-            yield header
-            for start in range(0, total, CHUNK_BYTES):
-                yield self._body(start // CHUNK_BYTES, min(CHUNK_BYTES, total - start))
-
-        self._chunks.clear()
-        self._chunks.append(Chunk(0, 0, len(header) + total, "audio/wav", read))
-        self._whole = False

@@ -1,35 +1,33 @@
-"""(outcome, attempt, time left) → a delay, or stop. Pure: clock and randomness are passed in."""
+"""Where retries happen and stop: the delays, the quota, and the loop that makes one request."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
-from enum import Enum
 
-# The client's statuses that pass with time, and each of a server: CDNs have some of their own (520
-# to 530) for a service that is down.
-RETRYABLE_STATUS = frozenset({408, 425, 429, *range(500, 600)})
+from .._diagnostics import Guard, logger
+from ..client import RequestError
+from .deadline import Deadline
+from .stats import CallStats, Outcome
+
 MAX_RETRY_AFTER = 60.0  # seconds; a service that asks for more is not waited for that long
-
-
-class Outcome(Enum):
-    """What became of a request, as far as the next step depends on it."""
-
-    OK = "ok"
-    RETRY = "retry"  # the same request may succeed later
-    REFUSED = "refused"  # this request never will
-    UNAUTHORIZED = "unauthorized"  # no request with this key will
-    UNTRUSTED = "untrusted"  # whoever answers is not who he should be: nothing is sent there
-    EXPIRED = "expired"  # a presigned URL is used up: a fresh one may do
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """Full jitter: before retry n, wait a random part of min(cap, base * 2**n) seconds."""
+    """Full jitter: before retry n, wait a random part of min(cap, base * 2**n) seconds.
+
+    Attributes:
+        base: Seconds.
+        cap: Seconds.
+        burst: Retries of one call that may come at once.
+        rate: Retries a second after that.
+    """
 
     base: float = 0.5
     cap: float = 15.0
+    burst: int = 20
+    rate: float = 1.0
 
     def delay(
         self,
@@ -57,6 +55,9 @@ class RetryPolicy:
         return wait if wait < time_left else None
 
 
+DEFAULT_POLICY = RetryPolicy()
+
+
 class RetryQuota:
     """A bucket of retries for one call: a burst at once, then so many a second.
 
@@ -68,7 +69,7 @@ class RetryQuota:
         rate: Retries a second after that.
     """
 
-    def __init__(self, burst: int = 20, rate: float = 1.0) -> None:
+    def __init__(self, burst: int, rate: float) -> None:
         self._burst = burst
         self._rate = rate
         self._tokens = float(burst)
@@ -86,40 +87,112 @@ class RetryQuota:
         return max(0.0, -self._tokens / self._rate)
 
 
-def roark_outcome(status: int) -> Outcome:
-    """What an answer of Roark's own endpoints means."""
-    if 200 <= status < 300:
-        return Outcome.OK
-    if status in (401, 403):
-        return Outcome.UNAUTHORIZED
-    return Outcome.RETRY if status in RETRYABLE_STATUS else Outcome.REFUSED
-
-
-def upload_outcome(status: int) -> Outcome:
-    """What an answer of a presigned URL means."""
-    if 200 <= status < 300:
-        return Outcome.OK
-    if status == 403:
-        return Outcome.EXPIRED
-    return Outcome.RETRY if status in RETRYABLE_STATUS else Outcome.REFUSED
-
-
-def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
-    """Seconds from a Retry-After header (seconds or an HTTP date), or None where it says nothing.
+class Retrier:
+    """Makes the requests of one call, each until it succeeds, cannot succeed, or had its tries.
 
     Args:
-        value: The header's text.
-        now: The current time, with a time zone.
+        stats: Counts the tries.
+        deadline: Says how long to go on.
+        guard: Counts requests that cannot even be made.
+        policy: Delays between tries.
+        clock: Monotonic seconds.
+        jitter: Random numbers from [0, 1).
+
+    Attributes:
+        stopped: Why no request is made any more; None while they are.
+        last_failure: In a few words, why the latest request failed; None if none did.
+        answered: The service answered a request, in whichever way.
     """
-    if value is None:
-        return None
-    text = value.strip()
-    if text.isascii() and text.isdigit():
-        return float(min(int(text[:12]), 10**9))
-    try:
-        moment = parsedate_to_datetime(text)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=timezone.utc)
-    return max(0.0, (moment - now).total_seconds())
+
+    def __init__(
+        self,
+        stats: CallStats,
+        deadline: Deadline,
+        guard: Guard,
+        *,
+        policy: RetryPolicy,
+        clock: Callable[[], float],
+        jitter: Callable[[], float],
+    ) -> None:
+        self.stopped: Outcome | None = None
+        self.last_failure: str | None = None
+        self.answered = False
+        self._stats = stats
+        self._deadline = deadline
+        self._guard = guard
+        self._policy = policy
+        self._quota = RetryQuota(policy.burst, policy.rate)
+        self._clock = clock
+        self._jitter = jitter
+
+    async def make(
+        self,
+        request: Callable[[], Awaitable[None]],
+        *,
+        tries: int | None = None,
+        again: bool = False,
+    ) -> Outcome:
+        """Makes a request.
+
+        Args:
+            request: Makes it once.
+            tries: How often, at the most; None as often as there is time.
+            again: It was tried before.
+        """
+        attempt = 0
+        while self.stopped is None:
+            self._stats.attempt(again=again or attempt > 0)
+            outcome, retry_after = await self._try(request)
+            if outcome is not Outcome.LATER:
+                return outcome
+            delay = self._delay(attempt, retry_after)
+            if delay is None:
+                return Outcome.TIME
+            await self._deadline.pause(delay)
+            attempt += 1
+            if tries is not None and attempt >= tries:
+                return Outcome.LATER
+        return self.stopped
+
+    def stop(self, outcome: Outcome) -> Outcome:
+        """Makes no more requests; returns the first reason why."""
+        self.stopped = self.stopped or outcome
+        return self.stopped
+
+    async def _try(self, request: Callable[[], Awaitable[None]]) -> tuple[Outcome, float | None]:
+        """(what became of one try, the seconds that the service asked to wait)."""
+        try:
+            await request()
+        except RequestError as error:
+            self.answered |= error.status is not None
+            self.last_failure = error.reason
+            if error.outcome.stops_the_call:
+                return self._stop_for(error), None
+            return error.outcome, error.retry_after
+        except Exception as error:
+            # Nobody refused it, another process may fare better: what is spooled stays there.
+            self.last_failure = type(error).__name__
+            self._guard.swallow("a request", error)
+            return Outcome.TIME, None
+        self.answered = True
+        return Outcome.OK, None
+
+    def _delay(self, attempt: int, retry_after: float | None) -> float | None:
+        return self._policy.delay(
+            attempt,
+            jitter=self._jitter(),
+            time_left=self._deadline.time_left(),
+            retry_after=retry_after,
+            quota=self._quota.take(self._clock()),
+        )
+
+    def _stop_for(self, error: RequestError) -> Outcome:
+        if self.stopped is None:
+            logger.warning(
+                "roark: %s (%s); this call is not sent",
+                "the API key was refused"
+                if error.outcome is Outcome.UNAUTHORIZED
+                else "the service cannot be trusted",
+                error.reason,
+            )
+        return self.stop(error.outcome)

@@ -1,51 +1,29 @@
-"""The crash-safe store of calls on disk: append, list, claim, quota. It never holds the API key.
+"""The directory of calls on disk: who may use it, who works on which call, how much may be in it.
 
-    <spool>/                    0700, owned by this user, no link
-        <call>/                 one call: a name made of its id, and a random part
-            lock                locked by the process that works on the call; freed when it dies;
-                                as old as the call, as nothing is written to it
-            unreadable          there if nobody can tell whose call it is: it is not tried again
-            journal             what happened and what was delivered, one record after the other
-            000007.pcm          a chunk of the recording, as it is being written or waits
-
-Every record of a file stands behind its length and its checksum. What a kill leaves half-written at
-the end is cut when the file is read. A record of the journal with flipped bits is passed over; in a
-chunk it ends what is believed of it, so that no sound is shifted.
-Writes go to the kernel at once (a killed process loses nothing of them) and are not synced: a
-machine that loses its power may lose the last seconds.
+It belongs to this user alone (0700) and is no link. Each call has a directory of its own, which one
+process at a time has claimed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import json
 import os
 import re
-import shutil
 import stat
-import struct
 import time
 import uuid
-import weakref
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from .._diagnostics import logger
+from .call_spool import CallSpool, is_aside, is_call, is_claimed, measure
 
 DEFAULT_QUOTA = 1024**3  # bytes of all calls together: three hours of audio at 24 kHz
 DEFAULT_MAX_AGE = 7 * 24 * 3600.0  # seconds; an older call is of no use to anybody
+MEASURE_EVERY = 8 * 1024**2  # bytes that a call writes between two looks at the quota
 _LEFTOVER_AGE = 3600.0  # seconds; a call without a journal that is older will never get one
-_MEASURE_EVERY = 8 * 1024 * 1024  # bytes that a call writes between two looks at the quota
-_HEADER = struct.Struct("<II")  # length of the payload, its CRC-32
-_MAX_RECORD = 64 * 1024 * 1024
-_JOURNAL, _LOCK, _ASIDE = "journal", "lock", "unreadable"
-_HEADER_AT = re.compile(rb"(?s)(?=.{3}[\x00-\x03].{4}\{)")  # of a record of the journal, maybe
-_CHUNK_NAME = re.compile(r"^(\d{6,})\.pcm$")
 
 
 class SpoolError(Exception):
@@ -76,9 +54,10 @@ class Spool:
 
     Args:
         root: The directory; made if it is not there.
-        quota: Bytes that all calls may take together. Each call looks at it before it writes
-            another 8 MiB of sound: so much, and the journals, may come on top.
+        quota: Bytes that all calls may take together. Each call looks at it now and then only:
+            what it writes in between may come on top, and the journals.
         max_age: Seconds after which a call that nobody works on is removed.
+        measure_every: Bytes of sound that a call writes between two looks at the quota.
         clock: The wall clock, in seconds: ages outlive processes.
 
     Raises:
@@ -91,11 +70,13 @@ class Spool:
         *,
         quota: int = DEFAULT_QUOTA,
         max_age: float = DEFAULT_MAX_AGE,
+        measure_every: int = MEASURE_EVERY,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.root = root
         self.quota = quota
         self._max_age = max_age
+        self._measure_every = measure_every
         self._clock = clock
         _secure_directory(root)
 
@@ -117,9 +98,10 @@ class Spool:
         return claimed
 
     def _room(self) -> int:
-        """Bytes that may still be written, after what is too old or too much has gone."""
-        self.evict(_MEASURE_EVERY)
-        return self.quota - sum(call.size for call in self.calls())
+        """Bytes that a call may write until it asks again, after old calls have made room."""
+        self.evict(self._measure_every)
+        left = self.quota - sum(call.size for call in self.calls())
+        return min(left, self._measure_every)
 
     def abandoned(self) -> Iterator[CallSpool]:
         """Claims the calls that dead processes left, one after the other.
@@ -131,32 +113,22 @@ class Spool:
         """
         others = []
         for path in self._paths():
-            if (call := self._claim(path)) is not None:
+            if (call := _claim(path)) is not None:
                 yield call
             else:
                 others.append(path)
         for path in others:
-            if (call := self._claim(path)) is not None:
+            if (call := _claim(path)) is not None:
                 yield call
-
-    def _claim(self, path: Path) -> CallSpool | None:
-        with contextlib.suppress(OSError):
-            if not _is_call(path) or _is_aside(path):
-                return None
-            call = CallSpool.claim(path)
-            if call is None or _is_call(path):
-                return call
-            call.remove()  # whoever had it was just removing it
-        return None
 
     def calls(self) -> list[SpooledCall]:
         """All calls, oldest first."""
         found = []
         for path in self._paths():
             with contextlib.suppress(OSError):
-                size, begun = _measure(path)
+                size, begun = measure(path)
                 age = max(0.0, self._clock() - begun)
-                found.append(SpooledCall(path, size, age, _is_claimed(path), _is_aside(path)))
+                found.append(SpooledCall(path, size, age, is_claimed(path), is_aside(path)))
         return sorted(found, key=lambda call: -call.age)
 
     def evict(self, room: int = 0) -> list[str]:
@@ -171,25 +143,18 @@ class Spool:
         reasons = []
         for call in calls:
             reason = self._reason_to_go(call, total + room)
-            if reason is not None and self._remove(call.path):
+            if reason is not None and _remove(call.path):
                 total -= call.size
                 reasons.append(reason)
         _say_lost(reasons)
         return reasons
 
     def _reason_to_go(self, call: SpooledCall, wanted: int) -> str | None:
-        if not _is_call(call.path):
+        if not is_call(call.path):
             return "leftover" if call.age > _LEFTOVER_AGE else None
         if call.age > self._max_age:
             return "age"
         return "quota" if wanted > self.quota else None
-
-    def _remove(self, path: Path) -> bool:
-        with contextlib.suppress(OSError):
-            if (claimed := CallSpool.claim(path)) is not None:
-                claimed.remove()
-                return True
-        return False
 
     def _paths(self) -> list[Path]:
         """The calls' directories in the order of their last change; links are not looked at."""
@@ -200,274 +165,24 @@ class Spool:
         return []
 
 
-class CallSpool:
-    """One call's files, claimed by this process. Made by `Spool.begin` and `Spool.abandoned`.
-
-    Attributes:
-        path: The call's directory.
-        torn: Bytes that were cut off or passed over because they were torn or corrupt.
-        damaged: Records of the journal that were passed over when it was last read.
-    """
-
-    def __init__(self, path: Path, lock: int, room: Callable[[], int] | None = None) -> None:
-        self.path = path
-        self.torn = 0
-        self.damaged = 0
-        self._lock = lock
-        self._room = room
-        self._allowed = 0  # bytes that may be written before the quota is looked at again
-        self._journal: int | None = None
-        self._chunk: tuple[int, int] | None = None  # (index, descriptor) of the one being written
-        _open_calls.add(self)
-
-    @classmethod
-    def claim(cls, path: Path, room: Callable[[], int] | None = None) -> CallSpool | None:
-        """Takes a call, unless a living process has it.
-
-        Args:
-            path: The call's directory.
-            room: Tells how many bytes may still be written; None is without limit.
-
-        Raises:
-            OSError: The directory or its lock cannot be opened.
-        """
-        lock = _open(path / _LOCK, os.O_RDWR | os.O_CREAT)
-        if not _try_lock(lock) or not path.exists():
-            os.close(lock)
+def _claim(path: Path) -> CallSpool | None:
+    """Claims a call that can be delivered; None if there is none."""
+    with contextlib.suppress(OSError):
+        if not is_call(path) or is_aside(path):
             return None
-        return cls(path, lock, room)
-
-    # The journal
-
-    def note(self, record: Mapping[str, Any]) -> None:
-        """Appends a record to the journal.
-
-        Raises:
-            OSError: It cannot be written.
-        """
-        if self._journal is None:
-            self._journal = self._open_appending(_JOURNAL)
-        payload = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        _append(self._journal, payload.encode("utf-8", "replace"))
-
-    def records(self) -> list[dict[str, Any]]:
-        """The journal, as far as it can be believed."""
-        found = []
-        for payload in self._read_journal()[0]:
-            try:
-                record = json.loads(payload)
-            except ValueError:
-                continue
-            if isinstance(record, dict):
-                found.append(record)
-        return found
-
-    # The recording
-
-    def append(self, index: int, pcm: bytes) -> None:
-        """Appends PCM to the chunk with this index.
-
-        Raises:
-            OSError: It cannot be written, or the quota is used up.
-        """
-        self._check_quota(_HEADER.size + len(pcm))
-        if self._chunk is None or self._chunk[0] != index:
-            self._close_chunk()
-            self._chunk = (index, self._open_appending(_chunk_name(index)))
-        _append(self._chunk[1], pcm)
-
-    def _check_quota(self, size: int) -> None:
-        if self._room is None:
-            return
-        if self._allowed < size:
-            self._allowed = min(self._room(), _MEASURE_EVERY)
-        if self._allowed < size:
-            raise OSError(errno.EDQUOT, "the spool's quota is used up")
-        self._allowed -= size
-
-    def chunk(self, index: int) -> bytes:
-        """A chunk's PCM, as far as it can be believed."""
-        return b"".join(self._read(_chunk_name(index)))
-
-    def chunks(self) -> list[int]:
-        """The indices of the chunks that are here, in order."""
-        names = (_CHUNK_NAME.match(name) for name in os.listdir(self.path))
-        return sorted(int(match[1]) for match in names if match)
-
-    def drop_chunk(self, index: int) -> None:
-        """Removes a chunk."""
-        if self._chunk is not None and self._chunk[0] == index:
-            self._close_chunk()
-        (self.path / _chunk_name(index)).unlink(missing_ok=True)
-
-    # The end
-
-    def postpone(self) -> None:
-        """Lets the other calls go before this one the next time."""
-        with contextlib.suppress(OSError):
-            os.utime(self.path)
-
-    def set_aside(self) -> None:
-        """Leaves the call to nobody: it stays until it has to go by age or quota."""
-        with contextlib.suppress(OSError):
-            os.close(_open(self.path / _ASIDE, os.O_WRONLY | os.O_CREAT))
-
-    def release(self) -> None:
-        """Gives the call up without removing it: whoever comes next may claim it."""
-        self._close_files()
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
-
-    def remove(self) -> None:
-        """Removes everything of the call. Killed in the middle, an empty call is left."""
-        self._close_files()
-        with contextlib.suppress(OSError):  # first: without it nobody else looks at the rest
-            (self.path / _JOURNAL).unlink()
-        shutil.rmtree(self.path, ignore_errors=True)
-        self.release()
-
-    def _close_files(self) -> None:
-        self._close_chunk()
-        if self._journal is not None:
-            os.close(self._journal)
-            self._journal = None
-
-    def _close_chunk(self) -> None:
-        if self._chunk is not None:
-            os.close(self._chunk[1])
-            self._chunk = None
-
-    def _open_appending(self, name: str) -> int:
-        """Opens a file to append to it, its torn end cut off before."""
-        path = self.path / name
-        file = _open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
-        if name == _JOURNAL:
-            good = self._read_journal()[1]
-        else:
-            good = sum(_HEADER.size + len(payload) for payload in self._read(name))
-        os.ftruncate(file, good)
-        return file
-
-    def _read_journal(self) -> tuple[list[bytes], int]:
-        """(the journal's records that can be believed, where its torn end begins)."""
-        try:
-            data = _read_all(self.path / _JOURNAL)
-        except OSError:
-            return [], 0
-        found, self.damaged, end = _believable(data)
-        self.torn += len(data) - sum(_HEADER.size + len(payload) for payload in found)
-        return found, end
-
-    def _read(self, name: str) -> Iterator[bytes]:
-        """The payloads of a chunk, up to the first that is torn or corrupt."""
-        try:
-            data = _read_all(self.path / name)
-        except OSError:
-            return
-        position = 0
-        while (payload := _payload_at(data, position)) is not None:
-            yield payload
-            position += _HEADER.size + len(payload)
-        self.torn += len(data) - position
+        call = CallSpool.claim(path)
+        if call is None or is_call(path):
+            return call
+        call.remove()  # whoever had it was just removing it
+    return None
 
 
-_open_calls: weakref.WeakSet[CallSpool] = weakref.WeakSet()
-
-
-def _release_in_child() -> None:
-    """A forked child lets go of its parent's calls: a lock lasts until every copy is closed."""
-    for call in list(_open_calls):
-        with contextlib.suppress(OSError):
-            call.release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_release_in_child)
-
-
-def _chunk_name(index: int) -> str:
-    return f"{index:06d}.pcm"
-
-
-def _append(file: int, payload: bytes) -> None:
-    """One write a record: a kill leaves the whole record, or a tail that is recognised as torn."""
-    record = _HEADER.pack(len(payload), zlib.crc32(payload)) + payload
-    end = os.lseek(file, 0, os.SEEK_END)
-    try:
-        written = os.write(file, record)
-        if written < len(record):
-            raise OSError(errno.ENOSPC, "short write")
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.ftruncate(file, end)  # a torn record in the middle would hide all that follow
-        raise
-
-
-def _believable(data: bytes) -> tuple[list[bytes], int, int]:
-    """(the records of a journal that can be believed, how many cannot, where its torn end begins).
-
-    A record that cannot be believed ends where its length says, or where the next good one begins:
-    its length may be what is damaged.
-    """
-    found: list[bytes] = []
-    damaged = position = following = 0
-    while position < len(data):
-        if payload := _payload_at(data, position):
-            found.append(payload)
-            position += _HEADER.size + len(payload)
-            continue
-        if following <= position:
-            following = _next_record(data, position + 1)
-        end = min(_end_at(data, position), following)
-        if end > len(data):
-            break
-        damaged += 1
-        position = end
-    return found, damaged, position
-
-
-def _payload_at(data: bytes, position: int) -> bytes | None:
-    """A record's payload; None where no record can be believed."""
-    if position + _HEADER.size > len(data):
-        return None
-    length, checksum = _HEADER.unpack_from(data, position)
-    if length > _MAX_RECORD:
-        return None
-    payload = data[position + _HEADER.size : position + _HEADER.size + length]
-    return payload if len(payload) == length and zlib.crc32(payload) == checksum else None
-
-
-def _end_at(data: bytes, position: int) -> int:
-    """Where a journal's record ends, as its length says; behind the file where that is none."""
-    nowhere = len(data) + 1
-    if position + _HEADER.size > len(data):
-        return nowhere
-    length, _ = _HEADER.unpack_from(data, position)
-    end: int = position + _HEADER.size + length
-    return end if len("{}") <= length <= _MAX_RECORD and end <= len(data) else nowhere
-
-
-def _next_record(data: bytes, position: int) -> int:
-    """Where the next good record of a journal begins; behind the file where there is none.
-
-    No good record's payload holds what looks like a header: JSON has no control characters.
-    """
-    for match in _HEADER_AT.finditer(data, position):
-        if _end_at(data, match.start()) <= len(data) and _payload_at(data, match.start()):
-            return match.start()
-    return len(data) + 1
-
-
-def _read_all(path: Path) -> bytes:
-    with open(_open(path, os.O_RDONLY), "rb") as file:
-        return file.read()
-
-
-def _open(path: Path, flags: int) -> int:
-    """Opens a file of ours: no link is followed, nobody else may read it."""
-    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-    return os.open(path, flags, 0o600)
+def _remove(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        if (claimed := CallSpool.claim(path)) is not None:
+            claimed.remove()
+            return True
+    return False
 
 
 def _secure_directory(root: Path) -> None:
@@ -495,14 +210,6 @@ def _secure_directory(root: Path) -> None:
         raise SpoolError("the spool directory's path is not one") from None
 
 
-def _say_lost(reasons: list[str]) -> None:
-    for reason, count in Counter(reasons).items():
-        if reason != "leftover":
-            logger.warning(
-                "roark: %d calls were removed from the spool, undelivered (%s)", count, reason
-            )
-
-
 def _why(error: OSError) -> str:
     return f"the spool directory cannot be used ({error.strerror or type(error).__name__})"
 
@@ -513,63 +220,9 @@ def _is_own_directory(entry: os.DirEntry[str]) -> bool:
     return not hasattr(os, "geteuid") or entry.stat(follow_symlinks=False).st_uid == os.geteuid()
 
 
-def _measure(path: Path) -> tuple[int, float]:
-    """(bytes of a call's files, when it began): nothing is ever written to its lock."""
-    size, begun = 0, path.stat().st_mtime
-    for entry in os.scandir(path):
-        found = entry.stat(follow_symlinks=False)
-        size += found.st_size
-        if entry.name == _LOCK:
-            begun = found.st_mtime
-    return size, begun
-
-
-def _is_call(path: Path) -> bool:
-    """Whether there is anything to deliver: a record, or sound whose records were damaged.
-
-    If not, it is just being made, or a kill has left it when it was made or removed.
-    """
-    try:
-        if (path / _JOURNAL).stat().st_size:
-            return True
-        return any(_CHUNK_NAME.match(name) for name in os.listdir(path))
-    except OSError:  # no journal
-        return False
-
-
-def _is_aside(path: Path) -> bool:
-    return (path / _ASIDE).exists()
-
-
-def _is_claimed(path: Path) -> bool:
-    """Whether somebody works on a call. It may seem so while somebody else just asks this."""
-    if not _is_call(path):
-        return True
-    call = CallSpool.claim(path)
-    if call is None:
-        return True
-    call.release()
-    return False
-
-
-def _try_lock(file: int) -> bool:
-    """Locks an open file until it is closed or its process dies; False if somebody has it."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return _try_lock_windows(file)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _try_lock_windows(file: int) -> bool:
-    import msvcrt
-
-    try:
-        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]  # Windows only
-    except OSError:
-        return False
-    return True
+def _say_lost(reasons: list[str]) -> None:
+    for reason, count in Counter(reasons).items():
+        if reason != "leftover":
+            logger.warning(
+                "roark: %d calls were removed from the spool, undelivered (%s)", count, reason
+            )

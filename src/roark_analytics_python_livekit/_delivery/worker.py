@@ -13,29 +13,33 @@ from typing import Any, TypeVar
 
 MAX_WAITING = 20_000  # items; 100 s of two audio streams: only a dead or starved thread gets there
 RESERVE = 2  # times as many, for what is not audio
-TICK = 0.1  # seconds between two looks at what does not wake the thread (audio)
-
+TICK = 0.1  # seconds between two looks at what does not wake the worker: audio
 
 T = TypeVar("T")
 
 
 class EventQueue:
-    """A bounded queue from any thread to the shipping thread; putting never waits.
+    """A bounded queue from any thread to the worker; putting never waits.
 
     Args:
         limit: How many items may wait; what comes on top is dropped and counted.
+        tick: Seconds between two looks at what does not wake the worker.
+
+    Attributes:
+        dropped: Items that had no room.
     """
 
-    def __init__(self, limit: int = MAX_WAITING) -> None:
+    def __init__(self, limit: int = MAX_WAITING, *, tick: float = TICK) -> None:
         self.dropped = 0
         self._limit = limit
+        self._tick = tick
         self._closed = False
         self._items: deque[Any] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake: asyncio.Event | None = None
 
     def put(self, item: object) -> None:
-        """Hands an item over; it is looked at within a tick."""
+        """Hands an item over; the worker looks at it within a tick."""
         if self._closed:
             return
         if len(self._items) >= self._limit:
@@ -44,7 +48,7 @@ class EventQueue:
             self._items.append(item)
 
     def put_urgent(self, item: object) -> None:
-        """Hands an item over and wakes the thread. Such items are few: they have a reserve."""
+        """Hands an item over and wakes the worker. Such items are few: they have a reserve."""
         if self._closed:
             return
         if len(self._items) >= self._limit * RESERVE:
@@ -53,7 +57,7 @@ class EventQueue:
         self._items.append(item)
         loop, wake = self._loop, self._wake
         if loop is not None and wake is not None:
-            with contextlib.suppress(RuntimeError):  # the thread is gone: nobody to wake
+            with contextlib.suppress(RuntimeError):  # the worker is gone: nobody to wake
                 loop.call_soon_threadsafe(wake.set)
 
     def close(self) -> None:
@@ -73,7 +77,7 @@ class EventQueue:
             await asyncio.sleep(0)  # the delivery is on this loop too
         else:
             with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), TICK)
+                await asyncio.wait_for(self._wake.wait(), self._tick)
         self._wake.clear()
         return [self._items.popleft() for _ in range(len(self._items))]
 
@@ -82,15 +86,22 @@ class Worker:
     """Runs one call's `main` on a thread of its own until it returns.
 
     The thread is not a daemon, so that the end of the process waits for what is being delivered:
-    `main` is told when the main thread is gone, and has to end within its budget.
+    `main` has to see that the main thread is gone, and then to end within its budget.
 
     Args:
         main: Gets the queue; runs on the thread's own event loop.
         name: The thread's name.
+        tick: Seconds between two looks at what does not wake the thread.
     """
 
-    def __init__(self, main: Callable[[EventQueue], Awaitable[None]], name: str) -> None:
-        self.queue = EventQueue()
+    def __init__(
+        self,
+        main: Callable[[EventQueue], Awaitable[None]],
+        name: str,
+        *,
+        tick: float = TICK,
+    ) -> None:
+        self.queue = EventQueue(tick=tick)
         self._main = main
         self._done: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name=name, daemon=False)
@@ -118,11 +129,11 @@ class Worker:
         """Waits on the caller's loop until the work is over, `timeout` seconds at most."""
         loop, over = asyncio.get_running_loop(), asyncio.Event()
 
-        def tell(_: object) -> None:
+        def wake(_: object) -> None:
             with contextlib.suppress(RuntimeError):  # the waiting loop is closed by now
                 loop.call_soon_threadsafe(over.set)
 
-        self._done.add_done_callback(tell)
+        self._done.add_done_callback(wake)
         with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
             await asyncio.wait_for(over.wait(), timeout)
         return self.done
@@ -130,11 +141,11 @@ class Worker:
     def _run(self) -> None:
         try:
             with contextlib.suppress(BaseException):  # `main` guards itself; the thread just ends
-                asyncio.run(self._with_mailbox())
+                asyncio.run(self._run_main())
         finally:
             self._done.set_result(None)
 
-    async def _with_mailbox(self) -> None:
+    async def _run_main(self) -> None:
         asyncio.get_running_loop().set_default_executor(_LateThreads())
         self.queue.bind()
         await self._main(self.queue)

@@ -1,1 +1,1 @@
-"""What livekit-agents says: the only room that knows livekit and its versions."""
+"""The only room that knows livekit: its versions, events, taps and constants."""

@@ -1,4 +1,4 @@
-"""livekit's wall-clock times as monotonic ones, also when the wall clock is set in mid-call."""
+"""livekit's wall-clock times → monotonic ones, also where the wall clock is set in mid-call."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-SAME = 0.005  # seconds; a clock that is slewed, not set, stays within that for ten seconds
-NOTICED_WITHIN = 0.3  # seconds after which a clock that was set has been looked at
-AHEAD = 1.0  # seconds that a time may lie in the future, as the end of what is being played does
+SAME = 0.005  # seconds; a slewed clock (at most 500 ppm) differs by that only after ten seconds
+NOTICED_WITHIN = 0.3  # seconds from the clock's setting to the next look: looks are 0.1 s apart
+AHEAD = 1.0  # seconds that a time may lie in the future: livekit gives ends of audio that plays
 REMEMBERED = 64  # settings of the clock
-FAR = 86_400.0  # seconds: what is further away is no time of this call, but milliseconds, say, or 0
+FAR = 86_400.0  # seconds; a time further away is none of this call: milliseconds, say, or 0
 
 
 class WallClock:
-    """Remembers since when the wall clock was how far from the monotonic one.
+    """Remembers how far the wall clock was ahead of the monotonic one, and since when.
 
-    A time from before the clock was set is read on the clock as it was then.
+    So a time from before the clock was set is read by the clock as it was then.
 
     Args:
-        wall: Seconds since the epoch.
-        monotonic: Seconds that only pass.
+        wall: Returns the seconds since the epoch.
+        monotonic: Returns the seconds of a clock that is never set.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class WallClock:
         self.look()
 
     def look(self) -> float:
-        """Notes whether the wall clock was set since the last look; returns the monotonic now."""
+        """Remembers a new setting of the wall clock, if there is one; returns the monotonic now."""
         now = self._monotonic()
         ahead = self._wall() - now
         if not self._settings or abs(ahead - self._settings[-1][1]) > SAME:
@@ -43,7 +43,7 @@ class WallClock:
         return now
 
     def monotonic(self, wall: object) -> float:
-        """The monotonic moment of a wall-clock time; None is now, and so is what cannot be one."""
+        """The monotonic moment of a wall-clock time; now for None and for what cannot be one."""
         now = self.look()
         seconds = _seconds(wall)
         moment = now if seconds is None else self._read(seconds, now)
@@ -61,7 +61,7 @@ class WallClock:
 
 def _seconds(wall: object) -> float | None:
     try:
-        seconds = float(wall)  # type: ignore[arg-type]  # asked for: it may be anything
+        seconds = float(wall)  # type: ignore[arg-type]  # it may be anything
     except (TypeError, ValueError, OverflowError):
         return None
     return seconds if math.isfinite(seconds) else None

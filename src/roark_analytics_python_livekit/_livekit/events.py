@@ -1,7 +1,7 @@
-"""livekit event → records, pure: attributes that a livekit version lacks are just not there.
+"""livekit event → records, pure. A field that the installed version lacks is left out.
 
 Every function takes the event and `monotonic`, which turns livekit's wall-clock times into
-monotonic ones at the moment the event is handled, so that a clock jump moves nothing.
+monotonic ones while the event is handled, so that a clock jump moves nothing.
 """
 
 from __future__ import annotations
@@ -25,19 +25,13 @@ from .._call.records import (
 from .._serialize import camel, clean_text, is_number, json_safe, json_text
 
 ToMonotonic = Callable[[float | None], float]
-"""Wall-clock seconds → monotonic seconds; None is now (livekit gives no times before 1.1.2)."""
+"""Wall-clock seconds → monotonic seconds; None means now: before 1.1.2 events carry no time."""
 
-_TIMES = {"started_speaking_at", "stopped_speaking_at"}
+_TIMES = frozenset({"started_speaking_at", "stopped_speaking_at"})
 
 
 def conversation_item(event: Any, monotonic: ToMonotonic, agent: str | None) -> list[Record]:
-    """`conversation_item_added`: a turn, or the hand-over to another agent.
-
-    Args:
-        event: The event.
-        monotonic: Wall-clock to monotonic seconds.
-        agent: The id of the agent that is speaking.
-    """
+    """`conversation_item_added`: a turn, spoken by this agent if not by the user, or a handoff."""
     item = event.item
     at = _at(event, monotonic)
     if getattr(item, "type", None) == "agent_handoff":
@@ -49,7 +43,7 @@ def conversation_item(event: Any, monotonic: ToMonotonic, agent: str | None) -> 
 
 
 def transcribed(event: Any, monotonic: ToMonotonic) -> list[Record]:
-    """`user_input_transcribed`: words that may never become a turn, their language and speaker."""
+    """`user_input_transcribed`: words that may become a turn, with their language and speaker."""
     if not event.is_final:
         return []
     record: HeardRecord = {"type": "heard", "at": _at(event, monotonic)}
@@ -63,7 +57,7 @@ def transcribed(event: Any, monotonic: ToMonotonic) -> list[Record]:
 
 
 def state_changed(event: Any, monotonic: ToMonotonic, *, of_agent: bool) -> list[Record]:
-    """`agent_state_changed` and `user_state_changed`, as far as they are about speaking."""
+    """`agent_state_changed` and `user_state_changed`, where somebody begins or ends to speak."""
     if "speaking" not in (event.old_state, event.new_state):
         return []
     record: StateRecord = {
@@ -76,7 +70,7 @@ def state_changed(event: Any, monotonic: ToMonotonic, *, of_agent: bool) -> list
 
 
 def tools_executed(event: Any, monotonic: ToMonotonic) -> list[Record]:
-    """`function_tools_executed`: each call and, under the same id, its result or error."""
+    """`function_tools_executed`: each call, and its result or error with the same id."""
     at = _at(event, monotonic)
     records: list[Record] = []
     for call, output in event.zipped():
@@ -86,7 +80,7 @@ def tools_executed(event: Any, monotonic: ToMonotonic) -> list[Record]:
 
 
 def tool_updated(event: Any, monotonic: ToMonotonic) -> list[Record]:
-    """`tool_execution_updated` (livekit-agents 1.6): a call really began, is going on, or ended."""
+    """`tool_execution_updated` (1.6): a tool has begun, makes progress, or has ended."""
     update, at = event.update, _at(event, monotonic)
     kind = getattr(update, "type", None)
     if kind == "tool_call_started":
@@ -105,12 +99,12 @@ def tool_updated(event: Any, monotonic: ToMonotonic) -> list[Record]:
 
 
 def false_interruption(event: Any, monotonic: ToMonotonic) -> list[Record]:
-    """`agent_false_interruption` (1.2): the agent paused for nothing, and perhaps went on."""
+    """`agent_false_interruption` (1.2): the agent paused without need; whether it resumed."""
     return _note("false_interruption", event, monotonic, {"resumed": ("resumed", bool)})
 
 
 def overlapping_speech(event: Any, monotonic: ToMonotonic) -> list[Record]:
-    """`overlapping_speech` (1.5): the caller spoke while the agent did, to interrupt or not."""
+    """`overlapping_speech` (1.5): the caller spoke while the agent did; whether to interrupt."""
     known = {
         "is_interruption": ("isInterruption", bool),
         "agent_ended": ("agentEnded", bool),
@@ -124,13 +118,13 @@ def overlapping_speech(event: Any, monotonic: ToMonotonic) -> list[Record]:
 
 
 def transcription_timeout(event: Any, monotonic: ToMonotonic) -> list[Record]:
-    """`user_transcription_timeout` (1.6): the caller said something that no one understood."""
+    """`user_transcription_timeout` (1.6): the caller spoke, and no transcript came of it."""
     known = {"speech_duration": ("speechDuration", float)}
     return _note("transcription_timeout", event, monotonic, known)
 
 
 def user_away(event: Any, monotonic: ToMonotonic) -> list[Record]:
-    """`user_state_changed`, as far as it is about the caller being silent for long."""
+    """`user_state_changed`, where the caller was silent for long, or is back."""
     if "away" not in (event.old_state, event.new_state):
         return []
     kind = "user_away" if event.new_state == "away" else "user_back"
@@ -138,13 +132,7 @@ def user_away(event: Any, monotonic: ToMonotonic) -> list[Record]:
 
 
 def failed(error: Any, at: float, source: Any = None) -> ErrorRecord:
-    """The error of an `error` or `close` event.
-
-    Args:
-        error: What it carries.
-        at: When.
-        source: The model that failed.
-    """
+    """The error of an `error` or `close` event: an exception, or livekit's object around one."""
     cause = getattr(error, "error", None) or error
     record: ErrorRecord = {
         "type": "error",
@@ -170,7 +158,7 @@ def _turn(item: Any, text: str, at: float, monotonic: ToMonotonic, agent: str | 
     if getattr(item, "interrupted", False):
         record["interrupted"] = True
     confidence = getattr(item, "transcript_confidence", None)
-    if is_number(confidence) and confidence:  # a recognizer that has none says 0.0
+    if is_number(confidence) and confidence:  # 0.0 means: the recognizer has none
         record["confidence"] = float(confidence)
     if agent is not None and item.role == "assistant":
         record["agent"] = agent
@@ -230,7 +218,7 @@ def _note(
     monotonic: ToMonotonic,
     known: Mapping[str, tuple[str, Callable[[Any], Any]]],
 ) -> list[Record]:
-    """An event's fields, named and typed as the wire has them."""
+    """An event of which the wire wants these fields: livekit's name → the wire's name, and type."""
     values = {wire: _typed(getattr(event, name, None), to) for name, (wire, to) in known.items()}
     note: NoteRecord = {
         "type": "note",
@@ -242,7 +230,7 @@ def _note(
 
 
 def _typed(value: Any, to: Callable[[Any], Any]) -> Any:
-    """A value of this type; none, or none that JSON has, is false or zero."""
+    """A value of this type; false or zero for none, and for what JSON cannot hold."""
     try:
         return to(value if to is bool or is_number(value) else 0)
     except Exception:

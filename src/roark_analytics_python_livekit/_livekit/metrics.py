@@ -1,4 +1,4 @@
-"""livekit's metrics → records, pure: one request's, voice activity summed up, usage by model."""
+"""livekit's metrics → records, pure: of one request, of voice activity in sum, usage by model."""
 
 from __future__ import annotations
 
@@ -35,45 +35,36 @@ _WIRE_FIELDS = {
     "streamed": "streamed",
 }
 _FIELDS_OF_KIND = {
-    "eou": {"endOfUtteranceDelay", "transcriptionDelay", "onConversationItemAddedDelay"},
-    "stt": {"duration", "audioDuration", "streamed"},
-    "llm": {
-        "ttft",
-        "duration",
-        "promptTokens",
-        "completionTokens",
-        "totalTokens",
-        "cachedTokens",
-        "tokensPerSecond",
-    },
-    "tts": {"ttfb", "duration", "audioDuration", "streamed"},
+    "eou": frozenset({"endOfUtteranceDelay", "transcriptionDelay", "onConversationItemAddedDelay"}),
+    "stt": frozenset({"duration", "audioDuration", "streamed"}),
+    "llm": frozenset(
+        {
+            "ttft",
+            "duration",
+            "promptTokens",
+            "completionTokens",
+            "totalTokens",
+            "cachedTokens",
+            "tokensPerSecond",
+        }
+    ),
+    "tts": frozenset({"ttfb", "duration", "audioDuration", "streamed"}),
 }
-_LATENCIES = {"ttft", "ttfb"}  # -1 where there was none, as some plugins say it of tokens
+_LATENCIES = frozenset({"ttft", "ttfb"})  # some plugins give -1 for none, and so for tokens
 
 
-def metrics(metric: Any, monotonic: Callable[[float | None], float]) -> list[Record]:
-    """One metrics object of a model; voice activity comes every second and is summed up."""
+def request_records(metric: Any, monotonic: Callable[[float | None], float]) -> list[Record]:
+    """The metrics of one request to a model; none of voice activity, which `VadSummary` sums up."""
     values = _dump(metric)
-    kind_of_metric = type_of(metric, values)
-    if kind_of_metric == VAD:
+    livekit_type = type_of(metric, values)
+    if livekit_type == VAD:
         return []
-    kind: Any = _METRIC_KINDS.get(kind_of_metric, "agent")
-    allowed = _FIELDS_OF_KIND.get(kind, set())
+    kind: Any = _METRIC_KINDS.get(livekit_type, "agent")
     at = monotonic(values.pop("timestamp", None))
     values.pop("type", None)
-    fields: dict[str, Any] = {}
-    extra: dict[str, Any] = {} if kind != "agent" else {"type": kind_of_metric}
-    for name, value in values.items():
-        wire = _WIRE_FIELDS.get(name)
-        if value is None or (_is_never_negative(wire) and is_number(value) and value < 0):
-            continue
-        if wire in allowed and is_number(value):
-            fields[str(wire)] = _typed(str(wire), value)
-        else:
-            extra[camel(name)] = value
-    details = values.get("input_token_details")
-    if isinstance(details, dict) and is_number(cached := details.get("cached_tokens")):
-        fields["cachedTokens"] = max(0, wire_number("cachedTokens", cached))  # of realtime models
+    fields, extra = _split(values, _FIELDS_OF_KIND.get(kind, frozenset()))
+    if kind == "agent":
+        extra = {"type": livekit_type, **extra}
     record: MetricRecord = {
         "type": "metric",
         "kind": kind,
@@ -84,24 +75,44 @@ def metrics(metric: Any, monotonic: Callable[[float | None], float]) -> list[Rec
     return [record]
 
 
-def _is_never_negative(wire: str | None) -> bool:
-    return wire is not None and (wire in _LATENCIES or is_count(wire))
+def _split(
+    values: dict[str, Any], of_kind: frozenset[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The numbers that the wire has fields for, and all the rest."""
+    fields: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
+    for name, value in values.items():
+        wire = _WIRE_FIELDS.get(name, "")
+        if value is None or (_is_never_negative(wire) and is_number(value) and value < 0):
+            continue
+        if wire in of_kind and is_number(value):
+            fields[wire] = bool(value) if wire == "streamed" else wire_number(wire, value)
+        else:
+            extra[camel(name)] = value
+    details = values.get("input_token_details")  # of realtime models
+    if isinstance(details, dict) and is_number(cached := details.get("cached_tokens")):
+        fields["cachedTokens"] = max(0, wire_number("cachedTokens", cached))
+    return fields, extra
+
+
+def _is_never_negative(wire: str) -> bool:
+    return wire in _LATENCIES or is_count(wire)
 
 
 def type_of(metric: Any, values: dict[str, Any] | None = None) -> str:
-    """What kind of metrics object this is, as livekit calls it."""
+    """The type of a metrics object, in livekit's words."""
     named = (values or {}).get("type") or getattr(metric, "type", None)
     return str(named or "") or snake(type(metric).__name__)
 
 
 class VadSummary:
-    """Adds up what voice activity detectors report every second: one row each for a call."""
+    """Sums up what each voice activity detector reports every second, to one record a call."""
 
     def __init__(self) -> None:
         self._sums: dict[str, dict[str, Any]] = {}
 
     def add(self, metric: Any) -> None:
-        """Takes one report."""
+        """Adds one report."""
         label = str(getattr(metric, "label", ""))
         row = self._sums.setdefault(
             label, {"reports": 0, "inferenceCount": 0, "inferenceDurationTotal": 0.0}
@@ -117,7 +128,7 @@ class VadSummary:
             row["metadata"] = _dump(metadata)
 
     def records(self, at: float) -> list[Record]:
-        """The sums, as metrics of the call's end."""
+        """One record a detector, with the sums so far."""
         return [
             MetricRecord(
                 type="metric",
@@ -130,8 +141,8 @@ class VadSummary:
         ]
 
 
-def usage(models: Iterable[Any], at: float) -> list[Record]:
-    """What a session has counted by model (livekit-agents 1.5), without what is zero."""
+def usage_records(models: Iterable[Any], at: float) -> list[Record]:
+    """What the session has counted of each model (1.5), without zeros."""
     rows = [_usage_row(_dump(model)) for model in models]
     record: UsageRecord = {"type": "usage", "models": json_safe(rows), "at": at}
     return [record] if rows else []
@@ -148,11 +159,6 @@ def _usage_row(values: dict[str, Any]) -> dict[str, Any]:
     return {"kind": kind, **{name: str(value) for name, value in named.items()}, **counts}
 
 
-def _typed(wire: str, value: Any) -> Any:
-    """A number as the wire has it under this name."""
-    return bool(value) if wire == "streamed" else wire_number(wire, value)
-
-
 def _dump(metric: Any) -> dict[str, Any]:
     if hasattr(metric, "model_dump"):
         return dict(metric.model_dump())
@@ -160,5 +166,5 @@ def _dump(metric: Any) -> dict[str, Any]:
 
 
 def snake(name: str) -> str:
-    """A class's name as livekit's ids have it."""
+    """A class's name as livekit writes it in ids."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

@@ -1,79 +1,85 @@
-"""Agents and participants as records, pure, as they are at this moment."""
+"""Who is in the room beside the agent, and which keys they press."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from livekit import rtc
 
-from .._call.records import AgentRecord, ParticipantRecord
+from .._call.records import DtmfRecord, ParticipantRecord, Record
+from .._diagnostics import Guard
 from .._serialize import clean_text
-from .metrics import snake
+from .subscriptions import Subscriptions
 
-SIP = "sip."  # LiveKit's prefix for what it knows of a telephone call
-_NOT_A_CALLER = {"agent", "egress", "ingress"}
-
-
-def agent(current: Any, at: float) -> AgentRecord:
-    """An agent's id, prompt and the names of its tools."""
-    return {
-        "type": "agent",
-        "id": agent_id(current),
-        "instructions": clean_text(_instructions(getattr(current, "instructions", None))),
-        "tools": sorted(set(_tool_names(getattr(current, "tools", None) or ()))),
-        "at": at,
-    }
+SIP = "sip."  # the prefix of LiveKit's own attributes of a telephone call
+_NOT_A_CALLER = frozenset({"agent", "egress", "ingress"})
 
 
-def agent_id(current: Any) -> str:
-    """The agent's id (livekit-agents 1.3), else what it would be: its class's name."""
-    known = getattr(current, "id", None)
-    if isinstance(known, str) and known.strip():
-        return known
-    name = type(current).__name__
-    return "default_agent" if name == "Agent" else snake(name)
+class RoomWatch:
+    """Records the caller, whether already there or joining later, and DTMF.
+
+    Only LiveKit's own room is listened to: a console has a mock in its place.
+    """
+
+    def __init__(self, room: Any, put: Callable[[Record], None], guard: Guard) -> None:
+        self._room = room if isinstance(room, rtc.EventEmitter) else None
+        self._put = put
+        self._subscriptions = Subscriptions(guard)
+        self._caller: Any = None
+        self._recorded: dict[str, Any] = {}  # of the caller, but for the time
+
+    def begin(self) -> None:
+        """Subscribes to the room's events, and records a caller who is there."""
+        if self._room is None:
+            return
+        self._subscriptions.add(self._room, "participant_connected", self._on_connected)
+        self._subscriptions.add(self._room, "sip_dtmf_received", self._on_dtmf)
+        for participant in participants(self._room):
+            self._on_connected(participant)
+
+    def end(self) -> None:
+        """Records what has become known of the caller since, and ends the subscriptions."""
+        self._subscriptions.cancel()
+        if self._caller is not None:
+            self._record(self._caller)
+
+    def _on_connected(self, participant: Any) -> None:
+        if self._caller is None and is_caller(participant):
+            self._caller = participant
+            self._record(participant)
+
+    def _on_dtmf(self, event: Any) -> None:
+        record: DtmfRecord = {"type": "dtmf", "digit": str(event.digit), "at": time.monotonic()}
+        self._put(record)
+
+    def _record(self, participant: Any) -> None:
+        record = participant_record(participant, time.monotonic())
+        facts = {name: value for name, value in record.items() if name != "at"}
+        if facts != self._recorded:
+            self._recorded = facts
+            self._put(record)
 
 
-def _instructions(instructions: Any) -> str:
-    """Text, or livekit's object that renders to it (1.5)."""
-    render = getattr(instructions, "render", None)
-    if callable(render):
-        return str(render())
-    return str(instructions or "")
+def participants(room: Any) -> Iterator[Any]:
+    """Those in the room beside the agent itself."""
+    known = getattr(room, "remote_participants", None)
+    if isinstance(known, dict):
+        yield from known.values()
 
 
-def _tool_names(tools: Iterable[Any]) -> Iterator[str]:
-    for tool in tools:
-        nested = getattr(tool, "tools", None)  # a toolset (1.3)
-        if isinstance(nested, (list, tuple)):
-            yield from _tool_names(nested)
-        elif name := _tool_name(tool):
-            yield name
-
-
-def _tool_name(tool: Any) -> str | None:
-    """A function tool's name, on every version; else a provider's tool's id, or its class."""
-    for info in (getattr(tool, "info", None), getattr(tool, "__livekit_tool_info", None)):
-        if isinstance(name := getattr(info, "name", None), str):
-            return name
-    for attribute in ("id", "name", "__name__"):
-        if isinstance(name := getattr(tool, attribute, None), str):
-            return name
-    return type(tool).__name__
-
-
-def participant(of_room: Any, at: float) -> ParticipantRecord:
-    """A participant's identity, kind, and what LiveKit knows of its telephone call."""
-    attributes = getattr(of_room, "attributes", None)
+def participant_record(participant: Any, at: float) -> ParticipantRecord:
+    """A participant's identity, kind, and LiveKit's attributes of the telephone call."""
+    attributes = getattr(participant, "attributes", None)
     known = attributes if isinstance(attributes, Mapping) else {}
     return {
         "type": "participant",
-        "identity": str(getattr(of_room, "identity", "") or ""),
-        "sid": str(getattr(of_room, "sid", "") or ""),
-        "name": str(getattr(of_room, "name", "") or ""),
-        "kind": kind_of(of_room),
-        "left": _reason_to_leave(of_room),
+        "identity": str(getattr(participant, "identity", "") or ""),
+        "sid": str(getattr(participant, "sid", "") or ""),
+        "name": str(getattr(participant, "name", "") or ""),
+        "kind": _kind(participant),
+        "left": _disconnect_reason(participant),
         "attributes": {
             str(name): clean_text(str(value), 1000)
             for name, value in sorted(known.items())
@@ -83,25 +89,25 @@ def participant(of_room: Any, at: float) -> ParticipantRecord:
     }
 
 
-def kind_of(of_room: Any) -> str:
+def is_caller(participant: Any) -> bool:
+    """Whether this may be the one who talks to the agent."""
+    return _kind(participant) not in _NOT_A_CALLER
+
+
+def _kind(participant: Any) -> str:
     """standard, sip, agent, ... as LiveKit names it."""
-    kind = getattr(of_room, "kind", None)
+    kind = getattr(participant, "kind", None)
     try:
-        name = rtc.ParticipantKind.Name(kind)  # type: ignore[arg-type]  # asked for: it may not be
+        name = rtc.ParticipantKind.Name(kind)  # type: ignore[arg-type]  # it may be anything
     except (TypeError, ValueError):
         return "unknown"
     return str(name).removeprefix("PARTICIPANT_KIND_").lower()
 
 
-def _reason_to_leave(of_room: Any) -> str:
+def _disconnect_reason(participant: Any) -> str:
     """client_initiated, user_rejected, ... as LiveKit names it; "" while it is not known."""
-    reason = getattr(of_room, "disconnect_reason", None)
+    reason = getattr(participant, "disconnect_reason", None)
     try:
-        return str(rtc.DisconnectReason.Name(reason)).lower()  # type: ignore[arg-type]  # see above
+        return str(rtc.DisconnectReason.Name(reason)).lower()  # type: ignore[arg-type]  # as above
     except (TypeError, ValueError):
         return ""
-
-
-def is_caller(of_room: Any) -> bool:
-    """Whether this may be the one who is talking to the agent."""
-    return kind_of(of_room) not in _NOT_A_CALLER

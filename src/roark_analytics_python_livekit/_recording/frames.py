@@ -1,4 +1,4 @@
-"""What the taps hand over: frames as they passed, and what the sink said of playing them."""
+"""What the taps hand over: frames as they passed, and the sink's reports of playing them."""
 
 from __future__ import annotations
 
@@ -36,8 +36,16 @@ class Frame:
         return mixed
 
 
+@dataclass(frozen=True)
 class UserFrame(Frame):
-    """A frame of the caller's audio."""
+    """A frame of the caller's audio.
+
+    Attributes:
+        is_unpublish: livekit made it up when the caller's track went away: it holds no sound, and
+            what follows is not behind it.
+    """
+
+    is_unpublish: bool = False
 
 
 class AgentFrame(Frame):
@@ -53,20 +61,25 @@ class SinkTraits:
         reports_progress: It says exactly what was played, once it is played.
         plays_elsewhere: Frames are handed on at once and played by somebody else (an avatar):
             only the end of a segment tells when it was played.
-        drops_on_pause: Seconds of audio that a pause throws away instead of playing them later.
-        first_frames: Seconds by which its first frames are together no multiple of the others.
+        queue_seconds: Audio that a pause throws away instead of playing it later.
+        frame_seconds: It plays in frames of this length and pauses between two; 0.0 is one that
+            stops to the sample.
+        first_frames_seconds: The lengths of its first frames, where they are shorter.
+        resume_seconds: What it takes to go on with its next frame.
     """
 
     reports_start: bool = False
     reports_progress: bool = False
     plays_elsewhere: bool = False
-    drops_on_pause: float = 0.0
-    first_frames: float = 0.0
+    queue_seconds: float = 0.0
+    frame_seconds: float = 0.0
+    first_frames_seconds: tuple[float, ...] = ()
+    resume_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class Opened:
-    """Taps were put where audio passes; said again when an input or output appears later.
+    """Taps were put where audio passes; again when an input or output appears later.
 
     Attributes:
         at: When, in monotonic seconds.
@@ -74,7 +87,7 @@ class Opened:
         sink: What the agent's sink reports, or None where there is no output.
         rate: The sink's sample rate, or None where it takes any.
         new_input: The user's frames from here on are another input's than those before.
-        paced_input: That input hands its frames over as time passes: none comes late, unless
+        paced_input: That input hands its frames over as time passes. None comes late, unless
             nobody takes them.
     """
 
@@ -88,7 +101,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class Listening:
-    """The agent's side takes whatever the caller's line gives; said ten times a second.
+    """The agent's side takes whatever the caller's line gives; ten times a second.
 
     Attributes:
         at: When that was so, in monotonic seconds.

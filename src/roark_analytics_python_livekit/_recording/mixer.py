@@ -1,4 +1,4 @@
-"""Placed mono runs become interleaved stereo; sample-accurate, without a clock of its own."""
+"""Placed mono runs become interleaved stereo, to the sample."""
 
 from __future__ import annotations
 
@@ -30,53 +30,56 @@ class StereoMixer:
     Runs of samples are placed at positions counted from the recording's first sample. `settle`
     gives out what can no longer change and forgets it, so memory is bounded by what was placed
     ahead of the settled mark. A run's samples stand exactly once in the output, one behind the
-    other; what is placed before the settled mark comes too late and is counted in `late_samples`.
+    other; what is placed before the settled mark comes too late and is left out.
 
     Args:
         rate: Samples a second of both channels.
+        origin: When the recording's first sample is, in monotonic seconds.
+
+    Attributes:
+        settled_samples: How many samples of each channel were given out.
     """
 
-    def __init__(self, rate: int) -> None:
+    def __init__(self, rate: int, origin: float = 0.0) -> None:
         self.rate = rate
-        self.late_samples = 0
-        self._settled = 0
+        self.settled_samples = 0
+        self._origin = origin
         self._placed: tuple[list[tuple[int, Samples]], list[tuple[int, Samples]]] = ([], [])
-        self._ends = [0, 0]
+        self._end_samples = [0, 0]
 
-    @property
-    def settled(self) -> int:
-        """How many samples of each channel were given out."""
-        return self._settled
+    def sample_at(self, at: float) -> int:
+        """The position of a moment."""
+        return round((at - self._origin) * self.rate)
 
-    def end(self, channel: int) -> int:
+    def time_of(self, sample: int) -> float:
+        """The moment of a position."""
+        return self._origin + sample / self.rate
+
+    def end_sample(self, channel: int) -> int:
         """The position behind the last sample that was placed in a channel."""
-        return max(self._ends[channel], self._settled)
+        return max(self._end_samples[channel], self.settled_samples)
 
     def place(self, channel: int, position: int, samples: Samples) -> None:
         """Puts mono samples into a channel, behind everything placed there before."""
-        late = max(0, min(len(samples), self.end(channel) - position))
-        self.late_samples += late
+        late = max(0, min(len(samples), self.end_sample(channel) - position))
         samples, position = samples[late:], position + late
         if len(samples):
             self._placed[channel].append((position, samples))
-            self._ends[channel] = position + len(samples)
+            self._end_samples[channel] = position + len(samples)
 
-    def settle(self, until: int) -> bytes:
-        """Both channels up to sample `until`, as interleaved s16le; never again changed."""
-        count = until - self._settled
-        if count <= 0:
-            return b""
-        block = np.zeros((count, 2), dtype="<i2")
+    def settle(self, end_sample: int) -> Samples:
+        """Both channels up to `end_sample`, a row a sample; never again changed."""
+        block = np.zeros((max(0, end_sample - self.settled_samples), 2), dtype="<i2")
         for channel in (USER, AGENT):
             self._take(channel, block)
-        self._settled = until
-        return block.tobytes()
+        self.settled_samples += len(block)
+        return block
 
     def _take(self, channel: int, block: Samples) -> None:
-        start, until = self._settled, self._settled + len(block)
+        start, end = self.settled_samples, self.settled_samples + len(block)
         later = []
         for position, samples in self._placed[channel]:
-            inside = max(0, min(len(samples), until - position))
+            inside = max(0, min(len(samples), end - position))
             block[position - start : position - start + inside, channel] = samples[:inside]
             if inside < len(samples):
                 later.append((position + inside, samples[inside:]))
@@ -105,7 +108,7 @@ class Run:
         self._mixer = mixer
         self._channel = channel
         self._resampler = None if rate == mixer.rate else make_resampler(rate, mixer.rate)
-        self.end = position
+        self.end_sample = position
 
     def push(self, samples: Samples) -> None:
         """Places the next samples."""
@@ -118,5 +121,5 @@ class Run:
             self._resampler = None
 
     def _place(self, samples: Samples) -> None:
-        self._mixer.place(self._channel, self.end, samples)
-        self.end += len(samples)
+        self._mixer.place(self._channel, self.end_sample, samples)
+        self.end_sample += len(samples)

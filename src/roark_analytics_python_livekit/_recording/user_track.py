@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 import numpy as np
 
-from .frames import Frame, Samples
+from .drift import Drift
+from .frames import Samples, UserFrame
 from .mixer import USER, ResamplerFactory, Run, StereoMixer
 
 GAP = 0.25  # seconds; a frame that is later than this begins a new run
@@ -15,10 +14,6 @@ JITTER = 0.05  # seconds between two runs that are timing noise, and no silence
 STALL = 5.0  # seconds that a silent source is waited for: its audio may come as a burst
 QUIET = 0.75  # seconds, if it is paced and has a listener: then there is nothing that could come
 LISTENED = 0.3  # seconds between two signs of a listener; with more, it was held up
-UNPUBLISHED = 0.4  # seconds; RoomIO pushes one zero frame of 0.5 s when a track goes away
-DRIFT_WINDOW = 5.0  # seconds over which the earliest arrival tells the source's clock
-DRIFT_NOTICED = 0.002  # seconds; less than that is jitter, and the audio stays as it is
-DRIFT_STEP = 0.001  # seconds of correction for each second of audio: 1,000 ppm, inaudible
 
 
 class UserTrack:
@@ -29,54 +24,80 @@ class UserTrack:
     between the source's clock and this machine's with single samples, at most 0.1 % of them.
 
     Args:
-        start: When capturing began, in monotonic seconds.
+        started_at: When capturing began, in monotonic seconds.
         make_resampler: Used where a frame's rate is not the recording's.
     """
 
-    def __init__(self, start: float, make_resampler: ResamplerFactory) -> None:
+    def __init__(self, started_at: float, make_resampler: ResamplerFactory) -> None:
+        self.is_paced = False
         self._make_resampler = make_resampler
         self._run: _HeardRun | None = None
-        self._ended: list[_HeardRun] = []
-        self._heard_until = start
+        self._closed: list[_HeardRun] = []
+        self._heard_until = started_at
         self._new_source = False
         self._listening_since = self._listening_at = float("-inf")
-        self.is_paced = False
 
-    def push(self, frame: Frame) -> None:
+    def push(self, frame: UserFrame) -> None:
         """Takes the next frame."""
+        if frame.is_unpublish:
+            self.close()
+            return
         samples = frame.mono()
         if len(samples) == 0:
             return
-        if len(samples) >= UNPUBLISHED * frame.rate and not samples.any():
-            self._end_run()
-            return
         if self._run is not None and not self._run.continues_with(frame, len(samples)):
-            self._end_run()
+            self.close()
         if self._run is None:
             self._run = _HeardRun(frame.at, frame.rate, new_source=self._new_source)
             self._new_source = False
         self._run.push(frame.at, samples)
 
     def listened(self, at: float) -> None:
-        """Whatever the source has given by now was taken."""
+        """By `at`, whatever the source had was taken."""
         if at - self._listening_at > LISTENED:
             self._listening_since = at
         self._listening_at = at
 
-    def first_start(self, now: float) -> float | None:
+    def first_heard_at(self, now: float) -> float | None:
         """When the first run was heard, or None while that can still change."""
-        runs = [*self._ended, *([self._run] if self._run else [])]
-        if not runs or not (self._ended or runs[0].is_anchored(now)):
+        runs = [*self._closed, *([self._run] if self._run else [])]
+        if not runs or not (self._closed or runs[0].is_anchored(now)):
             return None
-        return runs[0].start
+        return runs[0].started_at
 
-    def settled(self, now: float) -> float:
+    def settled_until(self, now: float) -> float:
         """Up to when this channel can no longer change."""
         run = self._run
         if run is not None and not run.is_anchored(now):
             return self._heard_until
-        heard = self._heard_until if run is None else run.end
-        return max(heard, self._quiet_until(now))
+        heard_until = self._heard_until if run is None else run.ended_at
+        return max(heard_until, self._quiet_until(now))
+
+    def place(self, mixer: StereoMixer, now: float) -> None:
+        """Moves all whose place is certain into the mixer."""
+        if self._run is not None and self._run.is_over(self._quiet_until(now)):
+            self.close()
+        for run in self._closed:
+            self._place_run(run, mixer)
+            run.finish()
+        self._closed.clear()
+        if self._run is not None and self._run.is_anchored(now):
+            self._place_run(self._run, mixer)
+
+    def placed_end_sample(self) -> int | None:
+        """The sample up to which an open run has come out of its resampler, if one is open."""
+        return self._run.placed_end_sample if self._run is not None else None
+
+    def replace_source(self) -> None:
+        """The frames from here on come from another source."""
+        self.close()
+        self._new_source = True
+
+    def close(self) -> None:
+        """The frames from here on, if there are any, begin a new run."""
+        if self._run is not None:
+            self._closed.append(self._run)
+            self._run = None
 
     def _quiet_until(self, now: float) -> float:
         """Up to when a source that gives nothing has nothing to give."""
@@ -84,65 +105,32 @@ class UserTrack:
             return max(self._listening_at - QUIET, now - STALL)
         return now - STALL
 
-    def place(self, mixer: StereoMixer, origin: float, now: float) -> None:
-        """Moves all whose place is certain into the mixer; `origin` is its sample 0's time."""
-        if self._run is not None and self._run.is_over(self._quiet_until(now)):
-            self._end_run()
-        for run in self._ended:
-            self._place_run(run, mixer, origin)
-            run.finish()
-        self._ended.clear()
-        if self._run is not None and self._run.is_anchored(now):
-            self._place_run(self._run, mixer, origin)
-
-    def limit(self) -> int | None:
-        """The sample up to which an open run has come out of its resampler."""
-        return self._run.placed_end if self._run is not None else None
-
-    def replaced(self) -> None:
-        """The frames from here on come from another source."""
-        self._end_run()
-        self._new_source = True
-
-    def end(self) -> None:
-        """No more frames will come."""
-        self._end_run()
-
-    def _place_run(self, run: _HeardRun, mixer: StereoMixer, origin: float) -> None:
-        run.place(mixer, origin, self._make_resampler)
-        self._heard_until = max(self._heard_until, run.end)
-
-    def _end_run(self) -> None:
-        if self._run is not None:
-            self._ended.append(self._run)
-            self._run = None
+    def _place_run(self, run: _HeardRun, mixer: StereoMixer) -> None:
+        run.place(mixer, self._make_resampler)
+        self._heard_until = max(self._heard_until, run.ended_at)
 
 
 class _HeardRun:
     """Frames that came without a gap."""
 
     def __init__(self, at: float, rate: int, *, new_source: bool) -> None:
+        self.started_at = float("inf")  # the earliest that a frame allows, until it is placed
         self._new_source = new_source
         self._first_arrival = at
         self._last_arrival = at
         self._rate = rate
         self._pushed = 0  # samples
-        self._anchor = float("inf")
         self._pending: list[Samples] = []
         self._run: Run | None = None
-        self._drift = _Drift()
+        self._drift = Drift()
 
     @property
-    def start(self) -> float:
-        return self._anchor
+    def ended_at(self) -> float:
+        return self.started_at + self._drift.shift + self._pushed / self._rate
 
     @property
-    def end(self) -> float:
-        return self._anchor + self._drift.shift + self._pushed / self._rate
-
-    @property
-    def placed_end(self) -> int | None:
-        return self._run.end if self._run is not None else None
+    def placed_end_sample(self) -> int | None:
+        return self._run.end_sample if self._run is not None else None
 
     def is_anchored(self, now: float) -> bool:
         return self._run is not None or now - self._first_arrival >= ANCHORING
@@ -150,24 +138,24 @@ class _HeardRun:
     def is_over(self, quiet_until: float) -> bool:
         return self._last_arrival <= quiet_until
 
-    def continues_with(self, frame: Frame, count: int) -> bool:
-        started = frame.at - (self._pushed + count) / self._rate
-        late = started - (self._anchor + self._drift.shift)
+    def continues_with(self, frame: UserFrame, count: int) -> bool:
+        started_at = frame.at - (self._pushed + count) / self._rate
+        late = started_at - (self.started_at + self._drift.shift)
         return frame.rate == self._rate and late <= GAP
 
     def push(self, at: float, samples: Samples) -> None:
         self._last_arrival = at
         self._pushed += len(samples)
-        started = at - self._pushed / self._rate
+        started_at = at - self._pushed / self._rate
         if self._run is None:
-            self._anchor = min(self._anchor, started)
+            self.started_at = min(self.started_at, started_at)
         else:
-            self._drift.observe(at, started - self._anchor)
+            self._drift.observe(at, started_at - self.started_at)
         self._pending.append(samples)
 
-    def place(self, mixer: StereoMixer, origin: float, make_resampler: ResamplerFactory) -> None:
+    def place(self, mixer: StereoMixer, make_resampler: ResamplerFactory) -> None:
         if self._run is None:
-            self._run = Run(mixer, USER, self._position(mixer, origin), self._rate, make_resampler)
+            self._run = Run(mixer, USER, self._position(mixer), self._rate, make_resampler)
         if self._pending:
             samples = np.concatenate(self._pending)
             self._pending.clear()
@@ -177,66 +165,12 @@ class _HeardRun:
         if self._run is not None:
             self._run.finish()
 
-    def _position(self, mixer: StereoMixer, origin: float) -> int:
-        position = round((self._anchor - origin) * mixer.rate)
-        before = mixer.end(USER)
-        overlap = (before - position) / mixer.rate
-        near = before > 0 and -JITTER <= overlap <= GAP
+    def _position(self, mixer: StereoMixer) -> int:
+        position = mixer.sample_at(self.started_at)
+        filled = mixer.end_sample(USER)
+        overlap = (filled - position) / mixer.rate
+        near = filled > 0 and -JITTER <= overlap <= GAP
         if near and not self._new_source:  # go on where the run before it ended
-            self._anchor = origin + before / mixer.rate
-            return before
+            self.started_at = mixer.time_of(filled)
+            return filled
         return position  # a longer overlap came too late: the mixer leaves out its beginning
-
-
-class _Drift:
-    """Follows a source whose clock is not ours: a sample now and then."""
-
-    def __init__(self) -> None:
-        self.shift = 0.0  # seconds by which the run's audio was moved so far
-        self._minima: deque[tuple[float, float]] = deque()  # (second, earliest start seen in it)
-        self._following = False
-        self._allowed = 0.0  # samples that may be added or left out by now
-
-    def observe(self, at: float, started: float) -> None:
-        """Notes where a frame's arrival puts the run's start, against its anchor."""
-        second = at // 1.0
-        if self._minima and self._minima[-1][0] == second:
-            self._minima[-1] = (second, min(self._minima[-1][1], started))
-        else:
-            self._minima.append((second, started))
-        while self._minima[0][0] < second - DRIFT_WINDOW:
-            self._minima.popleft()
-
-    def correct(self, samples: Samples, rate: int) -> Samples:
-        """`samples` with a few more or less, as far as the window tells, at most 0.1 %."""
-        if not self._minima or self._minima[-1][0] - self._minima[0][0] < DRIFT_WINDOW:
-            return samples  # a busy machine is late for a second or two, a clock for ever
-        target = min(start for _, start in self._minima) - self.shift
-        self._following = abs(target) > (1 / rate if self._following else DRIFT_NOTICED)
-        if not self._following:
-            self._allowed = 0.0
-            return samples
-        self._allowed += DRIFT_STEP * len(samples)
-        added = max(-int(self._allowed), min(int(self._allowed), round(target * rate)))
-        resized = _resized(samples, added)
-        changed = len(resized) - len(samples)
-        self._allowed -= abs(changed)
-        self.shift += changed / rate
-        return resized
-
-
-def _resized(samples: Samples, added: int) -> Samples:
-    """Adds or leaves out single samples, each where the waveform is flattest around it."""
-    size = (len(samples) - 2) // max(1, abs(added))
-    if added == 0 or size < 8:
-        return samples
-    wide = samples.astype(np.int32)
-    steps = np.abs(np.diff(wide))
-    steep = steps[1:] + steps[:-1]
-    places = [
-        1 + i * size + int(np.argmin(steep[i * size : (i + 1) * size])) for i in range(abs(added))
-    ]
-    if added < 0:
-        return np.delete(samples, places)
-    between = (wide[places] + wide[[place + 1 for place in places]]) // 2
-    return np.insert(samples, [place + 1 for place in places], between.astype(np.int16))

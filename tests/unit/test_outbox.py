@@ -7,7 +7,12 @@ import wave
 
 import pytest
 
-from roark_analytics_python_livekit._delivery.outbox import CHUNK_BYTES, Chunk, Outbox
+from roark_analytics_python_livekit._delivery.chunks import Chunk
+from roark_analytics_python_livekit._delivery.limits import DEFAULT_LIMITS, Limits
+from roark_analytics_python_livekit._delivery.outbox import Outbox
+from roark_analytics_python_livekit._delivery.stats import Outcome
+
+CHUNK_BYTES = DEFAULT_LIMITS.chunk_bytes
 
 RATE = 24_000
 
@@ -34,8 +39,8 @@ class TestChunks:
         pcm = bytes(range(256)) * (2 * CHUNK_BYTES // 256) + b"rest"
         store = Outbox()
         for begin in range(0, len(pcm), 9600):
-            store.append(pcm[begin : begin + 9600])
-        store.seal(RATE)
+            store.append_pcm(pcm[begin : begin + 9600])
+        store.finish_recording(RATE)
         chunks = taken(store)
         assert [(chunk.index, chunk.start, chunk.size) for chunk in chunks] == [
             (0, 0, CHUNK_BYTES),
@@ -48,9 +53,9 @@ class TestChunks:
     def test_a_chunk_is_given_out_when_it_is_full(self) -> None:
         """Not before, except for the last."""
         store = Outbox()
-        store.append(bytes(CHUNK_BYTES - 1))
+        store.append_pcm(bytes(CHUNK_BYTES - 1))
         assert store.take() is None
-        store.append(b"1")
+        store.append_pcm(b"1")
         assert store.waiting == 1
         assert store.take() is not None
         assert store.waiting == 0
@@ -58,17 +63,17 @@ class TestChunks:
     def test_a_recording_of_whole_chunks_has_no_empty_last_one(self) -> None:
         """Storage refuses an empty upload."""
         store = Outbox()
-        store.append(bytes(CHUNK_BYTES))
-        store.seal(RATE)
+        store.append_pcm(bytes(CHUNK_BYTES))
+        store.finish_recording(RATE)
         assert len(taken(store)) == 1
         empty = Outbox()
-        empty.seal(RATE)
+        empty.finish_recording(RATE)
         assert taken(empty) == []
 
     def test_a_chunk_that_is_put_back_lines_up_behind_the_others(self) -> None:
         """One that fails for ever does not hold them back."""
         store = Outbox()
-        store.append(bytes(3 * CHUNK_BYTES))
+        store.append_pcm(bytes(3 * CHUNK_BYTES))
         first = store.take()
         assert first is not None
         store.put_back(first)
@@ -77,20 +82,20 @@ class TestChunks:
     async def test_a_chunk_can_be_read_again_and_again(self) -> None:
         """Each try reads it anew."""
         store = Outbox()
-        store.append(b"x" * CHUNK_BYTES)
+        store.append_pcm(b"x" * CHUNK_BYTES)
         (chunk,) = taken(store)
         assert await body_of(chunk) == await body_of(chunk) == b"x" * CHUNK_BYTES
 
     async def test_what_has_no_room_is_silence_and_its_place_is_known(self) -> None:
         """The indices around it stay, and so does the time line: a gap, not a shift."""
-        store = Outbox(limit=2 * CHUNK_BYTES)
-        store.append(b"x" * 3 * CHUNK_BYTES)
+        store = Outbox(limits=Limits(max_memory=2 * CHUNK_BYTES))
+        store.append_pcm(b"x" * 3 * CHUNK_BYTES)
         assert [(chunk.index, chunk.start) for chunk in store.dropped] == [(2, 2 * CHUNK_BYTES)]
         assert store.dropped[0].open() == b""
         first = store.take()
         assert first is not None
-        store.settle(first, "ok", keep=False)
-        store.append(b"y" * CHUNK_BYTES)
+        store.settle(first, Outcome.OK)
+        store.append_pcm(b"y" * CHUNK_BYTES)
         bodies = {chunk.index: await body_of(chunk) for chunk in taken(store)}
         assert list(bodies) == [1, 2, 3]
         assert bodies[2] == bytes(CHUNK_BYTES) and bodies[3] == b"y" * CHUNK_BYTES
@@ -98,9 +103,9 @@ class TestChunks:
     def test_closing_forgets(self) -> None:
         """The call is over, whatever was delivered."""
         store = Outbox()
-        store.append(bytes(CHUNK_BYTES + 5))
+        store.append_pcm(bytes(CHUNK_BYTES + 5))
         store.close()
-        store.seal(RATE)
+        store.finish_recording(RATE)
         assert taken(store) == []
 
 
@@ -111,10 +116,10 @@ class TestOneWav:
         """Nothing before; then a file that any player opens."""
         pcm = bytes(range(256)) * 3000
         store = Outbox(whole=True)
-        store.append(pcm[:1000])
+        store.append_pcm(pcm[:1000])
         assert store.take() is None
-        store.append(pcm[1000:])
-        store.seal(RATE)
+        store.append_pcm(pcm[1000:])
+        store.finish_recording(RATE)
         assert store.waiting == 1
         (chunk,) = taken(store)
         body = await body_of(chunk)
@@ -127,8 +132,8 @@ class TestOneWav:
     async def test_it_can_be_put_back_and_read_again(self) -> None:
         """A failed upload begins at the file's beginning."""
         store = Outbox(whole=True)
-        store.append(b"1234" * 100)
-        store.seal(RATE)
+        store.append_pcm(b"1234" * 100)
+        store.finish_recording(RATE)
         (chunk,) = taken(store)
         first = await body_of(chunk)
         store.put_back(chunk)
@@ -139,15 +144,15 @@ class TestOneWav:
     def test_a_silent_call_has_no_file(self) -> None:
         """There is nothing to upload."""
         store = Outbox(whole=True)
-        store.seal(RATE)
+        store.finish_recording(RATE)
         assert store.take() is None
         store.close()
 
     async def test_what_has_no_room_is_silence_in_the_file(self) -> None:
         """All that was kept stands where it belongs."""
-        store = Outbox(whole=True, limit=CHUNK_BYTES)
-        store.append(b"\1" * CHUNK_BYTES + b"\2" * CHUNK_BYTES)
-        store.seal(RATE)
+        store = Outbox(whole=True, limits=Limits(max_memory=CHUNK_BYTES))
+        store.append_pcm(b"\1" * CHUNK_BYTES + b"\2" * CHUNK_BYTES)
+        store.finish_recording(RATE)
         (chunk,) = taken(store)
         assert (await body_of(chunk))[44:] == b"\1" * CHUNK_BYTES + bytes(CHUNK_BYTES)
         assert [lost.index for lost in store.dropped] == [1]

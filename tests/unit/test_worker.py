@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import pytest
 
-from roark_analytics_python_livekit._delivery import worker as _shipper
 from roark_analytics_python_livekit._delivery.worker import EventQueue, Worker
 
 
@@ -32,7 +31,7 @@ class Work:
                 self.got.set()
 
 
-class TestMailbox:
+class TestEventQueue:
     """The queue."""
 
     async def test_items_are_taken_in_the_order_they_were_put(self) -> None:
@@ -72,38 +71,31 @@ class TestMailbox:
         assert queue.dropped == 4
         assert await queue.take() == [0, 1, 2, 3, 4, 5]
 
-    async def test_it_wakes_without_waiting_for_a_tick(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_it_wakes_without_waiting_for_a_tick(self) -> None:
         """Events are shipped at once: here a tick would be an hour."""
-        monkeypatch.setattr(_shipper, "TICK", 3600.0)
-        queue = EventQueue()
+        queue = EventQueue(tick=3600.0)
         queue.bind()
         taking = asyncio.ensure_future(queue.take())
         await asyncio.sleep(0)
         threading.Thread(target=queue.put_urgent, args=("now",)).start()
         assert await asyncio.wait_for(taking, 10) == ["now"]
 
-    async def test_audio_is_looked_at_once_a_tick(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_audio_is_looked_at_once_a_tick(self) -> None:
         """It does not wake the thread, 200 times a second."""
-        monkeypatch.setattr(_shipper, "TICK", 0.01)
-        queue = EventQueue()
+        queue = EventQueue(tick=0.01)
         queue.bind()
         taking = asyncio.ensure_future(queue.take())
         await asyncio.sleep(0)
         queue.put("audio")
         assert await taking == ["audio"]
 
-    async def test_an_empty_mailbox_gives_nothing_after_a_tick(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_an_empty_queue_gives_nothing_after_a_tick(self) -> None:
         """So that the thread can look at other things, the main thread's end among them."""
-        monkeypatch.setattr(_shipper, "TICK", 0.001)
-        queue = EventQueue()
+        queue = EventQueue(tick=0.001)
         queue.bind()
         assert await queue.take() == []
 
-    async def test_a_full_mailbox_leaves_the_loop_to_others(self) -> None:
+    async def test_a_full_queue_leaves_the_loop_to_others(self) -> None:
         """The delivery runs on the same loop, and must not starve under a backlog."""
         queue = EventQueue()
         queue.bind()
@@ -121,7 +113,7 @@ class TestMailbox:
             await queue.take()
         assert delivering.done()
 
-    def test_putting_into_the_mailbox_of_a_thread_that_is_gone_is_harmless(self) -> None:
+    def test_putting_into_the_queue_of_a_thread_that_is_gone_is_harmless(self) -> None:
         """A late event of a call that is over."""
         queue = EventQueue()
 
@@ -134,7 +126,7 @@ class TestMailbox:
         assert queue.dropped == 0
 
 
-class TestShipper:
+class TestWorker:
     """The thread."""
 
     async def test_it_runs_the_work_on_a_named_thread_until_it_returns(self) -> None:
@@ -222,10 +214,10 @@ class TestShipper:
         async def note(queue: EventQueue) -> None:
             loops.append(asyncio.get_running_loop())
 
-        shippers = [Worker(note, name=f"roark-{number}") for number in range(2)]
-        for worker in shippers:
+        workers = [Worker(note, name=f"roark-{number}") for number in range(2)]
+        for worker in workers:
             worker.start()
-        assert all([await worker.wait(10) for worker in shippers])
+        assert all([await worker.wait(10) for worker in workers])
         assert loops[0] is not loops[1]
         assert asyncio.get_running_loop() not in loops
 

@@ -1,0 +1,252 @@
+"""One call's files in the spool, claimed by one process.
+
+    <call>/                 named after the call's id, with a random part
+        lock                locked by the process that works on the call; as old as the call, as
+                            nothing is written to it
+        unreadable          there if nobody can say whose call it is: it is not tried again
+        journal             the call's records: what happened, and what was delivered
+        000007.pcm          a chunk of the recording, as it is being written or waits
+
+The files never hold the API key.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .._process import open_calls
+from .file_lock import try_lock
+from .record_file import HEADER, RecordFile, open_private
+
+_JOURNAL, _LOCK, _ASIDE = "journal", "lock", "unreadable"
+_CHUNK_NAME = re.compile(r"^(\d{6,})\.pcm$")
+
+
+@dataclass(frozen=True)
+class JournalContents:
+    """What a journal holds.
+
+    Attributes:
+        records: Those that can be believed.
+        damaged: How many were passed over because a disk had damaged them.
+        is_whole: No byte of the file was cut off or passed over.
+    """
+
+    records: list[dict[str, Any]]
+    damaged: int
+    is_whole: bool
+
+
+def encode_record(record: Mapping[str, Any]) -> bytes:
+    """A record as the journal has it.
+
+    Raises:
+        TypeError, ValueError, RecursionError: It is not plain JSON.
+    """
+    return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+class CallSpool:
+    """One call's files, claimed by this process. Made by `Spool.begin` and `Spool.abandoned`.
+
+    Attributes:
+        path: The call's directory.
+    """
+
+    def __init__(self, path: Path, lock: int, ask_room: Callable[[], int] | None = None) -> None:
+        self.path = path
+        self._lock: int | None = lock
+        self._ask_room = ask_room
+        self._room = 0  # bytes that may be written before it is asked again
+        self._journal = RecordFile(path / _JOURNAL, resync=True)
+        self._filling: tuple[int, RecordFile] | None = None  # the chunk that is being written
+        open_calls.add(self)
+
+    @classmethod
+    def claim(cls, path: Path, ask_room: Callable[[], int] | None = None) -> CallSpool | None:
+        """Takes a call, unless a living process has it.
+
+        Args:
+            path: The call's directory.
+            ask_room: Gives the bytes that may be written until it is asked again; without it
+                there is no limit.
+
+        Raises:
+            OSError: The directory or its lock cannot be opened.
+        """
+        lock = open_private(path / _LOCK, os.O_RDWR | os.O_CREAT)
+        if not try_lock(lock) or not path.exists():
+            os.close(lock)
+            return None
+        return cls(path, lock, ask_room)
+
+    # The journal
+
+    def append_record(self, record: Mapping[str, Any], payload: bytes | None = None) -> None:
+        """Appends a record to the journal; `payload` is the record encoded, if it is already.
+
+        Raises:
+            OSError: It cannot be written.
+            TypeError, ValueError, RecursionError: The record is not JSON.
+        """
+        self._journal.append(encode_record(record) if payload is None else payload)
+
+    def read_journal(self) -> JournalContents:
+        """The journal, as far as it can be believed."""
+        contents = self._journal.read()
+        records = []
+        for payload in contents.payloads:
+            with contextlib.suppress(ValueError):
+                record = json.loads(payload)
+                if isinstance(record, dict):
+                    records.append(record)
+        return JournalContents(records, contents.damaged, contents.is_whole)
+
+    # The recording
+
+    def append_pcm(self, index: int, pcm: bytes) -> None:
+        """Appends PCM to the chunk with this index.
+
+        Raises:
+            OSError: It cannot be written, or the quota is used up.
+        """
+        self._take_room(HEADER.size + len(pcm))
+        if self._filling is None or self._filling[0] != index:
+            self._close_chunk()
+            self._filling = (index, self._chunk(index))
+        self._filling[1].append(pcm)
+
+    def _take_room(self, size: int) -> None:
+        if self._ask_room is None:
+            return
+        if self._room < size:
+            self._room = self._ask_room()
+        if self._room < size:
+            raise OSError(errno.EDQUOT, "the spool's quota is used up")
+        self._room -= size
+
+    def read_chunk(self, index: int) -> bytes:
+        """A chunk's PCM, as far as it can be believed."""
+        return b"".join(self._chunk(index).read().payloads)
+
+    def chunk_indices(self) -> list[int]:
+        """The indices of the chunks that are here, in order.
+
+        Raises:
+            OSError: The directory cannot be read.
+        """
+        return sorted(map(int, _chunk_numbers(self.path)))
+
+    def remove_chunk(self, index: int) -> None:
+        """Removes a chunk, if it is there.
+
+        Raises:
+            OSError: It cannot be removed.
+        """
+        if self._filling is not None and self._filling[0] == index:
+            self._close_chunk()
+        self._chunk_path(index).unlink(missing_ok=True)
+
+    def _chunk(self, index: int) -> RecordFile:
+        return RecordFile(self._chunk_path(index))
+
+    def _chunk_path(self, index: int) -> Path:
+        return self.path / f"{index:06d}.pcm"
+
+    def _close_chunk(self) -> None:
+        if self._filling is not None:
+            self._filling[1].close()
+            self._filling = None
+
+    # Letting go
+
+    def postpone(self) -> None:
+        """Lets the other calls go before this one the next time."""
+        with contextlib.suppress(OSError):
+            os.utime(self.path)
+
+    def set_aside(self) -> None:
+        """Leaves the call to nobody: it stays until it has to go by age or quota."""
+        with contextlib.suppress(OSError):
+            os.close(open_private(self.path / _ASIDE, os.O_WRONLY | os.O_CREAT))
+
+    def release(self) -> None:
+        """Gives the call up without removing it: whoever comes next may claim it."""
+        self._close_chunk()
+        self._journal.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def remove(self) -> None:
+        """Removes everything of the call, unless it was released; a kill may leave an empty one."""
+        if self._lock is None:
+            return
+        self._close_chunk()
+        self._journal.close()
+        with contextlib.suppress(OSError):  # first: without it nobody else looks at the rest
+            (self.path / _JOURNAL).unlink()
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.release()
+
+
+# What can be seen of a call without claiming it
+
+
+def is_call(path: Path) -> bool:
+    """Whether there is anything to deliver: a record, or sound whose records were damaged.
+
+    If not, it is just being made, or a kill has left it when it was made or removed.
+    """
+    try:
+        return (path / _JOURNAL).stat().st_size > 0 or bool(_chunk_numbers(path))
+    except OSError:  # no journal
+        return False
+
+
+def is_aside(path: Path) -> bool:
+    """Whether a call was set aside."""
+    return (path / _ASIDE).exists()
+
+
+def is_claimed(path: Path) -> bool:
+    """Whether a process works on a call. It may seem so while another one just asks this.
+
+    Raises:
+        OSError: The directory or its lock cannot be opened.
+    """
+    if not is_call(path):
+        return True
+    call = CallSpool.claim(path)
+    if call is None:
+        return True
+    call.release()
+    return False
+
+
+def measure(path: Path) -> tuple[int, float]:
+    """(bytes of a call's files, when it began on the wall clock).
+
+    Raises:
+        OSError: The directory cannot be read.
+    """
+    size, begun = 0, path.stat().st_mtime
+    for entry in os.scandir(path):
+        found = entry.stat(follow_symlinks=False)
+        size += found.st_size
+        if entry.name == _LOCK:
+            begun = found.st_mtime
+    return size, begun
+
+
+def _chunk_numbers(path: Path) -> list[str]:
+    return [match[1] for name in os.listdir(path) if (match := _CHUNK_NAME.match(name))]

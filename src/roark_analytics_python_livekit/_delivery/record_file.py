@@ -1,0 +1,173 @@
+"""A file of records: each stands behind its length and its checksum.
+
+A kill leaves a torn record at the end, which is cut off before the next one is appended. A disk may
+damage any record; its checksum shows it. Where reading goes on behind a damaged record depends on
+the file: a journal's next record can be found, a chunk's sound must not be shifted.
+
+Writes go to the kernel at once, so that a killed process loses nothing of them. They are not
+synced: a machine that loses its power may lose the last seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+HEADER = struct.Struct("<II")  # length of the payload, its CRC-32
+_MAX_PAYLOAD = 64 * 1024 * 1024
+_MIN_JSON = len("{}")
+# What may be a journal's header: a length below 64 MiB, a checksum, then the payload's brace.
+_HEADER_OF_JSON = re.compile(rb"(?s)(?=.{3}[\x00-\x03].{4}\{)")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a file of records holds.
+
+    Attributes:
+        payloads: The records that can be believed.
+        damaged: How many were passed over.
+        torn_at: The byte at which the torn end begins, which is the file's size where none is.
+        is_whole: Every byte of the file belongs to a record that can be believed.
+    """
+
+    payloads: list[bytes]
+    damaged: int
+    torn_at: int
+    is_whole: bool
+
+
+class RecordFile:
+    """One file of records. Nothing is opened until something is appended.
+
+    Args:
+        path: The file; made if it is not there.
+        resync: Its payloads are JSON objects: reading goes on behind a damaged one.
+    """
+
+    def __init__(self, path: Path, *, resync: bool = False) -> None:
+        self._path = path
+        self._resync = resync
+        self._file: int | None = None
+
+    def read(self) -> Contents:
+        """What can be believed of the file; nothing where it cannot be read."""
+        try:
+            with open(open_private(self._path, os.O_RDONLY), "rb") as file:
+                data = file.read()
+        except OSError:
+            return Contents([], 0, 0, is_whole=True)
+        return _all_records(data) if self._resync else _first_records(data)
+
+    def append(self, payload: bytes) -> None:
+        """Appends a record; its torn end is cut off before the first one.
+
+        Raises:
+            OSError: It cannot be written; then nothing of it is in the file.
+        """
+        if self._file is None:
+            self._file = open_private(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+            os.ftruncate(self._file, self.read().torn_at)
+        _write(self._file, payload)
+
+    def close(self) -> None:
+        """Closes the file; appending opens it again."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def open_private(path: Path, flags: int) -> int:
+    """Opens a file of this library's own: no link is followed, nobody else may read it.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    return os.open(path, flags, 0o600)
+
+
+def _write(file: int, payload: bytes) -> None:
+    """One write a record: a kill leaves all of it, or a tail that is recognised as torn."""
+    record = HEADER.pack(len(payload), zlib.crc32(payload)) + payload
+    size = os.lseek(file, 0, os.SEEK_END)
+    try:
+        if os.write(file, record) < len(record):
+            raise OSError(errno.ENOSPC, "short write")
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.ftruncate(file, size)  # a torn record in the middle would hide all that follow
+        raise
+
+
+def _first_records(data: bytes) -> Contents:
+    """The records up to the first that is torn or damaged."""
+    payloads: list[bytes] = []
+    position = 0
+    while True:
+        payload, behind = _record_at(data, position)
+        if payload is None:
+            return Contents(payloads, 0, position, is_whole=position == len(data))
+        payloads.append(payload)
+        position = behind
+
+
+def _all_records(data: bytes) -> Contents:
+    """The records, those behind a damaged one too.
+
+    A damaged record ends where its length says, or where the next good one begins: its length may
+    be what is damaged.
+    """
+    payloads: list[bytes] = []
+    damaged = position = following = 0
+    while position < len(data):
+        payload, behind = _record_at(data, position)
+        if payload:
+            payloads.append(payload)
+            position = behind
+            continue
+        if following <= position:
+            following = _next_record(data, position + 1)
+        if behind < position + HEADER.size + _MIN_JSON:  # no length of a record
+            behind = following
+        behind = min(behind, following)
+        if behind > len(data):
+            break
+        damaged += 1
+        position = behind
+    good = sum(HEADER.size + len(payload) for payload in payloads)
+    return Contents(payloads, damaged, position, is_whole=good == len(data))
+
+
+def _record_at(data: bytes, position: int) -> tuple[bytes | None, int]:
+    """(a record's payload if it can be believed, the byte behind it as its length says).
+
+    Where its length cannot be right, the byte behind it is past the data.
+    """
+    begin = position + HEADER.size
+    if begin > len(data):
+        return None, len(data) + 1
+    length, checksum = HEADER.unpack_from(data, position)
+    behind: int = begin + length
+    if length > _MAX_PAYLOAD or behind > len(data):
+        return None, len(data) + 1
+    payload = data[begin:behind]
+    return payload if zlib.crc32(payload) == checksum else None, behind
+
+
+def _next_record(data: bytes, position: int) -> int:
+    """Where the next good record of a journal begins; past the data where there is none.
+
+    No good record's payload holds what looks like a header: JSON has no control characters.
+    """
+    for match in _HEADER_OF_JSON.finditer(data, position):
+        payload, _ = _record_at(data, match.start())
+        if payload is not None and len(payload) >= _MIN_JSON:
+            return match.start()
+    return len(data) + 1

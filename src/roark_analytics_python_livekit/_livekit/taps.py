@@ -1,0 +1,239 @@
+"""Taps: pass the session's audio on unchanged, and hand over a copy with the time it passed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Protocol
+
+from livekit import rtc
+from livekit.agents.voice import io
+
+from .._diagnostics import Guard
+from .._recording.frames import (
+    AgentFrame,
+    Cleared,
+    Finished,
+    Flushed,
+    Listening,
+    Opened,
+    Paused,
+    Progressed,
+    Report,
+    Resumed,
+    Started,
+    UserFrame,
+)
+from .clock import WallClock
+from .compat import Capabilities, is_real_time, is_unpublish, sink_traits
+
+LABEL = "Roark"  # of the taps, in livekit's logs
+
+
+class EventQueue(Protocol):
+    """The hand-over to the background thread; neither method waits or raises."""
+
+    def put(self, item: object) -> None:
+        """Appends an item that may be dropped where the thread is far behind."""
+
+    def put_urgent(self, item: object) -> None:
+        """Appends an item that is never dropped."""
+
+
+class InputTap(io.AudioInput):
+    """Passes the caller's audio on to the session."""
+
+    def __init__(
+        self, source: io.AudioInput, queue: EventQueue, guard: Guard, can: Capabilities
+    ) -> None:
+        if can.labelled_input:
+            super().__init__(label=LABEL, source=source)
+        else:
+            super().__init__()  # type: ignore[call-arg]  # livekit-agents before 1.2
+        self.tapped = source
+        self.is_waiting = False  # the session wants a frame, and the source has none
+        self._frames: AsyncIterator[rtc.AudioFrame] = source.__aiter__()
+        self._queue = queue
+        self._guard = guard
+
+    async def __anext__(self) -> rtc.AudioFrame:
+        self.is_waiting = True
+        try:
+            frame = await self._frames.__anext__()
+        finally:
+            self.is_waiting = False
+        with self._guard("input tap"):
+            self._queue.put(UserFrame(*_copied(frame), is_unpublish(frame)))
+        return frame
+
+    # The base class's own forwarding recurses for ever on 1.2.
+
+    def on_attached(self) -> None:
+        self.tapped.on_attached()
+
+    def on_detached(self) -> None:
+        self.tapped.on_detached()
+
+
+class OutputTap(io.AudioOutput):
+    """Passes the agent's audio on to the sink, and the sink's reports back."""
+
+    def __init__(
+        self,
+        sink: io.AudioOutput,
+        queue: EventQueue,
+        guard: Guard,
+        can: Capabilities,
+        clock: WallClock,
+    ) -> None:
+        options: dict[str, Any] = {}
+        if can.output_options:
+            options["label"] = LABEL
+            options["capabilities"] = io.AudioOutputCapabilities(pause=True)
+        super().__init__(next_in_chain=sink, sample_rate=sink.sample_rate, **options)
+        self.tapped = sink
+        # From 1.6.1 on, the base class puts a proxy between the tap and the sink.
+        self._next: io.AudioOutput = getattr(self, "next_in_chain", None) or sink
+        self._queue = queue
+        self._guard = guard
+        self._clock = clock
+
+    @property
+    def sample_rate(self) -> int | None:
+        return self._next.sample_rate
+
+    async def capture_frame(self, frame: rtc.AudioFrame) -> None:
+        # The base class counts segments. If it counted one before the sink has taken its first
+        # frame, an interruption in between would wait for ever for that playback to finish.
+        await self._next.capture_frame(frame)
+        await super().capture_frame(frame)
+        with self._guard("output tap"):
+            self._queue.put(AgentFrame(*_copied(frame)))
+
+    def flush(self) -> None:
+        self._put(Flushed(time.monotonic()))
+        super().flush()
+        self._next.flush()
+
+    def clear_buffer(self) -> None:
+        self._put(Cleared(time.monotonic()))
+        self._next.clear_buffer()
+
+    def pause(self) -> None:
+        self._put(Paused(time.monotonic()))
+        super().pause()
+
+    def resume(self) -> None:
+        self._put(Resumed(time.monotonic()))
+        super().resume()
+
+    def on_attached(self) -> None:
+        self._next.on_attached()
+
+    def on_detached(self) -> None:
+        self._next.on_detached()
+
+    def on_playback_started(self, *, created_at: float) -> None:
+        super().on_playback_started(created_at=created_at)
+        self._put(Started(self._clock.monotonic(created_at)))
+
+    def on_playback_progressed(self, *, started_at: float, offset: float, duration: float) -> None:
+        super().on_playback_progressed(started_at=started_at, offset=offset, duration=duration)
+        self._put(Progressed(self._clock.monotonic(started_at), offset, duration))
+
+    def on_playback_finished(
+        self,
+        *,
+        playback_position: float,
+        interrupted: bool,
+        synchronized_transcript: str | None = None,
+    ) -> None:
+        super().on_playback_finished(
+            playback_position=playback_position,
+            interrupted=interrupted,
+            synchronized_transcript=synchronized_transcript,
+        )
+        self._put(Finished(time.monotonic(), playback_position, interrupted))
+
+    def _put(self, report: Report) -> None:
+        with self._guard("output tap"):
+            self._queue.put(report)
+
+
+class AudioTaps:
+    """Keeps a tap at whatever audio input and output the session has."""
+
+    def __init__(
+        self, session: Any, queue: EventQueue, guard: Guard, can: Capabilities, clock: WallClock
+    ) -> None:
+        self._session = session
+        self._queue = queue
+        self._guard = guard
+        self._can = can
+        self._clock = clock
+
+    def install(self) -> None:
+        """Puts a tap where one is missing; not at a sink that is in the middle of a speech."""
+        new_input = self._tap_input()
+        new_output = self._tap_output()
+        if new_input or new_output:
+            self._queue.put_urgent(self._opened(new_input=new_input))
+
+    def report_listening(self) -> None:
+        """Reports that the session waits for the caller's audio: it took all there was."""
+        tap = _input_tap(self._session.input.audio)
+        if tap is not None and tap.is_waiting:
+            self._queue.put(Listening(time.monotonic()))
+
+    def _tap_input(self) -> bool:
+        source = self._session.input.audio
+        if source is None or _input_tap(source) is not None:
+            return False
+        self._session.input.audio = InputTap(source, self._queue, self._guard, self._can)
+        return True
+
+    def _tap_output(self) -> bool:
+        sink = self._session.output.audio
+        if sink is None or any(isinstance(part, OutputTap) for part in _sinks(sink)):
+            return False
+        if self._session.current_speech is not None:
+            return False
+        self._session.output.audio = OutputTap(
+            sink, self._queue, self._guard, self._can, self._clock
+        )
+        return True
+
+    def _opened(self, *, new_input: bool) -> Opened:
+        source, sink = self._session.input.audio, self._session.output.audio
+        return Opened(
+            at=time.monotonic(),
+            hears_user=source is not None,
+            sink=None if sink is None else sink_traits(list(_sinks(sink)), self._can),
+            rate=None if sink is None else sink.sample_rate,
+            new_input=new_input,
+            paced_input=any(is_real_time(part) for part in _sources(source)),
+        )
+
+
+def _copied(frame: rtc.AudioFrame) -> tuple[float, bytes, int, int]:
+    return time.monotonic(), bytes(frame.data), frame.sample_rate, frame.num_channels
+
+
+def _sources(source: io.AudioInput | None) -> Iterator[io.AudioInput]:
+    """An input, and those that it takes its audio from."""
+    while source is not None:
+        yield source
+        tapped = source.tapped if isinstance(source, InputTap) else None
+        source = tapped or getattr(source, "source", None)
+
+
+def _input_tap(source: io.AudioInput | None) -> InputTap | None:
+    return next((part for part in _sources(source) if isinstance(part, InputTap)), None)
+
+
+def _sinks(sink: io.AudioOutput | None) -> Iterator[io.AudioOutput]:
+    """An output, and those that it passes its audio on to."""
+    while sink is not None:
+        yield sink
+        tapped = sink.tapped if isinstance(sink, OutputTap) else None
+        sink = tapped or getattr(sink, "next_in_chain", None)

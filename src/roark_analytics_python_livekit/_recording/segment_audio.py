@@ -1,0 +1,160 @@
+"""A speech segment's samples: from the frames they came in to the channel they stand in."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+
+from .frames import Frame, Samples, SinkTraits
+from .mixer import AGENT, Resampler, ResamplerFactory, Run, StereoMixer
+from .playback import Span
+
+
+@dataclass(frozen=True)
+class FrameCuts:
+    """Where a sink cuts a segment into the frames that it plays one by one.
+
+    A sink that reports its progress needs no such guess: it counts as one that stops to the sample.
+
+    Attributes:
+        first: The ends of its first frames, in samples, and 0.
+        size: Samples in each frame behind them.
+        resume_seconds: Seconds the sink takes to go on with its next frame.
+    """
+
+    first: tuple[int, ...]
+    size: int
+    resume_seconds: float
+
+    @staticmethod
+    def of(traits: SinkTraits, rate: int) -> FrameCuts:
+        """The cuts of a sink, at `rate` samples a second."""
+        if traits.reports_progress or not traits.frame_seconds:
+            return FrameCuts((0,), 1, 0.0)
+        sizes = (round(seconds * rate) for seconds in traits.first_frames_seconds)
+        size = round(traits.frame_seconds * rate)
+        return FrameCuts(tuple(accumulate(sizes, initial=0)), size, traits.resume_seconds)
+
+    def before(self, sample: int) -> int:
+        """The last cut up to `sample`."""
+        last = self.first[-1]
+        if sample < last:
+            return max(cut for cut in self.first if cut <= sample)
+        return last + (sample - last) // self.size * self.size
+
+    def stop(self, sample: int) -> int:
+        """Where playback stands still that is paused at `sample`.
+
+        The sink stops when its queue could take another frame. The queue holds whole frames, so
+        that is when a frame could end, also within the first frames.
+        """
+        last = self.first[-1]
+        return last - (last - sample) // self.size * self.size
+
+
+class SegmentAudio:
+    """A segment's samples, at the rate of its first frame; forgotten once taken.
+
+    Args:
+        first: The first frame. It still has to be pushed.
+        cuts: Where the sink cuts the samples into frames.
+        make_resampler: Used for frames of another rate.
+
+    Attributes:
+        first_at: When the first frame arrived, in monotonic seconds.
+        arrived_at: When the last one did.
+        flushed_at: When the segment was flushed, else when the first frame arrived.
+        is_complete: Whether it was flushed.
+        end_sample: The first sample that is not there yet.
+    """
+
+    def __init__(self, first: Frame, cuts: FrameCuts, make_resampler: ResamplerFactory) -> None:
+        self.first_at = self.arrived_at = self.flushed_at = first.at
+        self.is_complete = False
+        self.end_sample = 0
+        self._cuts = cuts
+        self._make_resampler = make_resampler
+        self._rate = self._incoming_rate = first.rate
+        self._resampler: Resampler | None = None
+        self._first_sample = 0
+        self._parts: deque[Samples] = deque()
+
+    @property
+    def playable_end_sample(self) -> int:
+        """The sample up to which the sink can play: it waits for whole frames until the flush."""
+        return self.end_sample if self.is_complete else self._cuts.before(self.end_sample)
+
+    def push(self, frame: Frame) -> None:
+        """Takes the next frame."""
+        self.arrived_at = frame.at
+        if frame.rate != self._incoming_rate:
+            self._flush_resampler()
+            self._incoming_rate = frame.rate
+            if frame.rate != self._rate:
+                self._resampler = self._make_resampler(frame.rate, self._rate)
+        samples = frame.mono()
+        self._append(samples if self._resampler is None else self._resampler.push(samples))
+
+    def flush(self, at: float) -> None:
+        """No more frames will come."""
+        self.is_complete = True
+        self.flushed_at = at
+        self._flush_resampler()
+
+    def take(self, first_sample: int, end_sample: int) -> Samples:
+        """Samples [first, end); everything before `end_sample` is forgotten."""
+        taken: list[Samples] = []
+        while self._parts and self._first_sample < end_sample:
+            part = self._parts.popleft()
+            begin, end = first_sample - self._first_sample, end_sample - self._first_sample
+            taken.append(part[max(0, begin) : end])
+            if len(part) > end:
+                self._parts.appendleft(part[end:])
+            self._first_sample += min(end, len(part))
+        return np.concatenate(taken) if taken else np.zeros(0, np.int16)
+
+    def _flush_resampler(self) -> None:
+        if self._resampler is not None:
+            self._append(self._resampler.flush())
+            self._resampler = None
+            self._incoming_rate = self._rate
+
+    def _append(self, samples: Samples) -> None:
+        self._parts.append(samples)
+        self.end_sample += len(samples)
+
+
+class SpanWriter:
+    """Writes a segment's spans into the agent's channel: joined spans are one run.
+
+    Args:
+        rate: Samples a second of the segment.
+        make_resampler: Used where that is not the recording's.
+    """
+
+    def __init__(self, rate: int, make_resampler: ResamplerFactory) -> None:
+        self._rate = rate
+        self._make_resampler = make_resampler
+        self._run: Run | None = None
+
+    @property
+    def placed_end_sample(self) -> int | None:
+        """Where the open run ends in the recording, or None without one."""
+        return self._run.end_sample if self._run is not None else None
+
+    def write(self, span: Span, samples: Samples, mixer: StereoMixer) -> None:
+        """Places the samples of a span."""
+        if self._run is None or not span.joined:
+            self.close()
+            position = max(mixer.sample_at(span.at), mixer.end_sample(AGENT))
+            self._run = Run(mixer, AGENT, position, self._rate, self._make_resampler)
+        self._run.push(samples)
+
+    def close(self) -> None:
+        """The open run is over."""
+        if self._run is not None:
+            self._run.finish()
+            self._run = None
