@@ -66,9 +66,14 @@ class Outbox:
 
     # What comes in
 
-    def append_record(self, record: Mapping[str, Any]) -> None:
-        """Adds a record to the journal; what the disk refuses now is written with a later one."""
-        self._journal.append(record)
+    def append_record(self, record: Mapping[str, Any], payload: bytes | None = None) -> None:
+        """Adds a record to the journal; what the disk refuses now is written with a later one.
+
+        Args:
+            record: The record.
+            payload: The record encoded, where it is already.
+        """
+        self._journal.append(record, payload)
         self._on_record(record)
 
     def append_pcm(self, pcm: bytes) -> None:
