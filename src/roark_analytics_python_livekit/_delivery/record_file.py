@@ -28,19 +28,12 @@ _HEADER_OF_JSON = re.compile(rb"(?s)(?=.{3}[\x00-\x03].{4}\{)")
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file of records holds.
+    """What a file of records holds."""
 
-    Attributes:
-        payloads: The records that can be believed.
-        damaged: How many were passed over.
-        torn_at: The byte at which the torn end begins, which is the file's size where none is.
-        is_whole: Every byte of the file belongs to a record that can be believed.
-    """
-
-    payloads: list[bytes]
-    damaged: int
-    torn_at: int
-    is_whole: bool
+    payloads: list[bytes]  # the records that can be believed
+    damaged: int  # how many were passed over
+    torn_at: int  # the byte at which the torn end begins: the file's size where there is none
+    is_whole: bool  # every byte belongs to a record that can be believed
 
 
 class RecordFile:
@@ -84,11 +77,7 @@ class RecordFile:
 
 
 def open_private(path: Path, flags: int) -> int:
-    """Opens a file of this library's own: no link is followed, nobody else may read it.
-
-    Raises:
-        OSError: It cannot be opened.
-    """
+    """Opens a file of this library's own: no link is followed, nobody else may read it."""
     flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     return os.open(path, flags, 0o600)
 
