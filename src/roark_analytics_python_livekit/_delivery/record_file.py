@@ -99,33 +99,28 @@ def _first_records(data: bytes) -> Contents:
     """The records up to the first that is torn or damaged."""
     payloads: list[bytes] = []
     position = 0
-    while True:
-        payload, behind = _record_at(data, position)
-        if payload is None:
-            return Contents(payloads, 0, position, is_whole=position == len(data))
+    while (payload := _payload_at(data, position)) is not None:
         payloads.append(payload)
-        position = behind
+        position += HEADER.size + len(payload)
+    return Contents(payloads, 0, position, is_whole=position == len(data))
 
 
 def _all_records(data: bytes) -> Contents:
-    """The records, those behind a damaged one too.
+    """The records of a journal, those behind a damaged one too.
 
     A damaged record ends where its length says, or where the next good one begins: its length may
     be what is damaged.
     """
     payloads: list[bytes] = []
-    damaged = position = following = 0
+    damaged = position = following = 0  # no good record begins before `following`
     while position < len(data):
-        payload, behind = _record_at(data, position)
-        if payload:
-            payloads.append(payload)
-            position = behind
-            continue
-        if following <= position:
+        if position >= following:
+            if payload := _payload_at(data, position):
+                payloads.append(payload)
+                position += HEADER.size + len(payload)
+                continue
             following = _next_record(data, position + 1)
-        if behind < position + HEADER.size + _MIN_JSON:  # no length of a record
-            behind = following
-        behind = min(behind, following)
+        behind = min(_behind(data, position), following)
         if behind > len(data):
             break
         damaged += 1
@@ -134,20 +129,24 @@ def _all_records(data: bytes) -> Contents:
     return Contents(payloads, damaged, position, is_whole=good == len(data))
 
 
-def _record_at(data: bytes, position: int) -> tuple[bytes | None, int]:
-    """(a record's payload if it can be believed, the byte behind it as its length says).
-
-    Where its length cannot be right, the byte behind it is past the data.
-    """
+def _payload_at(data: bytes, position: int) -> bytes | None:
+    """A record's payload; None where no record can be believed."""
     begin = position + HEADER.size
     if begin > len(data):
-        return None, len(data) + 1
+        return None
     length, checksum = HEADER.unpack_from(data, position)
-    behind: int = begin + length
-    if length > _MAX_PAYLOAD or behind > len(data):
-        return None, len(data) + 1
-    payload = data[begin:behind]
-    return payload if zlib.crc32(payload) == checksum else None, behind
+    payload = data[begin : begin + min(length, _MAX_PAYLOAD)]
+    return payload if len(payload) == length and zlib.crc32(payload) == checksum else None
+
+
+def _behind(data: bytes, position: int) -> int:
+    """The byte behind a journal's record, as its length says; past the data where that is wrong."""
+    begin = position + HEADER.size
+    if begin <= len(data):
+        length: int = HEADER.unpack_from(data, position)[0]
+        if _MIN_JSON <= length <= _MAX_PAYLOAD and begin + length <= len(data):
+            return begin + length
+    return len(data) + 1
 
 
 def _next_record(data: bytes, position: int) -> int:
@@ -156,7 +155,6 @@ def _next_record(data: bytes, position: int) -> int:
     No good record's payload holds what looks like a header: JSON has no control characters.
     """
     for match in _HEADER_OF_JSON.finditer(data, position):
-        payload, _ = _record_at(data, match.start())
-        if payload is not None and len(payload) >= _MIN_JSON:
+        if len(_payload_at(data, match.start()) or b"") >= _MIN_JSON:
             return match.start()
     return len(data) + 1
