@@ -46,7 +46,7 @@ class Outbox:
         self._whole = whole
         self._chunk_bytes = limits.chunk_bytes
         self._on_record = on_record
-        self._unwritten: deque[Mapping[str, Any]] = deque()  # records that the disk refused
+        self._unwritten: deque[tuple[Mapping[str, Any], bytes | None]] = deque()
         self._has_records = False  # on disk: a later process knows whose call it is
         self._store = ChunkStore(spool, self._say_refused, max_memory=limits.max_memory)
         self._queue = ChunkQueue()
@@ -67,17 +67,20 @@ class Outbox:
 
     # What comes in
 
-    def append_record(self, record: Mapping[str, Any]) -> None:
-        """Adds a record to the journal; what the disk refuses now is written with a later one."""
+    def append_record(self, record: Mapping[str, Any], payload: bytes | None = None) -> None:
+        """Adds a record to the journal; `payload` is the record encoded, if it is already.
+
+        What the disk refuses now is written with a later record.
+        """
         if self._spool is not None:
-            self._unwritten.append(record)
+            self._unwritten.append((record, payload))
             self._write_records(self._spool)
         self._on_record(record)
 
     def _write_records(self, spool: CallSpool) -> None:
         while self._unwritten:
             try:
-                spool.append_record(self._unwritten[0])
+                spool.append_record(*self._unwritten[0])
                 self._has_records = True
             except OSError as error:
                 self._say_refused(error)
