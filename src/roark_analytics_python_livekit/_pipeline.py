@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -15,11 +14,11 @@ from ._call.facts import CallFacts, call_record
 from ._call.pauses import TranscriptFilter
 from ._call.privacy import Redact
 from ._call.records import EndRecord, MetadataRecord, Record, SwitchRecord, end_record
-from ._call.redactor import Journal, PlainJournal, RedactingJournal
+from ._call.redactor import Journal
 from ._call.state import CallState
 from ._call.turns import place_played
 from ._config import RecordingMode
-from ._delivery.call_spool import CallSpool
+from ._delivery.call_spool import CallSpool, encode_record
 from ._delivery.limits import DEFAULT_LIMITS, Limits
 from ._delivery.outbox import Outbox
 from ._delivery.spool import Spool, SpoolError
@@ -30,7 +29,7 @@ from ._diagnostics import Guard, logger
 from ._recorder import Recorder
 from ._recording.mixer import ResamplerFactory
 from ._recovery import recover_all
-from ._serialize import json_safe
+from ._serialize import clean_text, json_safe
 from ._summary import log_summary
 from .client import RoarkClient
 
@@ -90,9 +89,10 @@ class CallPipeline:
 
     async def run(self, queue: EventQueue) -> None:
         """Receives and delivers until both are done."""
-        setup, state, spool = self._setup, CallState(), self._open_spool()
+        setup, state = self._setup, CallState()
+        spool, call_spool = self._open_spool()
         outbox = Outbox(
-            self._begin_spooling(spool),
+            call_spool,
             whole=setup.recording == "wav",
             limits=self._limits,
             on_record=state.apply,
@@ -131,23 +131,16 @@ class CallPipeline:
                 has_no_audio=setup.recording != "off" and not recorder.pcm_bytes,
             )
 
-    def _open_spool(self) -> Spool | None:
-        if self._setup.spool_dir is None:
-            return None
+    def _open_spool(self) -> tuple[Spool | None, CallSpool | None]:
+        """The spool, and this call's place in it; None where they cannot be used."""
+        spool = None
         try:
-            return Spool(self._setup.spool_dir)
+            if self._setup.spool_dir is not None:
+                spool = Spool(self._setup.spool_dir)
+                return spool, spool.begin(self._setup.facts.call_id)
         except SpoolError as error:
-            _say_no_spool(error)
-            return None
-
-    def _begin_spooling(self, spool: Spool | None) -> CallSpool | None:
-        if spool is None:
-            return None
-        try:
-            return spool.begin(self._setup.facts.call_id)
-        except SpoolError as error:
-            _say_no_spool(error)
-            return None
+            logger.warning("roark: no spool, this call is kept in memory only: %s", error)
+        return spool, None
 
     async def _recover(self, spool: Spool | None) -> None:
         """Delivers what dead processes left, for as long as this call goes on."""
@@ -171,11 +164,7 @@ class Call:
         guard: Guard,
         clock: Callable[[], float],
     ) -> None:
-        self.journal: Journal = (
-            PlainJournal(self._write)
-            if setup.redact is None
-            else RedactingJournal(self._write, setup.redact, guard)
-        )
+        self.journal = Journal(self._write, setup.redact, guard)
         self._setup = setup
         self._state = state
         self.outbox = outbox
@@ -277,7 +266,7 @@ class Call:
         self.outbox.append_record(record)
 
     def _on_end(self, record: EndRecord) -> None:
-        self._end = self._end or record
+        self._end = self._end or {**record, "reason": clean_text(record["reason"])}
 
     def _finish(self, end: EndRecord) -> None:
         self.recorder.finish(end["at"])
@@ -289,19 +278,12 @@ class Call:
     def _write(self, record: Record) -> None:
         """Keeps a record, if it is plain JSON and there is room for it."""
         try:
-            size = len(json.dumps(record, ensure_ascii=False, allow_nan=False).encode())
+            payload = encode_record(record)
         except (TypeError, ValueError, RecursionError):
-            self._drop(Outcome.UNUSABLE)
+            self.uploader.stats.drop(Outcome.UNUSABLE)
             return
-        if self._journal_bytes + size > MAX_JOURNAL_BYTES and record["type"] != "end":
-            self._drop(Outcome.STORY_FULL)
+        if self._journal_bytes + len(payload) > MAX_JOURNAL_BYTES and record["type"] != "end":
+            self.uploader.stats.drop(Outcome.STORY_FULL)
             return
-        self._journal_bytes += size
-        self.outbox.append_record(record)
-
-    def _drop(self, reason: Outcome) -> None:
-        self.uploader.stats.drop(reason)
-
-
-def _say_no_spool(error: SpoolError) -> None:
-    logger.warning("roark: no spool, this call is kept in memory only: %s", error)
+        self._journal_bytes += len(payload)
+        self.outbox.append_record(record, payload)

@@ -22,7 +22,7 @@ from ._config import (
     observability_enabled,
     resolve_settings,
 )
-from ._delivery.stats import CallStats
+from ._delivery.stats import CallStats as CallStats
 from ._delivery.worker import Worker
 from ._diagnostics import Guard, logger
 from ._pipeline import CallPipeline, CallSetup

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from roark_analytics_python_livekit._call.privacy import FAILED
-from roark_analytics_python_livekit._call.redactor import Journal, PlainJournal, RedactingJournal
+from roark_analytics_python_livekit._call.redactor import Journal
 from roark_analytics_python_livekit._diagnostics import Guard
 from tests.support.deliveries import until
 
@@ -22,11 +22,7 @@ async def writing(
 ) -> AsyncIterator[tuple[Any, list[Any]]]:
     """A journal at work, and what it has written."""
     written: list[Any] = []
-    journal: Journal = (
-        PlainJournal(written.append)
-        if redact is None
-        else RedactingJournal(written.append, redact, Guard(), **options)
-    )
+    journal = Journal(written.append, redact, Guard(), **options)
     task = asyncio.ensure_future(journal.run())
     try:
         yield journal, written
@@ -277,7 +273,7 @@ async def test_an_entry_that_cannot_be_written_costs_that_entry_only(
             raise OSError
         written.append(entry["text"])
 
-    journal = RedactingJournal(write, str.upper, Guard())
+    journal = Journal(write, str.upper, Guard())
     task = asyncio.ensure_future(journal.run())
     for text in ("fine", "bad", "too"):
         journal.append(turn(text))

@@ -19,13 +19,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roark_analytics_python_livekit._call.facts import CallFacts, account_of, call_record
+from roark_analytics_python_livekit._call.facts import account_of, call_record
 from roark_analytics_python_livekit._call.state import CallState, read_state
 from roark_analytics_python_livekit._delivery.call_spool import CallSpool
 from roark_analytics_python_livekit._delivery.limits import DEFAULT_LIMITS
 from roark_analytics_python_livekit._delivery.outbox import Outbox
 from roark_analytics_python_livekit._delivery.spool import Spool, SpoolError
 from roark_analytics_python_livekit._delivery.stats import CallStats, Outcome
+from tests.support.facts import facts_of
 
 CHUNK_BYTES = DEFAULT_LIMITS.chunk_bytes
 
@@ -128,7 +129,6 @@ class TestDamage:
         assert not again.read_journal().is_whole
         again.remove()
 
-    @pytest.mark.timeout(10)
     @pytest.mark.parametrize("rubbish", [b"\0", b"{", b"\2\0\0\0", b"\2\0\0\0\0\0\0\0{}"])
     def test_much_rubbish_is_read_in_no_time(self, tmp_path: Path, rubbish: bytes) -> None:
         """The search for the next record looks at nothing twice (fault 22)."""
@@ -179,7 +179,9 @@ class TestDamage:
             call.append_record({"n": 2})
         monkeypatch.undo()
         call.append_record({"n": 3})
-        assert call.read_journal().records == [{"n": 1}, {"n": 3}]
+        journal = call.read_journal()
+        assert journal.records == [{"n": 1}, {"n": 3}]
+        assert journal.is_whole and journal.damaged == 0
         call.remove()
 
 
@@ -201,6 +203,19 @@ class TestClaims:
         assert list(spool.abandoned()) == [] and spool.calls() == []
         with pytest.raises(OSError, match="No such file"):
             CallSpool.claim(call.path)
+
+    def test_a_call_that_was_given_up_is_not_removed_by_who_had_it(self, tmp_path: Path) -> None:
+        """Releasing and removing again change nothing: the next owner has it (fault 17)."""
+        call = Spool(tmp_path / "spool").begin("RM_1")
+        call.append_record({"n": 1})
+        again = reopened(call)
+        call.release()
+        call.remove()
+        assert again.read_journal().records == [{"n": 1}]
+        assert CallSpool.claim(call.path) is None
+        again.remove()
+        again.remove()
+        assert list((tmp_path / "spool").iterdir()) == []
 
     def test_a_call_that_somebody_just_looks_at_is_not_passed_over(self, tmp_path: Path) -> None:
         """Whoever lists the spool holds its locks for a moment: a second look finds it free."""
@@ -420,14 +435,10 @@ class TestBounds:
 
 def opening(recording: str = "chunks") -> dict[str, Any]:
     """A journal's first entry."""
-    facts = CallFacts(
-        call_id="RM_1",
-        agent_id="agent",
+    facts = facts_of(
         agent_name="Agent",
-        agent_prompt=None,
         is_test=False,
         job={"roomName": "r"},
-        versions={"sdk": "0"},
         started_at=datetime(2026, 1, 1, tzinfo=timezone.utc),
         started=50.0,
     )

@@ -8,7 +8,7 @@ import inspect
 import queue
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from .._diagnostics import Guard
 from .._serialize import MAX_TEXT, CutText, clean_text
@@ -23,49 +23,15 @@ HALVED = 256  # characters at the end of a text that was cut: what is halved the
 Write = Callable[[Record], None]
 
 
-class Journal(Protocol):
-    """Takes records, and writes them in the order in which it got them."""
-
-    failures: int  # texts that could not be redacted: the marker stands in their place
-
-    def begin(self, record: Record) -> None: ...
-
-    def append(self, record: Record) -> None: ...
-
-    async def begun(self) -> None: ...
-
-    async def run(self) -> None: ...
-
-    async def finish(self, timeout: float) -> None: ...
-
-
-class PlainJournal:
-    """Without `redact`, each record is written as it comes."""
-
-    failures = 0
-
-    def __init__(self, write: Write) -> None:
-        self.begin = self.append = write
-
-    async def begun(self) -> None:
-        """The first record is written."""
-
-    async def run(self) -> None:
-        """There is nothing to do later."""
-
-    async def finish(self, timeout: float) -> None:
-        """Everything is written."""
-
-
-class RedactingJournal:
-    """Writes each record once its private texts are redacted, and each behind the one before it.
+class Journal:
+    """Writes each record behind the one before it, once its private texts are redacted.
 
     However slow `redact` is, sound and delivery go on. A text whose redaction does not come back in
-    time has the marker in its place.
+    time has the marker in its place. Without `redact`, each record is written as it comes.
 
     Args:
         write: Stores a record.
-        redact: The user's function.
+        redact: The user's function, if there is one.
         guard: Counts what cannot be written.
         patience: Seconds for the redaction of one text.
         max_waiting: Records that may wait; those on top get the marker.
@@ -74,7 +40,7 @@ class RedactingJournal:
     def __init__(
         self,
         write: Write,
-        redact: Redact,
+        redact: Redact | None,
         guard: Guard,
         *,
         patience: float = PATIENCE,
@@ -82,7 +48,7 @@ class RedactingJournal:
     ) -> None:
         self.failures = 0
         self._write = write
-        self._worker = RedactionWorker(redact, patience)
+        self._worker = None if redact is None else RedactionWorker(redact, patience)
         self._guard = guard
         self._max_waiting = max_waiting
         self._waiting: asyncio.Queue[Record] = asyncio.Queue()
@@ -94,12 +60,17 @@ class RedactingJournal:
         It is written at once, with the marker in the place of its texts until they are redacted:
         the process may die meanwhile.
         """
-        self._write(redacted(record, lambda text: FAILED))
+        if self._worker is not None:
+            self._write(redacted(record, lambda text: FAILED))
         self.append(record)
 
     def append(self, record: Record) -> None:
         """Takes the next record."""
-        self._waiting.put_nowait(record)
+        if self._worker is None:
+            self._write(record)
+            self._begun.set()
+        else:
+            self._waiting.put_nowait(record)
 
     async def begun(self) -> None:
         """Waits until the first record is written as it will be sent."""
@@ -117,16 +88,20 @@ class RedactingJournal:
                     self._begun.set()
                     self._waiting.task_done()
         finally:
-            self._worker.stop()
+            self._stop()
 
     async def finish(self, timeout: float) -> None:
         """Writes everything that was appended, in `timeout` seconds at most."""
-        stopping = asyncio.get_running_loop().call_later(timeout, self._worker.stop)
+        stopping = asyncio.get_running_loop().call_later(timeout, self._stop)
         await self._waiting.join()
         stopping.cancel()
 
+    def _stop(self) -> None:
+        if self._worker is not None:
+            self._worker.stop()
+
     async def _redacted(self, record: Record) -> Record:
-        if not is_private(record):
+        if self._worker is None or not is_private(record):
             return record
         answers: dict[str, str] = {}
         if self._waiting.qsize() <= self._max_waiting:

@@ -46,6 +46,15 @@ class JournalContents:
     is_whole: bool
 
 
+def encode_record(record: Mapping[str, Any]) -> bytes:
+    """A record as the journal has it.
+
+    Raises:
+        TypeError, ValueError, RecursionError: It is not plain JSON.
+    """
+    return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
 class CallSpool:
     """One call's files, claimed by this process. Made by `Spool.begin` and `Spool.abandoned`.
 
@@ -82,15 +91,14 @@ class CallSpool:
 
     # The journal
 
-    def append_record(self, record: Mapping[str, Any]) -> None:
-        """Appends a record to the journal.
+    def append_record(self, record: Mapping[str, Any], payload: bytes | None = None) -> None:
+        """Appends a record to the journal; `payload` is the record encoded, if it is already.
 
         Raises:
             OSError: It cannot be written.
             TypeError, ValueError, RecursionError: The record is not JSON.
         """
-        payload = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        self._journal.append(payload.encode("utf-8", "replace"))
+        self._journal.append(encode_record(record) if payload is None else payload)
 
     def read_journal(self) -> JournalContents:
         """The journal, as far as it can be believed."""

@@ -24,19 +24,19 @@ class JournalWriter:
         self.has_records = False
         self._spool = spool
         self._on_refused = on_refused
-        self._unwritten: deque[Mapping[str, Any]] = deque()
+        self._unwritten: deque[tuple[Mapping[str, Any], bytes | None]] = deque()
 
-    def append(self, record: Mapping[str, Any]) -> None:
+    def append(self, record: Mapping[str, Any], payload: bytes | None = None) -> None:
         """Writes a record, once those before it are written."""
         if self._spool is not None:
-            self._unwritten.append(record)
+            self._unwritten.append((record, payload))
             self.flush()
 
     def flush(self) -> None:
         """Writes what was refused before, as far as the disk takes it."""
         while self._spool is not None and self._unwritten:
             try:
-                self._spool.append_record(self._unwritten[0])
+                self._spool.append_record(*self._unwritten[0])
                 self.has_records = True
             except OSError as error:
                 self._on_refused(error)

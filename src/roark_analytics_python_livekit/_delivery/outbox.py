@@ -66,9 +66,14 @@ class Outbox:
 
     # What comes in
 
-    def append_record(self, record: Mapping[str, Any]) -> None:
-        """Adds a record to the journal; what the disk refuses now is written with a later one."""
-        self._journal.append(record)
+    def append_record(self, record: Mapping[str, Any], payload: bytes | None = None) -> None:
+        """Adds a record to the journal; what the disk refuses now is written with a later one.
+
+        Args:
+            record: The record.
+            payload: The record encoded, where it is already.
+        """
+        self._journal.append(record, payload)
         self._on_record(record)
 
     def append_pcm(self, pcm: bytes) -> None:
@@ -145,21 +150,24 @@ class Outbox:
         self._journal.has_records = True  # they have been read
         known_gaps = {(gap["start"], gap["size"]) for gap in gaps}
         found, done = self._spool.chunk_indices(), set(settled)
-        if self._whole and done:  # the one WAV
-            done.update(found)
-        for index in done.intersection(found):
-            self._spool.remove_chunk(index)
-        found = [index for index in found if index not in done]
-        if found and not final:
-            length = max(length, found[-1] * self._chunk_bytes + self._bytes_on_disk(found[-1]))
-        if self._whole and done:  # nothing is missing, though pieces of it are gone already
+        if self._whole and done:  # the service has the one WAV: nothing is missing
+            self._remove_from_disk(found)
             return length
+        self._remove_from_disk(done.intersection(found))
+        left = [index for index in found if index not in done]
+        if left and not final:
+            length = max(length, left[-1] * self._chunk_bytes + self._bytes_on_disk(left[-1]))
         for index in range(-(-length // self._chunk_bytes)):
-            if index not in done and (intact or index in found):
+            if index not in done and (intact or index in left):
                 size = min(self._chunk_bytes, length - index * self._chunk_bytes)
                 self._restore_chunk(index, size, known_gaps)
         self._sealed_bytes = length
         return length
+
+    def _remove_from_disk(self, indices: Iterable[int]) -> None:
+        assert self._spool is not None
+        for index in indices:
+            self._spool.remove_chunk(index)
 
     def _restore_chunk(self, index: int, size: int, known_gaps: set[tuple[int, int]]) -> None:
         there = self._bytes_on_disk(index)

@@ -21,6 +21,7 @@ from pathlib import Path
 
 HEADER = struct.Struct("<II")  # length of the payload, its CRC-32
 _MAX_PAYLOAD = 64 * 1024 * 1024
+_MIN_JSON = len("{}")
 # What may be a journal's header: a length below 64 MiB, a checksum, then the payload's brace.
 _HEADER_OF_JSON = re.compile(rb"(?s)(?=.{3}[\x00-\x03].{4}\{)")
 
@@ -107,11 +108,14 @@ def _write(file: int, payload: bytes) -> None:
 
 def _first_records(data: bytes) -> Contents:
     """The records up to the first that is torn or damaged."""
-    payloads, position = [], 0
-    while (payload := _payload_at(data, position)) is not None:
+    payloads: list[bytes] = []
+    position = 0
+    while True:
+        payload, behind = _record_at(data, position)
+        if payload is None:
+            return Contents(payloads, 0, position, is_whole=position == len(data))
         payloads.append(payload)
-        position += HEADER.size + len(payload)
-    return Contents(payloads, 0, position, is_whole=position == len(data))
+        position = behind
 
 
 def _all_records(data: bytes) -> Contents:
@@ -123,13 +127,16 @@ def _all_records(data: bytes) -> Contents:
     payloads: list[bytes] = []
     damaged = position = following = 0
     while position < len(data):
-        if payload := _payload_at(data, position):
+        payload, behind = _record_at(data, position)
+        if payload:
             payloads.append(payload)
-            position += HEADER.size + len(payload)
+            position = behind
             continue
         if following <= position:
             following = _next_record(data, position + 1)
-        behind = min(_behind(data, position), following)
+        if behind < position + HEADER.size + _MIN_JSON:  # no length of a record
+            behind = following
+        behind = min(behind, following)
         if behind > len(data):
             break
         damaged += 1
@@ -138,25 +145,20 @@ def _all_records(data: bytes) -> Contents:
     return Contents(payloads, damaged, position, is_whole=good == len(data))
 
 
-def _payload_at(data: bytes, position: int) -> bytes | None:
-    """A record's payload; None where no record can be believed."""
-    if position + HEADER.size > len(data):
-        return None
+def _record_at(data: bytes, position: int) -> tuple[bytes | None, int]:
+    """(a record's payload if it can be believed, the byte behind it as its length says).
+
+    Where its length cannot be right, the byte behind it is past the data.
+    """
+    begin = position + HEADER.size
+    if begin > len(data):
+        return None, len(data) + 1
     length, checksum = HEADER.unpack_from(data, position)
-    if length > _MAX_PAYLOAD:
-        return None
-    payload = data[position + HEADER.size : position + HEADER.size + length]
-    return payload if len(payload) == length and zlib.crc32(payload) == checksum else None
-
-
-def _behind(data: bytes, position: int) -> int:
-    """The byte behind a journal's record, as its length says; past the data where that is wrong."""
-    nowhere = len(data) + 1
-    if position + HEADER.size > len(data):
-        return nowhere
-    length, _ = HEADER.unpack_from(data, position)
-    behind: int = position + HEADER.size + length
-    return behind if len("{}") <= length <= _MAX_PAYLOAD and behind <= len(data) else nowhere
+    behind: int = begin + length
+    if length > _MAX_PAYLOAD or behind > len(data):
+        return None, len(data) + 1
+    payload = data[begin:behind]
+    return payload if zlib.crc32(payload) == checksum else None, behind
 
 
 def _next_record(data: bytes, position: int) -> int:
@@ -165,6 +167,7 @@ def _next_record(data: bytes, position: int) -> int:
     No good record's payload holds what looks like a header: JSON has no control characters.
     """
     for match in _HEADER_OF_JSON.finditer(data, position):
-        if _behind(data, match.start()) <= len(data) and _payload_at(data, match.start()):
+        payload, _ = _record_at(data, match.start())
+        if payload is not None and len(payload) >= _MIN_JSON:
             return match.start()
     return len(data) + 1
