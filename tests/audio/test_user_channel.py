@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from roark_analytics_python_livekit._recording.drift import Drift
 from roark_analytics_python_livekit._recording.frames import Listening, Samples, UserFrame
 from tests.support.signals import Times, difference, sine, user_frame
 from tests.support.simulated_caller import Line, spoken, stalled, when_said
@@ -257,6 +258,19 @@ def test_drift_is_followed_whatever_the_frames_and_the_ticks(frame: float, tick:
     line.hear(arrival for arrival in arrivals if arrival[0] < 60.0)
     found = lateness(line.finish(60.0)[: 58 * rate], rate, 50.0)
     assert abs(found[-1] - 58 * ppm * 1e-6) < 0.005
+
+
+@pytest.mark.parametrize("late", [0.05, -0.05])
+def test_drift_is_corrected_by_a_thousandth_at_most(late: float) -> None:
+    """50 ms at once are caught up with in 50 s, each second 8 samples of 8,000."""
+    drift, second = Drift(), sine(200, 1.0, RATE)
+    changed = []
+    for number in range(70):
+        drift.observe(number + 0.5, late)
+        changed.append(len(drift.correct(second, RATE)) - RATE)
+    assert max(map(abs, changed)) == 8
+    assert sum(changed) == round(late * RATE)
+    assert drift.shift == pytest.approx(late, abs=1 / RATE)
 
 
 def test_a_clock_without_drift_is_left_alone() -> None:
