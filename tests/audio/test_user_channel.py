@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roark_analytics_python_livekit._recording.drift import Drift
-from roark_analytics_python_livekit._recording.frames import Listening, Samples, UserFrame
+from roark_analytics_python_livekit._recording.frames import Listening, Opened, Samples, UserFrame
 from tests.support.signals import Times, difference, sine, user_frame
 from tests.support.simulated_caller import Line, spoken, stalled, when_said
 
@@ -158,6 +158,17 @@ def test_a_track_that_comes_back_at_once_goes_on() -> None:
     line.finish(5.0)
     said = np.concatenate([when_said(0.0, 2.0, RATE), when_said(2.2, 2.0, RATE)])
     assert np.abs(line.times(4 * RATE) - said).max() < 0.001
+
+
+@pytest.mark.parametrize(("new_input", "begin"), [(True, 2.03), (False, 2.0)])
+def test_another_input_is_not_taken_for_the_one_before(new_input: bool, begin: float) -> None:
+    """30 ms between two inputs are silence; from one input they are a frame that came late."""
+    line = Line(RATE)
+    line.hear(spoken(0.0, 2.0, RATE))
+    line.capture.reopened(Opened(2.0, True, None, RATE, new_input=new_input))
+    line.hear(spoken(2.03, 1.0, RATE, first=2 * RATE))
+    line.finish(4.0)
+    assert line.times(3 * RATE)[2 * RATE] == pytest.approx(begin, abs=0.001)
 
 
 def test_a_caller_who_falls_silent_does_not_hold_back_the_recording() -> None:
