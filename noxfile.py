@@ -81,7 +81,7 @@ def tests_newest_python(session: nox.Session) -> None:
 def tests_without_livekit(session: nox.Session) -> None:
     """The default suite where livekit-agents is not installed."""
     env = make_env("without-livekit", *LIBRARY_REQUIREMENTS)
-    session.run(f"{env}/bin/python", "-m", "pytest", env={"PYTHONPATH": "src"})
+    session.run(f"{env}/bin/python", "-m", "pytest", env={"PYTHONPATH": "src:examples"})
 
 
 @nox.session

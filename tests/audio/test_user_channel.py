@@ -21,8 +21,8 @@ RATE = 8000
 
 def check(line: Line, start: float, seconds: float, tolerance: float) -> None:
     """Everything said from `start` on is there, once, and in its place."""
-    said = when_said(start, seconds, line.rate)
-    found = difference(line.times(len(said)), said, line.rate, tolerance)
+    said = when_said(start, seconds, line.source_rate)
+    found = difference(line.times(len(said)), said, line.source_rate, tolerance)
     assert found.total == 0, found
 
 
