@@ -197,7 +197,9 @@ class Call:
 
     async def receive(self, queue: EventQueue) -> None:
         """Takes what the agent's side hands over, until the call is over."""
+        queue.needs_ticks = self._setup.recording != "off"
         while self._end is None:
+            await queue.wait()
             now = self._clock()
             for item in await queue.take():
                 with self._guard("receiving"):

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import weakref
-from typing import Any, Protocol
+from collections.abc import Callable, Hashable
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 class ObservedSessions:
@@ -67,5 +70,28 @@ class OpenCalls:
 
 open_calls = OpenCalls()
 
+
+class SharedObjects:
+    """What all calls of a process share: made on first use, whoever asks first.
+
+    A forked child makes its own: it has no copy of the threads, only of their locks.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[Hashable, Any] = {}
+
+    def keep(self, key: Hashable, make: Callable[[], T]) -> T:
+        """The object of this key, for as long as the process lives."""
+        kept: T | None = self._kept.get(key)
+        return self._kept.setdefault(key, make()) if kept is None else kept
+
+    def forget(self) -> None:
+        """The next one who asks gets another."""
+        self._kept = {}
+
+
+shared = SharedObjects()
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=open_calls.release_all)
+    os.register_at_fork(after_in_child=shared.forget)

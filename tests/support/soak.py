@@ -68,7 +68,7 @@ def soak(base_url: str, spool: Path, hours: float) -> dict[str, Any]:
     clock = SoundClock()
     before = descriptors(), threading.active_count()
     child.RATE, child.TURN_EVERY = RATE, TURN_EVERY
-    call = SimulatedCall(base_url, spool, "RM_soak", clock=clock, budget=150 * AFTERWARDS)
+    call = SimulatedCall(base_url, spool, "RM_soak", clock=clock, budget=150 * AFTERWARDS, tick=0.1)
     memory, spooled = [], 0
     frames = round(hours * 3600 / FRAME)
     began = time.monotonic()

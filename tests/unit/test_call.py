@@ -360,6 +360,7 @@ class TestACall:
         await until(lambda: roark.accepted() == ["call-started"])
         gone = threading.Thread()
         monkeypatch.setattr(threading, "main_thread", lambda: gone)
+        calling.queue.tick(ending=True)
         await asyncio.wait_for(calling.task, 30)
         assert ended(roark)["callEndedReason"] == "process_exit"
         assert ended(roark)["endedBy"] == "worker"
