@@ -16,6 +16,7 @@ from livekit import rtc
 from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._livekit.agents import MAX_AGENTS, AgentWatch
 from roark_analytics_python_livekit._livekit.clock import WallClock
+from roark_analytics_python_livekit._livekit.lookout import Lookout
 from roark_analytics_python_livekit._livekit.models import ModelWatch
 from roark_analytics_python_livekit._livekit.observation import Observation
 from roark_analytics_python_livekit._livekit.subscriptions import Subscriptions
@@ -122,6 +123,27 @@ def test_an_agent_that_always_changes_is_recorded_so_many_times() -> None:
         watch.check()
         watch.check()
     assert len(records) == MAX_AGENTS == 50
+
+
+async def test_what_has_no_event_is_looked_for_again_and_again_until_the_end() -> None:
+    """An input that is replaced while nobody speaks: its audio is lost until the next look."""
+    looks = 0
+    thrice = asyncio.Event()
+
+    def install() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            thrice.set()
+
+    taps: Any = SimpleNamespace(install=install, report_listening=lambda: None)
+    other: Any = SimpleNamespace(check_replaced=lambda: None)
+    lookout = Lookout(taps, other, other, WallClock(), Guard())
+    lookout.wake()
+    await asyncio.wait_for(thrice.wait(), 10)
+    lookout.stop()
+    timer = lookout._timer
+    assert timer is not None and timer.cancelled()
 
 
 def observe(session: Emitter) -> tuple[Observation, Records]:
