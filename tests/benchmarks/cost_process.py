@@ -28,6 +28,7 @@ from cost_calls import RATE, Call
 
 TAIL = 4.0  # seconds
 APART = 0.02  # seconds between the beginnings of two calls
+SLOW = 1.0  # seconds that the next call waits for one to begin
 TICK, SLOT = 0.005, 0.1  # seconds between looks at the loop, and between counts of wake-ups
 NEAR = 0.02  # seconds around a request in which it wakes threads
 PRODUCTION = "https://api.roark.ai"
@@ -188,8 +189,9 @@ async def run(
     began = time.monotonic()
     talks = []
     for call in calls:
-        await call.begin(observe)
-        talks.append(asyncio.ensure_future(call.talk(began + seconds - TAIL)))
+        begun = asyncio.ensure_future(call.begin(observe))
+        await asyncio.wait({begun}, timeout=SLOW)
+        talks.append(asyncio.ensure_future(call.talk(begun, began + seconds - TAIL)))
         await asyncio.sleep(APART)
     watch.mark("during")
     await asyncio.sleep(began + seconds - TAIL - time.monotonic())
