@@ -119,6 +119,17 @@ def test_what_is_said_after_an_interruption_has_its_own_place(kind: SinkKind) ->
     check(stage, cuts=2)
 
 
+@sinks(ROOM_1_2, ROOM_1_3)
+def test_an_interruption_cuts_the_end_of_the_speech_before_it_too(kind: SinkKind) -> None:
+    """The sink had reported that end while it still sounded; its queue is dropped with it."""
+    stage = Stage(FakeSink(kind, RATE))
+    stage.speak(Speech([*burst(0.4), (0.3, 0.1)]))
+    stage.speak(Speech(burst(1.0), interrupted=0.05, after=0.0503))
+    stage.finish()
+    check(stage)
+    assert np.isnan(stage.sink.sounded()[round(0.45 * RATE)])
+
+
 @pausable_sinks
 def test_a_pause_is_silent_and_what_it_drops_is_not_there(kind: SinkKind) -> None:
     """RoomIO throws away the 0.2 s that its source had queued; other sinks hold everything."""
@@ -250,6 +261,16 @@ def test_a_very_long_turn_streams_within_a_second(kind: SinkKind) -> None:
     assert stage.largest_lag < 1.0
 
 
+@sinks(*PLAINS[:3])
+def test_a_pause_does_not_hold_back_what_is_said_after_it(kind: SinkKind) -> None:
+    """The sink has reported how far it came, or never does."""
+    stage = Stage(FakeSink(kind, RATE))
+    stage.speak(Speech(burst(8.0), pauses=[(2.0203, 0.5)]))
+    stage.finish()
+    check(stage, cuts=2)
+    assert stage.largest_lag < 1.0
+
+
 def test_a_very_long_turn_holds_only_what_is_not_played_yet() -> None:
     """Two minutes at once: memory falls as they are played."""
     rate = 24_000
@@ -341,6 +362,18 @@ def test_runs_that_are_reported_as_they_pass_are_all_taken() -> None:
         pcm += capture.settle(1.5 + i / 2)
         capture.report(Progressed(1.0 + i / 2, i / 2, 0.5))
     capture.report(Finished(4.0, 3.0, False))
+    right = stereo(pcm + capture.finish(5.0))[:, 1]
+    assert np.array_equal(right[RATE : 4 * RATE], numbered(0, 3 * RATE))
+
+
+def test_a_report_that_comes_after_its_audio_was_placed_leaves_no_hole() -> None:
+    """It says 20 ms later than was believed: those who listen hear less of that than of a hole."""
+    capture = AudioCapture(Opened(0.0, False, PROGRESS, RATE), LinearResampler)
+    capture.captured(AgentFrame(1.0, numbered(0, 3 * RATE).tobytes(), RATE))
+    capture.report(Started(1.0))
+    pcm = b"".join(capture.settle(tick / 10) for tick in range(40))
+    capture.report(Progressed(1.02, 0.0, 3.0))
+    capture.report(Finished(4.02, 3.0, False))
     right = stereo(pcm + capture.finish(5.0))[:, 1]
     assert np.array_equal(right[RATE : 4 * RATE], numbered(0, 3 * RATE))
 

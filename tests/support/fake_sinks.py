@@ -33,41 +33,23 @@ Item = AgentFrame | Report
 
 @dataclass(frozen=True)
 class SinkKind:
-    """How a sink plays and reports; without changes, as the RoomIO of livekit-agents 1.2.
-
-    Attributes:
-        name: Which.
-        queue: Seconds that its audio source holds ahead of the play head.
-        frame: Seconds of the frames it cuts the audio into; 0 for those it is given.
-        progressive: Its first frames, and those after an interruption, are shorter: 20 and 40 ms.
-        starts: Its version reports that playback began.
-        says_so: It does.
-        starts_again: It does so again after a pause.
-        progresses: It reports each run when it has ended.
-        waits: It reports the end when the source has run dry; else when the last frame is in it.
-        subtracts: Its position leaves out what a pause threw away.
-        flushes: It plays less than a frame, too, rather than run dry.
-        holds: A pause throws nothing away, and a segment may be pushed behind the one that plays.
-        elsewhere: An avatar: it reports the start when it is given the first frame.
-        delay: Seconds that a frame takes to get to where it sounds.
-        back: Seconds that an interruption takes to get there.
-    """
+    """How a sink plays and reports; without changes, as the RoomIO of livekit-agents 1.2."""
 
     name: str
-    queue: float = 0.2
-    frame: float = 0.05
-    progressive: bool = False
-    starts: bool = False
-    says_so: bool = True
-    starts_again: bool = False
-    progresses: bool = False
-    waits: bool = False
-    subtracts: bool = False
-    flushes: bool = False
-    holds: bool = False
-    elsewhere: bool = False
-    delay: float = 0.0
-    back: float = 0.0
+    queue: float = 0.2  # seconds that its audio source holds ahead of the play head
+    frame: float = 0.05  # seconds; it cuts the audio into such frames; 0 takes those it is given
+    progressive: bool = False  # the first ones, and those after an interruption, are 20 and 40 ms
+    starts: bool = False  # its version reports that playback began
+    says_so: bool = True  # and so does it
+    starts_again: bool = False  # it does so again after a pause
+    progresses: bool = False  # it reports each run when it has ended
+    waits: bool = False  # it reports the end when it runs dry; else when the last frame is in it
+    subtracts: bool = False  # its position leaves out what a pause threw away
+    flushes: bool = False  # it plays less than a frame, too, rather than run dry
+    holds: bool = False  # a pause throws nothing away; segments queue behind the one that plays
+    elsewhere: bool = False  # an avatar: it reports the start when it is given the first frame
+    delay: float = 0.0  # seconds that a frame takes to get to where it sounds
+    back: float = 0.0  # seconds that an interruption takes to get there
 
     @property
     def traits(self) -> SinkTraits:
@@ -102,10 +84,7 @@ AVATARS = [AVATAR, OLD_AVATAR]
 class FakeSink:
     """Frames wait, go into a source with a queue as soon as it has room, and are played.
 
-    Args:
-        kind: How it plays and reports.
-        rate: Samples a second.
-        start_first: It reports the start before the first `capture_frame` has returned.
+    With `start_first` it reports the start before the first `capture_frame` has returned.
     """
 
     def __init__(self, kind: SinkKind, rate: int, *, start_first: bool = False) -> None:
@@ -233,7 +212,7 @@ class FakeSink:
         if self._enabled or self.kind.holds:
             return self._forward(frame)
         self._held = frame
-        return self._stop()
+        return self._new_run(stop=True)
 
     def _forward(self, frame: Samples) -> list[Item]:
         head, at = self._heads[-1], self.now + self.kind.delay
@@ -245,13 +224,10 @@ class FakeSink:
         self._free_at = self.now if self.kind.holds else max(self.now, head.end - self.kind.queue)
         return self._ended_runs()
 
-    def _stop(self) -> list[Item]:
-        """The source drops its queue."""
-        self._heads[-1].stop(self.now)
-        return self._new_run()
-
-    def _new_run(self) -> list[Item]:
-        """What plays from now on is another run."""
+    def _new_run(self, *, stop: bool) -> list[Item]:
+        """What plays from now on is another run; `stop` drops what is queued."""
+        if stop:
+            self._heads[-1].stop(self.now)
         reports = self._ended_runs(over=True)
         self._heads.append(PlayHead(self.rate))
         if self.kind.holds and not self._enabled:
@@ -272,11 +248,10 @@ class FakeSink:
 
     def _finish(self, *, interrupted: bool = False) -> list[Item]:
         played, queued = self._taken / self.rate, max(0.0, self._heads[-1].end - self.now)
-        reports: list[Item] = []
+        over = interrupted or self.kind.waits  # else its end still sounds
+        reports = self._new_run(stop=interrupted) if over else []
         if interrupted:
-            played, reports = max(0.0, played - queued), self._stop()
-        elif self.kind.waits:
-            reports = self._new_run()
+            played = max(0.0, played - queued)
         if self.kind.subtracts:
             played = sum(len(run.samples) for run in self._runs()) / self.rate
         self._begin_segment()

@@ -18,13 +18,7 @@ Spans = Sequence[tuple[float, float]]
 
 
 class Harness:
-    """An `AudioCapture`, looked at as time passes, and its PCM.
-
-    Args:
-        opened: What it captures; `opened.rate` has to be given.
-        tick: Seconds between two looks.
-        silences: The spans that are to be silenced.
-    """
+    """An `AudioCapture`, looked at every `tick` seconds as time passes, and its PCM."""
 
     def __init__(self, opened: Opened, *, tick: float = TICK, silences: Spans = ()) -> None:
         assert opened.rate is not None
@@ -64,19 +58,12 @@ class Harness:
 
 @dataclass(frozen=True)
 class Speech:
-    """One speech of the agent, in seconds from its beginning.
+    """One speech of the agent, in seconds from its beginning."""
 
-    Attributes:
-        frames: When a frame is there to be captured, and how long it is.
-        pauses: When playback is paused, and for how long.
-        interrupted: When it is cut off.
-        after: Seconds of silence before it.
-    """
-
-    frames: Spans
-    pauses: Spans = ()
+    frames: Spans  # when a frame is there to be captured, and how long it is
+    pauses: Spans = ()  # when playback is paused, and for how long
     interrupted: float | None = None
-    after: float = 0.5
+    after: float = 0.5  # seconds of silence before it
 
 
 def burst(seconds: float, frame: float = 0.1, at: float = 0.0) -> list[tuple[float, float]]:
@@ -85,12 +72,7 @@ def burst(seconds: float, frame: float = 0.1, at: float = 0.0) -> list[tuple[flo
 
 
 class Stage(Harness):
-    """Drives a sink, and hands what a tap would to the capture.
-
-    Args:
-        sink: The agent's.
-        rate: The recording's; the sink's, unless given.
-    """
+    """Drives a sink, hands what a tap would to the capture, and may record at another rate."""
 
     def __init__(self, sink: FakeSink, *, rate: int | None = None) -> None:
         super().__init__(Opened(0.0, False, sink.kind.traits, rate or sink.rate))

@@ -22,15 +22,8 @@ Arrival = tuple[float, Samples]  # when a frame is there, and its samples
 class Line(Harness):
     """Hands the caller's frames to a capture.
 
-    Args:
-        source_rate: Samples a second of what the caller's side gives.
-        recorded: The recording's rate; the same, unless given.
-        channels: How many the frames have.
-        paced: Whether the line gives its frames as time passes, and never late.
-        options: As for `Harness`.
-
-    Attributes:
-        is_listened: Whether somebody takes what the line gives; said at each look.
+    Its frames may come as time passes, and never late (`paced`), as long as somebody takes them
+    (`is_listened`). The options are those of `Harness`.
     """
 
     def __init__(
@@ -95,8 +88,3 @@ def stalled(begin: float, end: float, arrivals: Iterable[Arrival]) -> Iterator[A
     """What came between `begin` and `end` is handed over only at `end`, all at once."""
     for at, samples in arrivals:
         yield (end if begin <= at < end else at), samples
-
-
-def not_before(moment: float, arrivals: Iterable[Arrival]) -> Iterator[Arrival]:
-    """What came before `moment` is handed over only then."""
-    return stalled(0.0, moment, arrivals)

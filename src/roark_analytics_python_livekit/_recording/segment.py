@@ -130,7 +130,6 @@ class Segment:
     def cut(self, at: float) -> None:
         """What is finished and still sounds does so until `at`."""
         self._schedule.stop(at)
-        self.stopped_at = min(self.stopped_at, at)
 
     def stop(self, now: float) -> None:
         """Ends the segment without a report."""
