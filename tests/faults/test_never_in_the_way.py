@@ -143,7 +143,7 @@ def test_a_call_that_tells_without_end_is_cut(
     service: str, calls: Path, spool: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Records have bounded room too; those on top are counted and told (fault 11)."""
-    monkeypatch.setattr(_call, "MAX_STORY", 10_000)
+    monkeypatch.setattr(_call, "MAX_JOURNAL_BYTES", 10_000)
     call = SimulatedCall(service, spool)
     for number in range(200):
         text = f"turn {number} " + "x" * 100
