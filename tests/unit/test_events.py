@@ -484,7 +484,7 @@ class TestMetrics:
         )
 
     def test_tokens_are_whole_numbers_whatever_a_plugin_gives(self, clocks: Clocks) -> None:
-        """A strict receiver refuses 12.0 for a count; -1 says that there is none."""
+        """A strict receiver refuses 12.0 for a count; -1 means none, of counts and of latencies."""
         model = Model(
             type="llm_metrics",
             prompt_tokens=12.0,
@@ -492,6 +492,7 @@ class TestMetrics:
             total_tokens=15.0,
             prompt_cached_tokens=-1,
             tokens_per_second=7.5,
+            ttft=-1.0,
             duration=2.0,
         )
         _, fields, extra, _ = metric(model, clocks)
