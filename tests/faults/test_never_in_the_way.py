@@ -39,14 +39,14 @@ class Stuck:
 def stuck(monkeypatch: pytest.MonkeyPatch, blockbuster: BlockBuster) -> Stuck:
     """Makes the shipping thread hang where it meets this, which the detector would find."""
     blockbuster.deactivate()
-    stuck, on_item = Stuck(), Call._route
+    stuck, route = Stuck(), Call._route
 
     def hang_or_go_on(self: Call, item: object) -> None:
         if isinstance(item, Stuck):
             item.reached.set()
             item.go_on.wait(40)
         else:
-            on_item(self, item)
+            route(self, item)
 
     monkeypatch.setattr(Call, "_route", hang_or_go_on)
     return stuck
