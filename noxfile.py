@@ -45,10 +45,11 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """ruff, codespell, and zizmor for the workflows; the examples' lock file."""
+    """ruff, codespell, zizmor for the workflows, and the examples' lock file."""
     run_newest(session, "ruff", "check", ".")
     run_newest(session, "codespell")
     run_newest(session, "zizmor", "--offline", "--quiet", ".github")
+    run_newest(session, "pre-commit", "validate-config")
     session.run("uv", "lock", "--check", "--quiet", "--directory", "examples")
 
 
@@ -68,20 +69,19 @@ def types(session: nox.Session) -> None:
 def tests_newest_python(session: nox.Session) -> None:
     """The default suite on the newest Python that is here, and the branches of src it covers."""
     session.env["COVERAGE_FILE"] = str(ENVS / "coverage")
-    run_newest(session, "pytest", "--cov", "--cov-report=")
+    run_newest(session, "pytest", "--cov", "--cov-report=", "--cov-fail-under=0")
     coverage = (f"{ENVS}/newest-python/bin/coverage", "report")
-    session.run(*coverage, "--show-missing", "--skip-covered", success_codes=[0, 2])
-    total = session.run(*coverage, "--format=total", silent=True, success_codes=[0, 2])
+    total = session.run(*coverage, "--format=total", "--fail-under=0", silent=True)
     # nox prints its summary last; this line stands below it.
     atexit.register(print, f"coverage of src, with branches: {str(total).strip()} %", flush=True)
-    session.run(*coverage, "--format=total", silent=True)
+    session.run(*coverage, "--show-missing", "--skip-covered")
 
 
 @nox.session(name="tests-without-livekit")
 def tests_without_livekit(session: nox.Session) -> None:
     """The default suite where livekit-agents is not installed."""
     env = make_env("without-livekit", *LIBRARY_REQUIREMENTS)
-    session.run(f"{env}/bin/python", "-m", "pytest", env={"PYTHONPATH": "src"})
+    session.run(f"{env}/bin/python", "-m", "pytest", env={"PYTHONPATH": "src:examples"})
 
 
 @nox.session
@@ -104,6 +104,14 @@ def build(session: nox.Session) -> None:
     check = f"from importlib.metadata import version; import {PACKAGE} as package; "
     check += "assert package.__version__ == version('roark-analytics-python-livekit')"
     session.run("uv", "run", *isolated, "--with", str(wheel), "python", "-c", check)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation; a broken link fails the build."""
+    env = uv_env("docs", newest_python()) | {"NO_MKDOCS_2_WARNING": "1"}
+    command = ("run", "--quiet", "--only-group", "docs", "mkdocs", "build", "--strict")
+    session.run("uv", *command, "--site-dir", str(ENVS / "site"), env=env)
 
 
 @nox.session

@@ -13,11 +13,10 @@ import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
 import roark_analytics_python_livekit
-from local_roark._errors import RefusedError
-from local_roark._validate import parse_object, validate_event
+from local_roark import Faults
 from roark_analytics_python_livekit._call.state import CallState
 from roark_analytics_python_livekit._diagnostics import Guard
-from roark_analytics_python_livekit.client import _encode
+from tests.support.wire import refusal
 
 
 @pytest.fixture(autouse=True)
@@ -73,10 +72,8 @@ def refused_events(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         @functools.wraps(make)
         def check(*args: Any, **options: Any) -> dict[str, Any]:
             event = make(*args, **options)
-            try:
-                validate_event(parse_object(_encode(event)))
-            except RefusedError as refusal:
-                refused.append(f"{event.get('event')}: {refusal.field} {refusal.message}")
+            if why := refusal(event):
+                refused.append(why)
             return event
 
         return check
@@ -86,6 +83,12 @@ def refused_events(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     yield refused
     if refused:
         pytest.fail(f"the service would refuse: {sorted(set(refused))}", pytrace=False)
+
+
+@pytest.fixture
+def faults() -> Faults:
+    """How the service misbehaves: not at all, to begin with."""
+    return Faults()
 
 
 @pytest.fixture(autouse=True, scope="session")

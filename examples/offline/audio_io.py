@@ -55,13 +55,22 @@ class MemoryAudioInput(io.AudioInput):
     Args:
         frame_seconds: Length of a frame.
         clock: A monotonic clock, in seconds.
+        rate: Samples a second.
+        label: What it calls itself.
     """
 
-    def __init__(self, frame_seconds: float = FRAME_SECONDS, clock: Clock = time.monotonic) -> None:
-        super().__init__(**_accepted(io.AudioInput, label="Memory", source=None))
+    def __init__(
+        self,
+        frame_seconds: float = FRAME_SECONDS,
+        clock: Clock = time.monotonic,
+        rate: int = SAMPLE_RATE,
+        label: str = "Memory",
+    ) -> None:
+        super().__init__(**_accepted(io.AudioInput, label=label, source=None))
         self.words: list[Words] = []
+        self.rate = rate
         self._clock = clock
-        self._frame_length = round(frame_seconds * SAMPLE_RATE)
+        self._frame_length = round(frame_seconds * rate)
         self._next = 0  # the first sample not handed over yet
         self._opened: float | None = None
         self._changed = asyncio.Event()
@@ -70,46 +79,50 @@ class MemoryAudioInput(io.AudioInput):
         """Speak, `after` seconds from now or when what was being said is over.
 
         Args:
-            samples: Mono sound at `SAMPLE_RATE`.
+            samples: Mono sound at the line's rate.
             after: Seconds to wait.
 
         Returns:
             What was put on the line, with the time its first sample is spoken.
         """
-        opened = self._open()
-        first = max(self._next, math.ceil((self._clock() + after - opened) * SAMPLE_RATE))
+        opened = self.open()
+        first = max(self._next, math.ceil((self._clock() + after - opened) * self.rate))
         if self.words:
-            first = max(first, round((self.words[-1].end - opened) * SAMPLE_RATE))
-        words = Words(samples, SAMPLE_RATE, opened + first / SAMPLE_RATE)
+            first = max(first, round((self.words[-1].end - opened) * self.rate))
+        words = Words(samples, self.rate, opened + first / self.rate)
         self.words.append(words)
         return words
 
     async def spoken(self, words: Words) -> None:
         """Wait until all of `words` has been handed to the reader."""
-        end = round((words.end - self._open()) * SAMPLE_RATE)
+        end = round((words.end - self.open()) * self.rate)
         while self._next < end:
             self._changed.clear()
             await self._changed.wait()
 
     async def __anext__(self) -> rtc.AudioFrame:
-        due = self._open() + (self._next + self._frame_length) / SAMPLE_RATE
-        if (wait := due - self._clock()) > 0:
-            await asyncio.sleep(wait)
+        await self._frame_is_due()
         sound = self._sound(self._next, self._frame_length)
         self._next += self._frame_length
         self._changed.set()
-        return to_frame(sound, SAMPLE_RATE)
+        return to_frame(sound, self.rate)
 
-    def _open(self) -> float:
+    def open(self) -> float:
+        """Begin the time line, unless that has happened, and return when it began."""
         if self._opened is None:
             self._opened = self._clock()
         return self._opened
+
+    async def _frame_is_due(self) -> None:
+        due = self.open() + (self._next + self._frame_length) / self.rate
+        if (wait := due - self._clock()) > 0:
+            await asyncio.sleep(wait)
 
     def _sound(self, first: int, length: int) -> Samples:
         """Return what is on the line from sample `first` on."""
         sound = np.zeros(length, dtype=np.int16)
         for words in reversed(self.words):
-            offset = round((words.start - self._open()) * SAMPLE_RATE) - first
+            offset = round((words.start - self.open()) * self.rate) - first
             if offset + len(words.samples) <= 0:
                 break  # all that came before is over, too
             begin, end = max(offset, 0), min(offset + len(words.samples), length)
@@ -160,6 +173,11 @@ class MemoryAudioOutput(io.AudioOutput):
         self._current: Segment | None = None
         self._timer: asyncio.Handle | None = None
         self._changed = asyncio.Event()
+
+    @property
+    def runs(self) -> list[Run]:
+        """What sounded without a break, in order."""
+        return [run for segment in self.segments for run in segment.head.runs]
 
     async def capture_frame(self, frame: rtc.AudioFrame) -> None:
         """Queue a frame; it sounds when those before it have, or now."""

@@ -10,8 +10,11 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
-from offline.sound import NOTHING, Samples
+Samples = npt.NDArray[np.int16]
+
+NOTHING: Samples = np.zeros(0, dtype=np.int16)
 
 
 @dataclass
@@ -127,7 +130,10 @@ class PlayHead:
         return sound[:length]
 
     def _cut(self, now: float) -> Samples:
-        rest = self.runs[-1].cut(now) if self.runs else NOTHING
-        if self.runs and not len(self.runs[-1].samples):
+        rest = NOTHING
+        while self.runs and self.runs[-1].end > now:
+            rest = np.concatenate([self.runs[-1].cut(now), rest])
+            if len(self.runs[-1].samples):
+                break
             self.runs.pop()
         return rest

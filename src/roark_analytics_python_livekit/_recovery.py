@@ -155,8 +155,16 @@ class _Recovery:
         outbox = Outbox(call, whole=_is_wav(state), limits=self._limits, on_record=state.apply)
         finished = False
         try:
-            uploader = self._uploader(call_id, outbox)
-            await self._upload(uploader, outbox, journal, state)
+            uploader = Uploader(
+                self._client,
+                call_id,
+                outbox,
+                guard=self._guard,
+                policy=self._policy,
+                limits=self._limits,
+                clock=self._clock,
+            )
+            await _upload(uploader, outbox, journal, state)
             finished = uploader.is_complete
             if not finished:
                 call.postpone()
@@ -171,31 +179,21 @@ class _Recovery:
             hopeless=not finished and uploader.is_hopeless,
         )
 
-    def _uploader(self, call_id: str, outbox: Outbox) -> Uploader:
-        return Uploader(
-            self._client,
-            call_id,
-            outbox,
-            guard=self._guard,
-            policy=self._policy,
-            limits=self._limits,
-            clock=self._clock,
-        )
 
-    async def _upload(
-        self, uploader: Uploader, outbox: Outbox, journal: JournalContents, state: CallState
-    ) -> None:
-        _restore_recording(state, outbox, is_whole=journal.is_whole)
-        damaged = len(state.recording.gaps) + journal.damaged
-        uploader.stats.dropped_so_far(Outcome.DAMAGED, damaged)
-        uploader.close(BUDGET)
-        uploader.recording_finished()
+async def _upload(
+    uploader: Uploader, outbox: Outbox, journal: JournalContents, state: CallState
+) -> None:
+    _restore_recording(state, outbox, is_whole=journal.is_whole)
+    damaged = len(state.recording.gaps) + journal.damaged
+    uploader.stats.dropped_so_far(Outcome.DAMAGED, damaged)
+    uploader.close(BUDGET)
+    uploader.recording_finished()
 
-        async def make_ended() -> dict[str, Any] | None:
-            return _ended_event(state, outbox, uploader)
+    async def make_ended() -> dict[str, Any] | None:
+        return _ended_event(state, outbox, uploader)
 
-        started = None if "call-started" in state.sent else state.started_event()
-        await uploader.run(started, make_ended)
+    started = None if "call-started" in state.sent else state.started_event()
+    await uploader.run(started, make_ended)
 
 
 def _put_away(call: CallSpool, journal: JournalContents) -> Outcome:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roark_analytics_python_livekit._recording.frames import SinkTraits
 from tests.support.fake_sinks import (
+    AVATAR,
+    OLD_AVATAR,
+    PLAINS,
+    PROGRESSES,
+    ROOM_1_0,
     ROOM_1_2,
     ROOM_1_3,
     ROOM_1_5,
     ROOM_1_6,
     ROOM_1_7,
     ROOM_1_8,
-    ROOMS,
-    AvatarSink,
-    PlainSink,
-    RoomSink,
-    RoomVersion,
+    FakeSink,
+    SinkKind,
 )
 from tests.support.playback_harness import Speech, Stage
 
@@ -28,6 +31,11 @@ SIMULATED = 0.031  # seconds; else, with a device that is up to 25 ms behind
 CUT = 0.020  # seconds of audio; at each pause, resume and interruption
 
 steady = settings(deadline=None, derandomize=True, database=None, max_examples=60)
+
+
+def sinks(*kinds: SinkKind) -> pytest.MarkDecorator:
+    """Runs a test on a sink of each kind."""
+    return pytest.mark.parametrize("kind", kinds, ids=lambda kind: kind.name)
 
 
 @st.composite
@@ -77,86 +85,72 @@ def check(stage: Stage, call: list[Speech], tolerance: float, spared: float = 0.
 
 
 @pytest.mark.parametrize("start_first", [False, True], ids=["", "start first"])
-@pytest.mark.parametrize("version", [ROOM_1_7, ROOM_1_8], ids=lambda v: v.name)
+@sinks(ROOM_1_7, ROOM_1_8)
 @steady
 @given(call=calls())
 def test_a_room_that_reports_progress_is_recorded_exactly(
-    version: RoomVersion, start_first: bool, call: list[Speech]
+    kind: SinkKind, start_first: bool, call: list[Speech]
 ) -> None:
     """livekit-agents 1.7 and later: every run is where it was to 10 ms.
 
     Before 1.8 RoomIO may keep what is short of a frame for a second and longer, and say so when
     it is too late: that is the only audio that may stand elsewhere.
     """
-    short_of_a_frame = 0.002 if version.flushes else 0.05 * len(call)
-    sink = RoomSink(version, RATE, start_first=start_first)
+    short_of_a_frame = 0.002 if kind.flushes else 0.05 * len(call)
+    sink = FakeSink(kind, RATE, start_first=start_first)
     check(Stage(sink), call, EXACT, short_of_a_frame)
 
 
-@pytest.mark.parametrize("version", [ROOM_1_2, ROOM_1_3, ROOM_1_5], ids=lambda v: v.name)
+@sinks(ROOM_1_2, ROOM_1_3, ROOM_1_5)
 @steady
 @given(call=calls(soonest=0.3))
-def test_a_room_that_reports_no_progress_is_simulated(
-    version: RoomVersion, call: list[Speech]
-) -> None:
+def test_a_room_that_reports_no_progress_is_simulated(kind: SinkKind, call: list[Speech]) -> None:
     """livekit-agents 1.2 to 1.5: its frames, its queue, and what a pause throws away.
 
     It says that a speech is over up to 0.25 s too early. A pause within that time of the next one
     throws away some of both, which is not simulated.
     """
-    check(Stage(RoomSink(version, RATE)), call, SIMULATED)
+    check(Stage(FakeSink(kind, RATE)), call, SIMULATED)
 
 
-@pytest.mark.parametrize("version", [ROOM_1_2, ROOM_1_3], ids=lambda v: v.name)
+@sinks(ROOM_1_2, ROOM_1_3)
 @steady
 @given(call=calls(pauses=False))
-def test_speeches_that_follow_at_once_are_simulated(
-    version: RoomVersion, call: list[Speech]
-) -> None:
+def test_speeches_that_follow_at_once_are_simulated(kind: SinkKind, call: list[Speech]) -> None:
     """The end of one still sounds when the next is begun, or is cut with it."""
-    check(Stage(RoomSink(version, RATE)), call, SIMULATED)
+    check(Stage(FakeSink(kind, RATE)), call, SIMULATED)
 
 
 @steady
 @given(call=calls())
 def test_a_room_that_waits_for_its_end_is_simulated(call: list[Speech]) -> None:
     """livekit-agents 1.6."""
-    check(Stage(RoomSink(ROOM_1_6, RATE)), call, SIMULATED)
+    check(Stage(FakeSink(ROOM_1_6, RATE)), call, SIMULATED)
 
 
 @steady
 @given(call=calls(pauses=False))
 def test_the_oldest_room_is_simulated(call: list[Speech]) -> None:
     """livekit-agents 1.0 and 1.1, which cannot pause."""
-    check(Stage(RoomSink(ROOMS[0], RATE)), call, SIMULATED)
+    check(Stage(FakeSink(ROOM_1_0, RATE)), call, SIMULATED)
 
 
-@pytest.mark.parametrize(
-    ("traits", "delay", "says_so"),
-    [
-        pytest.param(SinkTraits(), 0.0, True, id="reports nothing"),
-        pytest.param(SinkTraits(True), 0.025, True, id="reports start"),
-        pytest.param(SinkTraits(True, True), 0.0, True, id="reports progress"),
-        pytest.param(SinkTraits(True), 0.0, False, id="could report start"),
-        pytest.param(SinkTraits(True, True), 0.0, False, id="says progress, not start"),
-    ],
-)
+@sinks(*PLAINS, replace(PROGRESSES, name="says progress, not start", says_so=False))
 @steady
 @given(call=calls())
-def test_a_sink_that_holds_everything_is_recorded(
-    traits: SinkTraits, delay: float, says_so: bool, call: list[Speech]
-) -> None:
+def test_a_sink_that_holds_everything_is_recorded(kind: SinkKind, call: list[Speech]) -> None:
     """A console, or a sink of the user's own, whatever it reports."""
-    stage = Stage(PlainSink(traits, RATE, delay=delay, says_so=says_so))
-    check(stage, call, EXACT if traits.reports_progress else SIMULATED)
+    check(Stage(FakeSink(kind, RATE)), call, EXACT if kind.progresses else SIMULATED)
 
 
-@pytest.mark.parametrize("starts", [False, True])
+@sinks(AVATAR, OLD_AVATAR)
 @steady
 @given(call=calls(pauses=False, late=False), delay=st.integers(5, 100))
-def test_an_avatar_is_recorded_when_it_played(starts: bool, call: list[Speech], delay: int) -> None:
+def test_an_avatar_is_recorded_when_it_played(
+    kind: SinkKind, call: list[Speech], delay: int
+) -> None:
     """Its reports of the start are not worth anything, the end tells."""
-    check(Stage(AvatarSink(RATE, delay=delay / 100, starts=starts)), call, SIMULATED)
+    check(Stage(FakeSink(replace(kind, delay=delay / 100), RATE)), call, SIMULATED)
 
 
 @steady
@@ -164,4 +158,4 @@ def test_an_avatar_is_recorded_when_it_played(starts: bool, call: list[Speech], 
 def test_a_slow_avatar_that_is_let_finish_is_recorded_when_it_played(call: list[Speech]) -> None:
     """Late frames leave the same gaps there."""
     whole = [Speech(speech.frames, after=speech.after) for speech in call]
-    check(Stage(AvatarSink(RATE)), whole, SIMULATED)
+    check(Stage(FakeSink(AVATAR, RATE)), whole, SIMULATED)

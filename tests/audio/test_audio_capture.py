@@ -21,7 +21,7 @@ from roark_analytics_python_livekit._recording.frames import (
 )
 from roark_analytics_python_livekit.audio import DEFAULT_RATE, AudioCapture
 from tests.support.signals import LinearResampler, numbered, sine, stereo, user_frame
-from tests.support.simulated_caller import Line, overlapping, spoken
+from tests.support.simulated_caller import Line, spoken
 
 steady = settings(deadline=None, derandomize=True, database=None, max_examples=60)
 
@@ -151,7 +151,7 @@ def test_a_pause_silences_both_channels_from_the_very_sample() -> None:
 
     def silences(*span: float) -> list[tuple[float, float]]:
         asked.append((span[0], span[1]))
-        return overlapping(pauses, *span)
+        return pauses
 
     opened = Opened(100.0, True, START, RATE)
     capture = AudioCapture(opened, LinearResampler, silences=silences)

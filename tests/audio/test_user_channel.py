@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roark_analytics_python_livekit._recording.frames import Listening, Samples, UserFrame
+from roark_analytics_python_livekit._recording.drift import Drift
+from roark_analytics_python_livekit._recording.frames import Listening, Opened, Samples, UserFrame
 from tests.support.signals import Times, difference, sine, user_frame
-from tests.support.simulated_caller import Line, not_before, spoken, stalled, when_said
+from tests.support.simulated_caller import Line, spoken, stalled, when_said
 
 steady = settings(deadline=None, derandomize=True, database=None, max_examples=60)
 
@@ -21,8 +22,8 @@ RATE = 8000
 
 def check(line: Line, start: float, seconds: float, tolerance: float) -> None:
     """Everything said from `start` on is there, once, and in its place."""
-    said = when_said(start, seconds, line.rate)
-    found = difference(line.times(len(said)), said, line.rate, tolerance)
+    said = when_said(start, seconds, line.source_rate)
+    found = difference(line.times(len(said)), said, line.source_rate, tolerance)
     assert found.total == 0, found
 
 
@@ -37,7 +38,7 @@ def test_what_is_heard_live_stands_where_it_was_said() -> None:
 def test_a_burst_after_a_slow_start_takes_its_true_place() -> None:
     """livekit buffers while a session starts, and hands over seconds at once."""
     line = Line(RATE, opened=2.0)
-    line.hear(not_before(4.0, spoken(2.5, 4.0, RATE)))
+    line.hear(stalled(0.0, 4.0, spoken(2.5, 4.0, RATE)))
     line.finish(7.0)
     check(line, 2.5, 4.0, 0.001)
 
@@ -45,7 +46,7 @@ def test_a_burst_after_a_slow_start_takes_its_true_place() -> None:
 def test_the_recording_begins_with_audio_that_is_older_than_the_taps() -> None:
     """Nothing said before the taps were in is lost; moments move along."""
     line = Line(RATE, opened=10.0)
-    line.hear(not_before(10.2, spoken(7.0, 5.0, RATE)))
+    line.hear(stalled(0.0, 10.2, spoken(7.0, 5.0, RATE)))
     line.finish(12.5)
     assert line.capture.origin == pytest.approx(7.0)
     assert line.length == pytest.approx(5.5)
@@ -159,6 +160,17 @@ def test_a_track_that_comes_back_at_once_goes_on() -> None:
     assert np.abs(line.times(4 * RATE) - said).max() < 0.001
 
 
+@pytest.mark.parametrize(("new_input", "begin"), [(True, 2.03), (False, 2.0)])
+def test_another_input_is_not_taken_for_the_one_before(new_input: bool, begin: float) -> None:
+    """30 ms between two inputs are silence; from one input they are a frame that came late."""
+    line = Line(RATE)
+    line.hear(spoken(0.0, 2.0, RATE))
+    line.capture.reopened(Opened(2.0, True, None, RATE, new_input=new_input))
+    line.hear(spoken(2.03, 1.0, RATE, first=2 * RATE))
+    line.finish(4.0)
+    assert line.times(3 * RATE)[2 * RATE] == pytest.approx(begin, abs=0.001)
+
+
 def test_a_caller_who_falls_silent_does_not_hold_back_the_recording() -> None:
     """Frames stop without a word (a track that is muted): output goes on 5 s later."""
     line = Line(RATE)
@@ -191,7 +203,7 @@ def test_a_line_that_nobody_takes_from_is_waited_for(seconds: float) -> None:
     line.go(2.0 + seconds)  # a sign of life may come before the first frame is taken
     line.capture.listening(Listening(2.0 + seconds))
     late = spoken(2.0, 6.0, RATE, first=2 * RATE)
-    line.hear(not_before(2.05 + seconds, late))
+    line.hear(stalled(0.0, 2.05 + seconds, late))
     line.finish(8.5)
     check(line, 0.0, 8.0, 0.001)
 
@@ -257,6 +269,19 @@ def test_drift_is_followed_whatever_the_frames_and_the_ticks(frame: float, tick:
     line.hear(arrival for arrival in arrivals if arrival[0] < 60.0)
     found = lateness(line.finish(60.0)[: 58 * rate], rate, 50.0)
     assert abs(found[-1] - 58 * ppm * 1e-6) < 0.005
+
+
+@pytest.mark.parametrize("late", [0.05, -0.05])
+def test_drift_is_corrected_by_a_thousandth_at_most(late: float) -> None:
+    """50 ms at once are caught up with in 50 s, each second 8 samples of 8,000."""
+    drift, second = Drift(), sine(200, 1.0, RATE)
+    changed = []
+    for number in range(70):
+        drift.observe(number + 0.5, late)
+        changed.append(len(drift.correct(second, RATE)) - RATE)
+    assert max(map(abs, changed)) == 8
+    assert sum(changed) == round(late * RATE)
+    assert drift.shift == pytest.approx(late, abs=1 / RATE)
 
 
 def test_a_clock_without_drift_is_left_alone() -> None:

@@ -315,11 +315,11 @@ async def conversation(folder: Path) -> tuple[Errors, Errors]:
 async def pause(folder: Path) -> tuple[Errors, Errors]:
     """A speech that is paused and resumed, as a false interruption does it."""
     from tests.livekit.test_playback import LONG, ORDER
+    from tests.support import livekit_features as has
     from tests.support.fake_agent import NoisyAgent, until
     from tests.support.phone_lines import sounded
-    from tests.support.recording_checks import CAN_PAUSE
 
-    if not CAN_PAUSE:
+    if not has.PAUSE:
         return {"pause": None}, {}
 
     async def talk(call: Any, mouth: Any, line: Any) -> None:

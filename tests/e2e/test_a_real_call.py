@@ -16,11 +16,11 @@ from offline import caller as script
 from offline.agents import ORDERS, SUPPORT_VOICE
 from offline.sound import Samples, resample
 from offline.speech import SAMPLE_RATE, synthesize
-from tests.support.livekit_server import LiveKitServer
-from tests.support.local_roark_server import Call, Recording, RoarkServer, taken_at
-from tests.support.processes import LOOPBACK, LoggedProcess
+from tests.e2e.conftest import RoarkServer, Worker
+from tests.support.correlation import find_in_pieces
+from tests.support.livekit_server import LOOPBACK, LiveKitServer
+from tests.support.received import recording, taken_at
 from tests.support.webrtc_caller import Caller, calling
-from tests.support.webrtc_correlation import find_in_pieces
 
 pytestmark = [
     pytest.mark.e2e,
@@ -52,13 +52,13 @@ takes a speech for begun while it waits for its listener, half a second if the m
 
 
 async def test_a_call_reaches_roark_as_it_was(
-    server: LiveKitServer, roark: RoarkServer, worker: LoggedProcess
+    livekit: LiveKitServer, roark: RoarkServer, worker: Worker
 ) -> None:
     """One call with a question, a tool and an answer; then the caller hangs up."""
-    async with calling(server, ROOM, CALLER) as caller:
+    async with calling(livekit, ROOM, CALLER) as caller:
         await _ask_and_hear_the_answer(caller)
         left_at = await caller.hang_up()
-        call = await roark.the_call(_is_complete, seconds=PATIENCE)
+        call = await asyncio.wait_for(roark.the_call(_is_complete), PATIENCE)
 
     _assert_it_started(call)
     _assert_it_was_sent_while_it_went_on(call, left_at)
@@ -67,23 +67,23 @@ async def test_a_call_reaches_roark_as_it_was(
     _assert_transcript(call["ended"]["transcript"])
     _assert_tool_call(call["ended"]["toolCalls"])
     _assert_recording_is_whole(call)
-    _assert_voices_in_their_channels(roark.recording(), call["ended"]["transcript"])
-    _assert_nothing_private_logged(worker.output(), server, roark)
+    _assert_voices_in_their_channels(call, roark)
+    _assert_nothing_private_logged(worker.log.read_text(), livekit, roark)
 
 
 async def test_a_closed_room_ends_the_call_and_the_worker_can_stop(
-    server: LiveKitServer, roark: RoarkServer, worker: LoggedProcess
+    livekit: LiveKitServer, roark: RoarkServer, worker: Worker
 ) -> None:
     """The room is closed over the caller's head; nothing of the call keeps the worker alive."""
-    async with calling(server, ROOM, CALLER) as caller:
+    async with calling(livekit, ROOM, CALLER) as caller:
         await caller.agent_goes_through("speaking", "listening", seconds=PATIENCE)
-        await _close_room(server)
-        call = await roark.the_call(_is_complete, seconds=PATIENCE)
-    worker.terminate()
-    status = await asyncio.to_thread(worker.wait, seconds=PATIENCE)
+        await _close_room(livekit)
+        call = await asyncio.wait_for(roark.the_call(_is_complete), PATIENCE)
+    worker.process.terminate()
+    status = await asyncio.to_thread(worker.process.wait, PATIENCE)
 
     assert status == 0
-    assert "did not exit in time" not in worker.output()
+    assert "did not exit in time" not in worker.log.read_text()
     assert [turn["role"] for turn in call["ended"]["transcript"]] == ["assistant"]
     _assert_recording_is_whole(call)
 
@@ -94,12 +94,12 @@ async def _ask_and_hear_the_answer(caller: Caller) -> None:
     await caller.agent_goes_through("speaking", "listening", seconds=PATIENCE)
 
 
-async def _close_room(server: LiveKitServer) -> None:
-    async with api.LiveKitAPI(server.url, server.api_key, server.api_secret) as livekit:
-        await livekit.room.delete_room(api.DeleteRoomRequest(room=ROOM))
+async def _close_room(livekit: LiveKitServer) -> None:
+    async with api.LiveKitAPI(livekit.url, livekit.api_key, livekit.api_secret) as service:
+        await service.room.delete_room(api.DeleteRoomRequest(room=ROOM))
 
 
-def _is_complete(call: Call) -> bool:
+def _is_complete(call: dict[str, Any]) -> bool:
     """Whether the call has ended, and every chunk that it counts has come."""
     ended = call["ended"]
     return (
@@ -111,20 +111,20 @@ def _voice(text: str, voice: str, rate: int) -> Samples:
     return resample(synthesize(text, voice), SAMPLE_RATE, rate)
 
 
-def _assert_it_started(call: Call) -> None:
+def _assert_it_started(call: dict[str, Any]) -> None:
     assert call["started"]["event"] == "call-started"
     assert call["started"]["livekitCallId"] == call["ended"]["livekitCallId"]
     assert call["started"]["livekitCallId"].startswith("RM_")
     assert call["started"]["roomName"] == ROOM
 
 
-def _assert_it_was_sent_while_it_went_on(call: Call, left_at: float) -> None:
+def _assert_it_was_sent_while_it_went_on(call: dict[str, Any], left_at: float) -> None:
     [started_at] = taken_at(call, event="call-started")
     assert started_at < left_at
     assert min(taken_at(call, endpoint="uploads")) < left_at
 
 
-def _assert_it_was_the_caller(call: Call) -> None:
+def _assert_it_was_the_caller(call: dict[str, Any]) -> None:
     participant = call["ended"]["participant"]
     assert participant["identity"] == CALLER
     assert (participant["kind"], participant["disconnectReason"]) == (
@@ -134,7 +134,7 @@ def _assert_it_was_the_caller(call: Call) -> None:
     assert call["ended"]["endedBy"] == "caller"
 
 
-def _assert_it_ended_soon(call: Call, left_at: float) -> None:
+def _assert_it_ended_soon(call: dict[str, Any], left_at: float) -> None:
     [ended_at] = taken_at(call, event="call-ended")
     assert left_at < ended_at < left_at + SOON
 
@@ -157,7 +157,7 @@ def _assert_tool_call(rows: list[dict[str, Any]]) -> None:
     assert called["toolCallId"] == returned["toolCallId"]
 
 
-def _assert_recording_is_whole(call: Call) -> None:
+def _assert_recording_is_whole(call: dict[str, Any]) -> None:
     recording, stated = call["recording"], call["ended"]["recording"]
     assert stated["status"] == "complete"
     assert (recording["missing"], recording["problem"]) == ([], None)
@@ -165,22 +165,23 @@ def _assert_recording_is_whole(call: Call) -> None:
     assert recording["durationMs"] == pytest.approx(stated["durationMs"], abs=1)
 
 
-def _assert_voices_in_their_channels(recording: Recording, turns: list[dict[str, Any]]) -> None:
-    caller = _voice(QUESTION, script.CALLER_VOICE, recording.rate)
-    agent = _voice(GREETING, SUPPORT_VOICE, recording.rate)
-    on_the_left = find_in_pieces(caller, recording.left, recording.rate)
-    on_the_right = find_in_pieces(agent, recording.right, recording.rate)
+def _assert_voices_in_their_channels(call: dict[str, Any], roark: RoarkServer) -> None:
+    rate, sound = recording(roark.root, call["ended"]["livekitCallId"])
+    caller = _voice(QUESTION, script.CALLER_VOICE, rate)
+    agent = _voice(GREETING, SUPPORT_VOICE, rate)
+    asked_at, caller_on_the_left = find_in_pieces(caller, sound[:, 0], rate)
+    greeted_at, agent_on_the_right = find_in_pieces(agent, sound[:, 1], rate)
 
-    assert on_the_left.likeness > SURE
-    assert on_the_right.likeness > SURE
-    assert find_in_pieces(caller, recording.right, recording.rate).likeness < UNLIKE
-    assert find_in_pieces(agent, recording.left, recording.rate).likeness < UNLIKE
-    greeting, question, _ = (turn["audioOffsetMs"] / 1000 for turn in turns)
-    assert greeting == pytest.approx(on_the_right.seconds, abs=ABOUT)
-    assert question == pytest.approx(on_the_left.seconds, abs=ABOUT)
+    assert caller_on_the_left > SURE
+    assert agent_on_the_right > SURE
+    assert find_in_pieces(caller, sound[:, 1], rate)[1] < UNLIKE
+    assert find_in_pieces(agent, sound[:, 0], rate)[1] < UNLIKE
+    greeting, question, _ = (turn["audioOffsetMs"] / 1000 for turn in call["ended"]["transcript"])
+    assert greeting == pytest.approx(greeted_at, abs=ABOUT)
+    assert question == pytest.approx(asked_at, abs=ABOUT)
 
 
-def _assert_nothing_private_logged(log: str, server: LiveKitServer, roark: RoarkServer) -> None:
+def _assert_nothing_private_logged(log: str, livekit: LiveKitServer, roark: RoarkServer) -> None:
     assert "roark" in log
-    for secret in (roark.api_key, server.api_secret, "signature=", "order four two seven"):
+    for secret in (roark.api_key, livekit.api_secret, "signature=", "order four two seven"):
         assert secret not in log

@@ -50,12 +50,6 @@ def spool(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def faults() -> Faults:
-    """How the service misbehaves: not at all, to begin with."""
-    return Faults()
-
-
-@pytest.fixture
 def service(loopback: None, calls: Path, faults: Faults) -> Iterator[str]:
     """The base URL of a service on loopback."""
     with serve_in_background(create_app(calls, faults=faults)) as base_url:

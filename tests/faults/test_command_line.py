@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +9,9 @@ import pytest
 
 from local_roark import Faults
 from roark_analytics_python_livekit._delivery.spool import Spool
-from tests.faults.test_disk import FRAMES, call_file, dead_call, sound
-from tests.support.processes import environment
+from tests.faults.test_disk import FRAMES, dead_call, sound
+from tests.support.processes import run
+from tests.support.received import call_file
 from tests.support.simulated_call import KEY, pcm
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]  # four interpreters in a test
@@ -22,17 +21,9 @@ NOBODY = "http://127.0.0.1:9"
 
 def command(*arguments: object, key: str | None = KEY, **settings: str) -> tuple[int, str]:
     """Runs a command; its exit status and all that it says."""
-    env = environment(**settings)
     if key is not None:
-        env["ROARK_API_KEY"] = key
-    ended = subprocess.run(
-        [sys.executable, "-m", "roark_analytics_python_livekit", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=55,
-        check=False,
-        env=env,
-    )
+        settings["ROARK_API_KEY"] = key
+    ended = run("-m", "roark_analytics_python_livekit", *arguments, **settings)
     said = ended.stdout + ended.stderr
     assert KEY not in said and "Traceback" not in said, said.replace(KEY, "KEY")
     return ended.returncode, said

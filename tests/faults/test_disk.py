@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 import stat
-import subprocess
-import sys
 import time
-import wave
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,8 +23,10 @@ from roark_analytics_python_livekit._delivery.outbox import Outbox
 from roark_analytics_python_livekit._delivery.spool import Spool, SpoolError
 from roark_analytics_python_livekit._delivery.stats import Outcome
 from tests.faults.test_killed import recover
-from tests.support.processes import environment
-from tests.support.simulated_call import KEY, RATE, FastClock, Samples, SimulatedCall, facts_of, pcm
+from tests.support.facts import facts_of
+from tests.support.processes import run
+from tests.support.received import call_file, recording
+from tests.support.simulated_call import KEY, RATE, FastClock, Samples, SimulatedCall, pcm
 
 CHUNK_BYTES = DEFAULT_LIMITS.chunk_bytes
 
@@ -45,15 +43,9 @@ def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
         time.sleep(0.01)
 
 
-def call_file(calls: Path, call_id: str = "RM_1") -> dict[str, Any]:
-    """What the service knows of a call."""
-    return cast(dict[str, Any], json.loads((calls / call_id / "call.json").read_text()))
-
-
 def sound(calls: Path, call_id: str = "RM_1") -> Samples:
     """The left channel of the recording that the service has."""
-    with wave.open(str(calls / call_id / "recording.wav")) as wav:
-        both = np.frombuffer(wav.readframes(wav.getnframes()), "<i2").reshape(-1, 2)
+    _, both = recording(calls, call_id)
     assert not both[:, 1].any()
     return both[:, 0]
 
@@ -76,7 +68,7 @@ def dead_call(
 ) -> Path:
     """What a process leaves that dies after some turns and so much sound; its directory."""
     spool = Spool(root).begin(call_id)
-    facts = facts_of(call_id, 1000.0)
+    facts = facts_of(call_id, started=1000.0)
     entry = call_record(facts, {}, base_url=service, api_key=KEY, recording=recording)
     store = Outbox(spool)
     store.append_record(cast(dict[str, Any], entry))
@@ -100,18 +92,6 @@ def flip(path: Path, position: int) -> None:
     data = bytearray(path.read_bytes())
     data[position] ^= 0x10
     path.write_bytes(data)
-
-
-def run_script(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Runs Python code in a process of its own, with everything that tests import."""
-    return subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-        env=environment(),
-    )
 
 
 @contextmanager
@@ -173,7 +153,7 @@ def test_a_limit_of_file_sizes_keeps_the_call_in_memory(
     service: str, calls: Path, spool: Path, limit: int
 ) -> None:
     """From whichever write on it is refused: said once, and the call arrives whole (fault 15)."""
-    ended = run_script(LIMITED, service, spool, limit)
+    ended = run("-c", LIMITED, service, spool, limit)
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr.count("cannot be written") == 1
     assert_whole(calls)

@@ -20,7 +20,9 @@ from roark_analytics_python_livekit._delivery.worker import MAX_WAITING, RESERVE
 from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._pipeline import CallPipeline
 from roark_analytics_python_livekit._recovery import recover_all
-from tests.faults.test_disk import call_file, complaints, dead_call, run_script, sound, until
+from tests.faults.test_disk import complaints, dead_call, sound, until
+from tests.support.processes import run
+from tests.support.received import call_file
 from tests.support.simulated_call import KEY, SimulatedCall
 
 pytestmark = pytest.mark.faults
@@ -185,7 +187,7 @@ def test_another_shutdown_callback_that_raises_loses_nothing(
     service: str, calls: Path, spool: Path
 ) -> None:
     """The job stops waiting and closes its loop; the delivery goes on to its end (fault 19)."""
-    ended = run_script(OTHERS_RAISE, service, spool)
+    ended = run("-c", OTHERS_RAISE, service, spool)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert call_file(calls)["ended"]["recording"]["status"] == "complete"
     assert list(spool.iterdir()) == []

@@ -105,7 +105,7 @@ class Flood:
         """Answers one request."""
         exchange.read_body()
         with contextlib.suppress(OSError):
-            exchange.connection.sendall(f"HTTP/1.1 {self._head}\r\n\r\n".encode())
+            exchange.send(f"HTTP/1.1 {self._head}\r\n\r\n".encode())
             while self.sent < 64 * MEBIBYTE:
                 self.sent += exchange.connection.send(b"a" * 65_536)
         self.over.set()

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import subprocess
-import sys
 import threading
 from collections import Counter
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,30 +16,24 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from local_roark import create_app, serve_in_background
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit._call.facts import CallFacts
 from roark_analytics_python_livekit._call.payloads import call_started
 from roark_analytics_python_livekit._delivery.call_spool import CallSpool
 from roark_analytics_python_livekit._delivery.spool import Spool
 from roark_analytics_python_livekit._delivery.stats import Outcome
-from tests.faults.test_disk import FRAMES, call_file, dead_call, run_script, sound, until
+from tests.faults.test_disk import FRAMES, dead_call, sound, until
 from tests.faults.test_killed import recover
-from tests.support.processes import environment
-from tests.support.simulated_call import KEY, FastClock, SimulatedCall, pcm, spawn
+from tests.support.facts import facts_of
+from tests.support.processes import run, start
+from tests.support.received import call_file
+from tests.support.simulated_call import KEY, FastClock, SimulatedCall, kill, pcm
 
 pytestmark = pytest.mark.faults
-
-MODULE = "roark_analytics_python_livekit"
 
 
 def recovering(service: str, spool: Path) -> subprocess.Popen[str]:
     """Starts `recover` as a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", MODULE, "recover", "--spool-dir", str(spool), "--base-url", service],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(ROARK_API_KEY=KEY),
-    )
+    command = ("-m", "roark_analytics_python_livekit", "recover")
+    return start(*command, "--spool-dir", spool, "--base-url", service, ROARK_API_KEY=KEY)
 
 
 def accepted(calls: Path, call_id: str) -> Counter[str]:
@@ -59,11 +51,7 @@ def test_two_processes_recover_a_killed_call_once(service: str, calls: Path, spo
     """Each chunk and event is accepted once, beside calls that died before (fault 17)."""
     for number in range(4):
         dead_call(spool, service, f"RM_{number + 2}", frames=FRAMES + 100)
-    with spawn("http://127.0.0.1:9", spool, "--speed", "10") as child:
-        assert child.stdout is not None
-        while child.stdout.readline().strip() != "20":
-            pass
-        child.send_signal(signal.SIGKILL)
+    kill("http://127.0.0.1:9", spool, turn=20, speed=10)
     (journal,) = spool.glob("RM_1.*/journal")
     rebase(journal.parent, service)
     both = [recovering(service, spool) for _ in range(2)]
@@ -85,12 +73,7 @@ async def test_a_terminated_process_leaves_its_call_to_the_next(
     service: str, calls: Path, spool: Path
 ) -> None:
     """SIGTERM right after something happened loses next to nothing (fault 18)."""
-    with spawn(service, spool, "--speed", "10") as child:
-        assert child.stdout is not None
-        while child.stdout.readline().strip() != "12":
-            pass
-        child.send_signal(signal.SIGTERM)
-    assert child.returncode == -signal.SIGTERM
+    assert kill(service, spool, turn=12, speed=10, by=signal.SIGTERM) == -signal.SIGTERM
     (recovered,) = await recover(service, spool)
     assert recovered.outcome is Outcome.OK
     turns = [row["content"] for row in call_file(calls)["ended"]["transcript"]]
@@ -128,26 +111,19 @@ class PortsOfKeys:
 
 FORKING = """
 import asyncio, os, sys
-from datetime import datetime, timezone
-from tests.support.simulated_call import KEY
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit._call.facts import CallFacts
-from roark_analytics_python_livekit._call.payloads import call_started
-
-async def post(call_id, key):
-    now = datetime.now(timezone.utc)
-    facts = CallFacts(call_id, "agent", None, None, True, {}, {"sdk": "0"}, now, 0.0)
-    await client.post_event(call_started(facts, {}), idempotency_key=key)
+from tests.faults.test_processes import post
+from tests.support.simulated_call import KEY
 
 client = RoarkClient(KEY, base_url=sys.argv[1])
 loop = asyncio.new_event_loop()
-loop.run_until_complete(post("RM_parent", "a"))
+loop.run_until_complete(post(client, "RM_parent", "a"))
 child = os.fork()
 if child == 0:
-    asyncio.run(post("RM_child", "child"))
+    asyncio.run(post(client, "RM_child", "child"))
     os._exit(0)
 os.waitpid(child, 0)
-loop.run_until_complete(post("RM_parent", "b"))
+loop.run_until_complete(post(client, "RM_parent", "b"))
 loop.run_until_complete(client.aclose())
 loop.close()
 """
@@ -155,9 +131,7 @@ loop.close()
 
 async def post(client: RoarkClient, call_id: str, key: str) -> None:
     """The smallest call-started."""
-    now = datetime.now(timezone.utc)
-    facts = CallFacts(call_id, "agent", None, None, True, {}, {"sdk": "0"}, now, 0.0)
-    event = cast(dict[str, Any], call_started(facts, {}))
+    event = cast(dict[str, Any], call_started(facts_of(call_id), {}))
     await client.post_event(event, idempotency_key=key)
 
 
@@ -165,7 +139,7 @@ def test_a_forked_process_makes_connections_of_its_own(calls: Path) -> None:
     """Parent and child post with one client, over different sockets (fault 24)."""
     app = PortsOfKeys(create_app(calls))
     with serve_in_background(app) as service:
-        ended = run_script(FORKING, service)
+        ended = run("-c", FORKING, service)
     assert ended.returncode == 0, ended.stderr
     ports = {key: port for port, key in app.seen}
     assert set(ports) == {b"a", b"b", b"child"}, ended.stderr
@@ -193,7 +167,7 @@ async def test_a_forked_child_does_not_hold_its_dead_parents_call(
 ) -> None:
     """The child lives on, the call is recovered all the same (fault 24)."""
     dead_call(spool, service)
-    ended = run_script(HOLDING, spool)
+    ended = run("-c", HOLDING, spool)
     assert (ended.returncode, ended.stdout) == (9, "forked\n"), ended.stderr
     until(lambda: not Spool(spool).calls()[0].claimed)
     (recovered,) = await recover(service, spool)

@@ -15,50 +15,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from local_roark import Faults, create_app, serve_in_background
 from roark_analytics_python_livekit._delivery.spool import Spool
 from roark_analytics_python_livekit._delivery.stats import Outcome
-from tests.faults.test_disk import CHUNK_BYTES, call_file, dead_call, run_script, sound, until
+from tests.faults.test_disk import CHUNK_BYTES, dead_call, sound, until
 from tests.faults.test_killed import recover
-from tests.support.simulated_call import FRAME, RATE, FastClock, SimulatedCall, pcm
+from tests.support.processes import run
+from tests.support.received import call_file
+from tests.support.simulated_call import RATE, FastClock, SimulatedCall, pcm
 
 pytestmark = pytest.mark.faults
 
 DAY = 24 * 3600.0
-
-
-class BrakingClock:
-    """A monotonic clock that is fast until it brakes: budgets are spent in real time.
-
-    Args:
-        speed: How fast it is.
-    """
-
-    def __init__(self, speed: float) -> None:
-        self._speed = speed
-        self._real = self._shown = time.monotonic()
-
-    def __call__(self) -> float:
-        return self._shown + (time.monotonic() - self._real) * self._speed
-
-    def brake(self) -> None:
-        """From now on it runs as the real one."""
-        self._shown, self._real, self._speed = self(), time.monotonic(), 1.0
-
-
-class TalkersClock:
-    """A monotonic clock that goes on with what is said, however busy the machine is."""
-
-    def __init__(self) -> None:
-        self.now = time.monotonic()
-
-    def __call__(self) -> float:
-        return self.now
-
-    def talk(self, call: SimulatedCall, seconds: float) -> None:
-        """Goes on for so many seconds of the call, no faster than it is taken."""
-        for number in range(round(seconds / FRAME)):
-            self.now = call.start + (call.frames + 1) * FRAME
-            call.frame()
-            if number % 100 == 0:
-                until(lambda: len(call.queue._items) < 500)
 
 
 def assert_sound(calls: Path, seconds: float, call_id: str = "RM_1") -> None:
@@ -73,13 +38,13 @@ async def test_a_job_ends_within_its_budget_and_the_next_process_delivers_the_re
     service: str, calls: Path, spool: Path, faults: Faults, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The service hangs; later a second call-ended says that all is there (fault 18)."""
-    clock = BrakingClock(10.0)
+    clock = FastClock(10.0)
     call = SimulatedCall(service, spool, clock=clock, budget=2.0)
     call.talk(4.0)
     until(lambda: (calls / "RM_1" / "chunks" / "000000.pcm").exists())
     faults.add("chunk-upload-url:hang")
     call.talk(4.0)
-    clock.brake()
+    clock.go(1.0)
     before = time.monotonic()
     call.end()
     assert await call.worker.wait(10.0)
@@ -109,9 +74,9 @@ async def test_everything_hangs_and_everything_is_kept(
 ) -> None:
     """Nothing of the call arrived; recovery delivers it from its beginning (fault 18)."""
     faults.add("*:hang")
-    call = SimulatedCall(service, spool, clock=(clock := BrakingClock(10.0)), budget=1.0)
+    call = SimulatedCall(service, spool, clock=(clock := FastClock(10.0)), budget=1.0)
     call.talk(3.0)
-    clock.brake()
+    clock.go(1.0)
     call.end()
     assert await call.worker.wait(10.0)
     assert call.pipeline.call is not None
@@ -137,7 +102,7 @@ def test_a_process_that_just_ends_delivers_its_open_call(
     service: str, calls: Path, spool: Path
 ) -> None:
     """Its main thread is gone with the call open: the shipping thread ends it (fault 18)."""
-    ended = run_script(LEAVING, service, spool)
+    ended = run("-c", LEAVING, service, spool)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert call_file(calls)["ended"]["callEndedReason"] == "process_exit"
     assert call_file(calls)["ended"]["recording"]["status"] == "complete"
@@ -175,17 +140,17 @@ def test_an_outage_of_ten_minutes_costs_nothing_and_no_memory(
     service: str, calls: Path, spool: Path, faults: Faults
 ) -> None:
     """Every turn and every sample arrives; the sound waits on disk (fault 27)."""
-    clock = TalkersClock()
+    clock = FastClock(0.0)
     call = SimulatedCall(service, spool, clock=clock, budget=600.0)
-    clock.talk(call, 10.0)
+    call.rush(10.0)
     until(lambda: (calls / "RM_1" / "chunks" / "000001.pcm").exists())
     faults.add("*:drop")
     tracemalloc.start()
     try:
-        clock.talk(call, 300.0)
+        call.rush(300.0)
         tracemalloc.reset_peak()
         middle, _ = tracemalloc.get_traced_memory()
-        clock.talk(call, 300.0)
+        call.rush(300.0)
         end, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -195,7 +160,7 @@ def test_an_outage_of_ten_minutes_costs_nothing_and_no_memory(
     assert waiting > 0.9 * 600 * 4 * RATE
     assert end - middle < 3e6 and peak < 32e6, figures
     faults.clear()
-    clock.talk(call, 5.0)
+    call.rush(5.0)
     call.end()
     until(lambda: call.worker.done, 45.0)
     ended = call_file(calls)["ended"]
@@ -239,10 +204,10 @@ def test_a_chunk_that_fails_for_ever_is_the_only_one_missing(
     """The others arrive, call-ended says which gap, and it is partial (fault 28)."""
     app = OneChunkFails(create_app(calls), 1, status)
     with serve_in_background(app) as service:
-        clock = BrakingClock(10.0)
+        clock = FastClock(10.0)
         call = SimulatedCall(service, spool, clock=clock, budget=2.0)
         call.talk(9.0)
-        clock.brake()
+        clock.go(1.0)
         call.end()
         until(lambda: call.worker.done)
         manifest: dict[str, Any] = call_file(calls)["ended"]["recording"]

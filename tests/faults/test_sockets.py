@@ -21,7 +21,7 @@ from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit._delivery.stats import CallStats, Outcome
 from roark_analytics_python_livekit._http import Timeouts
 from roark_analytics_python_livekit.client import PresignedUpload, RequestError
-from tests.faults.test_disk import assert_whole, call_file, complaints, dead_call, until, whole_call
+from tests.faults.test_disk import assert_whole, complaints, dead_call, until, whole_call
 from tests.faults.test_killed import recover
 from tests.support.faulty_server import (
     Exchange,
@@ -38,6 +38,7 @@ from tests.support.faulty_server import (
     reset_in_the_answer,
     reset_in_the_request,
 )
+from tests.support.received import call_file
 from tests.support.simulated_call import KEY, FastClock, SimulatedCall
 
 pytestmark = pytest.mark.faults
@@ -363,12 +364,11 @@ def test_a_server_that_speaks_no_tls_hears_nothing(service: str, spool: Path) ->
     heard: list[bytes] = []
     with Gate(service) as gate:
 
-        def listen(connection: socket.socket) -> None:
+        def listen(connection: socket.socket, _: object) -> None:  # not even a head is read
             heard.append(connection.recv(65_536))
             connection.sendall(http_answer(400))
-            connection.close()
 
-        gate._serve = listen  # type: ignore[method-assign]  # not even a head is read
+        gate.finish_request = listen  # type: ignore[method-assign,assignment]
         url = gate.url.replace("http://127.0.0.1", "https://localhost")
         call = SimulatedCall(url, spool, clock=FastClock(5.0), budget=10.0)
         call.talk(2.0)
@@ -458,9 +458,9 @@ def test_an_endless_answer_is_not_read(gate: Gate, calls: Path, spool: Path) -> 
 
     def flood(exchange: Exchange) -> None:
         exchange.read_body()
-        exchange.connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 67108864\r\n\r\n")
+        exchange.send(b"HTTP/1.1 200 OK\r\ncontent-length: 67108864\r\n\r\n")
         for _ in range(1024):
-            exchange.connection.sendall(b"x" * 65_536)
+            exchange.send(b"x" * 65_536)
             sent.append(65_536)
 
     gate.rules.append(("url", flood, 1))
@@ -505,8 +505,8 @@ async def test_https_passes_the_proxy_which_sees_no_key(
     tunnels: list[str] = []
 
     def refuse(exchange: Exchange) -> None:
-        tunnels.append(f"{exchange.method} {exchange.target}")
-        exchange.connection.sendall(http_answer(503))
+        tunnels.append(f"{exchange.command} {exchange.path}")
+        exchange.send(http_answer(503))
 
     monkeypatch.setenv(name, gate.url)
     gate.rules.append(("*", refuse, 2))
@@ -542,7 +542,7 @@ def test_a_cookie_that_the_service_sets_goes_to_no_other_server(
 
     def set_cookie(exchange: Exchange) -> None:
         head, _, body = exchange.forward().partition(b"\r\n\r\n")
-        exchange.connection.sendall(head + b"\r\nset-cookie: roark=1; Path=/\r\n\r\n" + body)
+        exchange.send(head + b"\r\nset-cookie: roark=1; Path=/\r\n\r\n" + body)
 
     gate.rules.append(("url", set_cookie, 10_000))
     whole_call(gate.url, spool)

@@ -18,10 +18,11 @@ from livekit import rtc
 from livekit.agents import CloseEvent
 from livekit.agents.voice import io
 
+from offline.audio_io import MemoryAudioOutput
 from offline.sound import from_frame, resample, to_frame
 from tests.support.fake_agent import NoisyAgent, frames_of, spoken, until
 from tests.support.observed_calls import Call, a_call
-from tests.support.phone_lines import RATE, Ear, LineInput, RoomOutput, sounded
+from tests.support.phone_lines import RATE, LineInput, RoomOutput, sounded
 from tests.support.recording_checks import HEARD, PLAYED, compare, origin
 
 CLOSES_FIRST = "reason" not in CloseEvent.model_fields
@@ -71,7 +72,7 @@ class Held:
 
 async def begin_as_text(folder: Path) -> Held:
     """A chat that becomes a call."""
-    mouth, ear = LineInput(), Ear()
+    mouth, ear = LineInput(), MemoryAudioOutput()
     async with a_call(
         folder, NoisyAgent(), ANSWERS, with_audio=False, mouth=mouth, ear=ear
     ) as call:
@@ -85,7 +86,7 @@ async def begin_as_text(folder: Path) -> Held:
 
 async def replace_both(folder: Path) -> Held:
     """Another input and another output between two turns."""
-    old, new = (LineInput(), Ear()), (LineInput(), RoomOutput())
+    old, new = (LineInput(), MemoryAudioOutput()), (LineInput(), RoomOutput())
     async with a_call(folder, NoisyAgent(), ANSWERS, mouth=old[0], ear=old[1]) as call:
         await call.say(HELLO)
         await call.answered(1)
@@ -100,7 +101,7 @@ async def replace_both(folder: Path) -> Held:
 
 async def replace_tail(folder: Path) -> Held:
     """What stands last in the chain of outputs, where livekit-agents can do that."""
-    old, new = Ear(), Ear()
+    old, new = MemoryAudioOutput(), MemoryAudioOutput()
     async with a_call(folder, NoisyAgent(), ANSWERS, mouth=LineInput(), ear=old) as call:
         await call.say(HELLO)
         await call.answered(1)
@@ -114,7 +115,7 @@ async def replace_tail(folder: Path) -> Held:
 
 async def speak_at(rate: int, folder: Path) -> Held:
     """A sink that takes any rate, and a voice that has one."""
-    ear = Ear(rate=None)
+    ear = MemoryAudioOutput(rate=None)
     async with a_call(folder, AgentAt(rate), ANSWERS, mouth=LineInput(), ear=ear) as call:
         await call.say(HELLO)
         await call.answered(1)
@@ -140,7 +141,7 @@ async def held(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Held]:
         "tail": replace_tail(folder / "tail"),
         "16 kHz": speak_at(16_000, folder / "16"),
         "22.05 kHz": speak_at(22_050, folder / "22"),
-        "closed on memory": close_on(Ear(), folder / "memory"),
+        "closed on memory": close_on(MemoryAudioOutput(), folder / "memory"),
         "closed on room": close_on(RoomOutput(), folder / "room"),
     }
     return dict(zip(making, await asyncio.gather(*making.values()), strict=True))

@@ -28,7 +28,6 @@ from pydantic import BaseModel
 from typing_extensions import NotRequired, is_typeddict
 
 from roark_analytics_python_livekit import _types
-from roark_analytics_python_livekit._call.facts import CallFacts
 from roark_analytics_python_livekit._call.payloads import TimeLine, call_ended
 from roark_analytics_python_livekit._call.records import EndRecord, Record, end_record
 from roark_analytics_python_livekit._diagnostics import Guard
@@ -37,21 +36,12 @@ from roark_analytics_python_livekit._livekit import metrics as _metrics
 from roark_analytics_python_livekit._livekit.agents import agent_record
 from roark_analytics_python_livekit._livekit.observer import end_of
 from roark_analytics_python_livekit._livekit.participants import RoomWatch, participant_record
+from tests.support.facts import facts_of
 
 TABLE = Path(__file__).parents[2] / "docs" / "events.md"
 CODE = re.compile(r"`([^`]+)`")
 WALL = 1_764_000_000.0  # of the wall clock against the monotonic one
-FACTS = CallFacts(
-    call_id="RM_1",
-    agent_id="support",
-    agent_name=None,
-    agent_prompt=None,
-    is_test=False,
-    job={},
-    versions={"sdk": "0"},
-    started_at=datetime.fromtimestamp(WALL, timezone.utc),
-    started=0.0,
-)
+FACTS = facts_of(agent_id="support", started_at=datetime.fromtimestamp(WALL, timezone.utc))
 NO_RECORDING: _types.Recording = {
     "status": "disabled",
     "chunkCount": 0,

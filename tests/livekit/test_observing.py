@@ -22,9 +22,8 @@ from local_roark import Faults
 from offline.audio_io import MemoryAudioOutput
 from roark_analytics_python_livekit import RoarkClient, observe_session
 from tests.support import livekit_features as has
-from tests.support import scenarios as stories
 from tests.support.fake_agent import NoisyAgent, spoken
-from tests.support.observed_calls import KEY, FakeJob, a_call, create_session
+from tests.support.observed_calls import KEY, FakeJob, a_call, close_for, create_session
 
 GREETING = "good morning to you"
 
@@ -423,7 +422,7 @@ async def test_each_close_reason_says_who_ended_the_call(tmp_path: Path) -> None
 
     async def end(reason: str) -> tuple[str, str]:
         async with a_call(tmp_path / reason, NoisyAgent(), with_audio=False) as call:
-            await stories.close(call, reason.upper())
+            await close_for(call, reason.upper())
         return call.ended["callEndedReason"], call.ended["endedBy"]
 
     reasons = [reason.value for reason in events.CloseReason]

@@ -14,6 +14,7 @@ pytest.importorskip("livekit.agents")
 
 from livekit import rtc
 
+from offline.audio_io import MemoryAudioOutput
 from tests.support import livekit_features as has
 from tests.support.correlation import find
 from tests.support.fake_agent import NoisyAgent, frames_of, spoken, stream, until
@@ -21,13 +22,12 @@ from tests.support.observed_calls import Call, a_call
 from tests.support.phone_lines import (
     RATE,
     AvatarOutput,
-    Ear,
     LineInput,
     RemoteAvatarOutput,
     RoomOutput,
     sounded,
 )
-from tests.support.recording_checks import CAN_PAUSE, HEARD, PLAYED, TURN, compare, origin
+from tests.support.recording_checks import HEARD, PLAYED, TURN, compare, origin
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -70,7 +70,7 @@ async def converse(folder: Path, ear: Any, agent: NoisyAgent) -> Call:
 async def calls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Call]:
     """The same conversation on each sink, all at once."""
     ears = {
-        "memory": Ear(),
+        "memory": MemoryAudioOutput(),
         "room": RoomOutput(),
         "avatar": AvatarOutput(),
         "remote avatar": RemoteAvatarOutput(),
@@ -136,7 +136,7 @@ def check(call: Call) -> None:
     assert not row.get("interrupted")
 
 
-@pytest.mark.skipif(not CAN_PAUSE, reason="sinks cannot pause before livekit-agents 1.2")
+@pytest.mark.skipif(not has.PAUSE, reason="sinks cannot pause before livekit-agents 1.2")
 async def test_a_pause_is_a_gap_and_what_it_threw_away_was_not_played(tmp_path: Path) -> None:
     """A sink may keep what is queued, or drop it, as RoomIO does."""
 
@@ -150,14 +150,14 @@ async def test_a_pause_is_a_gap_and_what_it_threw_away_was_not_played(tmp_path: 
         return call
 
     made = await asyncio.gather(
-        paused(Ear(), tmp_path / "memory"), paused(RoomOutput(), tmp_path / "room")
+        paused(MemoryAudioOutput(), tmp_path / "memory"), paused(RoomOutput(), tmp_path / "room")
     )
     for call in made:
         assert len(call.ear.runs) == 2
         check(call)
 
 
-@pytest.mark.skipif(not CAN_PAUSE, reason="sinks cannot pause before livekit-agents 1.2")
+@pytest.mark.skipif(not has.PAUSE, reason="sinks cannot pause before livekit-agents 1.2")
 async def test_a_false_interruption_is_recorded_as_it_sounded(tmp_path: Path) -> None:
     """The agent stops for a cough and goes on."""
 
@@ -172,7 +172,8 @@ async def test_a_false_interruption_is_recorded_as_it_sounded(tmp_path: Path) ->
         return call
 
     made = await asyncio.gather(
-        coughed_at(Ear(), tmp_path / "memory"), coughed_at(RoomOutput(), tmp_path / "room")
+        coughed_at(MemoryAudioOutput(), tmp_path / "memory"),
+        coughed_at(RoomOutput(), tmp_path / "room"),
     )
     for call in made:
         check(call)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ import pytest
 pytest.importorskip("livekit.agents")
 
 from roark_analytics_python_livekit._livekit.clock import WallClock
-from tests.support.processes import environment
+from tests.support.processes import run
 from tests.support.recording_checks import HEARD, PLAYED, TURN
 
 DAY = 86_400.0
@@ -21,18 +20,9 @@ DAY = 86_400.0
 
 async def test_a_clock_that_is_set_by_a_day_in_mid_call_moves_nothing(tmp_path: Path) -> None:
     """Forward in the greeting, two days back in the question, and right again in the answer."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "tests.support.jumping_clock",
-        str(tmp_path),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=environment(),
-    )
-    out, err = await process.communicate()
-    assert process.returncode == 0, err.decode()[-2000:]
-    found = json.loads(out.decode().splitlines()[-1])
+    ended = await asyncio.to_thread(run, "-m", "tests.support.jumping_clock", tmp_path)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    found = json.loads(ended.stdout.splitlines()[-1])
     assert found["played"] < PLAYED and found["heard"] < HEARD, found
     assert found["turns"] < TURN and found["seconds"] < 30, found
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
-from blockbuster import BlockBuster, blockbuster_ctx
 
 from local_roark import Faults, create_app
-from tests.support.wire_requests import Clock
 
 
-@pytest.fixture(autouse=True)
-def blockbuster() -> Iterator[BlockBuster]:
-    """Fails a test in which the event loop is held."""
-    with blockbuster_ctx("local_roark") as detector:
-        yield detector
+@dataclass
+class Clock:
+    """A clock that a test sets."""
+
+    now: float = 1_764_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 @pytest.fixture
@@ -30,12 +32,6 @@ def root(tmp_path: Path) -> Path:
 def clock() -> Clock:
     """The stand-in's time."""
     return Clock()
-
-
-@pytest.fixture
-def faults() -> Faults:
-    """How the stand-in misbehaves: not at all, to begin with."""
-    return Faults()
 
 
 @pytest.fixture

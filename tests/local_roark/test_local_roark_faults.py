@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from local_roark import ConnectionDropped, Fault, Faults
-from tests.support.wire_requests import FIRST_CHUNK, call_json, ended, presign, put, send, started
+from tests.support.wire import ended, started
+from tests.support.wire_requests import FIRST_CHUNK, call_json, presign, put, send
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ import pytest
 import local_roark
 from local_roark import Faults, create_app, serve_in_background
 from local_roark.__main__ import greeting, main
-from tests.support.wire_requests import EVENTS, KEY, started
+from tests.support.wire import started
+from tests.support.wire_requests import EVENTS, KEY
 
 on_loopback = [pytest.mark.faults, pytest.mark.enable_socket]
 

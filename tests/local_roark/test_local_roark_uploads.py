@@ -12,19 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.wire_requests import (
-    CALL,
-    KEY,
-    UPLOAD_URL,
-    Clock,
-    call_json,
-    ended,
-    presign,
-    put,
-    send,
-    started,
-    upload,
-)
+from tests.local_roark.conftest import Clock
+from tests.support.wire import CALL, ended, started
+from tests.support.wire_requests import KEY, UPLOAD_URL, call_json, presign, put, send, upload
 
 FIRST, SECOND, THIRD = b"\1\0" * 16, b"\2\0" * 16, b"\3\0" * 16
 

@@ -7,6 +7,7 @@ caller's words are told to the recognizer beforehand; the rest is livekit's own 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import zlib
 from collections import deque
@@ -15,11 +16,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from livekit import rtc
+from livekit import agents, rtc
 from livekit.agents import DEFAULT_API_CONNECT_OPTIONS, Agent, llm, stt, vad
 
 RATE = 24_000
 SECONDS_PER_WORD = 0.25
+_ENGLISH: Any = getattr(agents, "LanguageCode", str)("en")  # a type of its own in newer ones
 
 Samples = npt.NDArray[np.int16]
 
@@ -56,43 +58,39 @@ class _EnergyStream(vad.VADStream):
     async def _main_task(self) -> None:
         self._speaking = False
         self._speech, self._silence, self._index = 0.0, 0.0, 0
-        self._heard: list[rtc.AudioFrame] = []
+        heard: list[rtc.AudioFrame] = []
         async for frame in self._input_ch:
-            if isinstance(frame, rtc.AudioFrame):
-                self._on_frame(frame)
+            if not isinstance(frame, rtc.AudioFrame):
+                continue
+            loud = bool(np.abs(np.frombuffer(frame.data, np.int16)).max() > 500)
+            self._index += frame.samples_per_channel
+            if loud and not self._speaking:
+                self._speaking, self._speech, heard = True, 0.0, []
+                self._send(vad.VADEventType.START_OF_SPEECH, [])
+            if self._speaking:
+                heard.append(frame)
+                self._speech += frame.duration
+                self._silence = 0.0 if loud else self._silence + frame.duration
+            self._send(vad.VADEventType.INFERENCE_DONE, [frame])
+            if self._speaking and self._silence >= self.SILENCE:
+                self._speaking = False
+                self._send(vad.VADEventType.END_OF_SPEECH, heard)
+                self._speech = 0.0
 
-    def _on_frame(self, frame: rtc.AudioFrame) -> None:
-        loud = bool(np.abs(np.frombuffer(frame.data, np.int16)).max() > 500)
-        seconds = frame.samples_per_channel / frame.sample_rate
-        self._index += frame.samples_per_channel
-        if loud and not self._speaking:
-            self._speaking, self._speech, self._heard = True, 0.0, []
-            self._send(vad.VADEventType.START_OF_SPEECH)
-        if self._speaking:
-            self._heard.append(frame)
-            self._speech += seconds
-            self._silence = 0.0 if loud else self._silence + seconds
-        self._send(vad.VADEventType.INFERENCE_DONE, [frame])
-        if self._speaking and self._silence >= self.SILENCE:
-            self._speaking = False
-            self._send(vad.VADEventType.END_OF_SPEECH, list(self._heard))
-            self._speech = 0.0
-
-    def _send(self, kind: vad.VADEventType, frames: list[rtc.AudioFrame] | None = None) -> None:
-        self._event_ch.send_nowait(
-            vad.VADEvent(
-                type=kind,
-                samples_index=self._index,
-                timestamp=self._index / RATE,
-                speech_duration=self._speech,
-                silence_duration=self._silence,
-                frames=frames if frames is not None else list(self._heard),
-                probability=1.0 if self._speaking else 0.0,
-                speaking=self._speaking,
-                raw_accumulated_silence=self._silence,
-                raw_accumulated_speech=self._speech,
-            )
+    def _send(self, kind: vad.VADEventType, frames: list[rtc.AudioFrame]) -> None:
+        event = vad.VADEvent(
+            type=kind,
+            samples_index=self._index,
+            timestamp=self._index / RATE,
+            speech_duration=self._speech,
+            silence_duration=self._silence,
+            frames=frames,
+            probability=float(self._speaking),
+            speaking=self._speaking,
+            raw_accumulated_silence=self._silence,
+            raw_accumulated_speech=self._speech,
         )
+        self._event_ch.send_nowait(event)
 
 
 class ScriptedSTT(stt.STT[Any]):
@@ -106,16 +104,8 @@ class ScriptedSTT(stt.STT[Any]):
         text = self.script.popleft() if self.script else ""
         return stt.SpeechEvent(
             type=stt.SpeechEventType.FINAL_TRANSCRIPT,
-            alternatives=[stt.SpeechData(language=_language("en"), text=text)],
+            alternatives=[stt.SpeechData(language=_ENGLISH, text=text)],
         )
-
-
-def _language(code: str) -> Any:
-    try:
-        from livekit.agents import LanguageCode
-    except ImportError:  # livekit-agents before it had a type for this
-        return code
-    return LanguageCode(code)
 
 
 ToolCalls = list[tuple[str, dict[str, Any]]]
@@ -128,7 +118,7 @@ class ScriptedLLM(llm.LLM):
     def __init__(self, answers: dict[str, Answer]) -> None:
         super().__init__()
         self._answers = answers
-        self._calls = 0
+        self.calls = itertools.count(1)
 
     def chat(self, *, chat_ctx: llm.ChatContext, tools: Any = None, **options: Any) -> Any:
         return _ScriptedStream(
@@ -138,10 +128,6 @@ class ScriptedLLM(llm.LLM):
             tools=tools or [],
             conn_options=options.get("conn_options", DEFAULT_API_CONNECT_OPTIONS),
         )
-
-    def next_call_id(self) -> str:
-        self._calls += 1
-        return f"call_{self._calls}"
 
     def _answer(self, chat_ctx: llm.ChatContext) -> Answer:
         for item in reversed(chat_ctx.items):
@@ -175,7 +161,7 @@ class _ScriptedStream(llm.LLMStream):
 
     def _tool_call(self, name: str, arguments: dict[str, Any]) -> llm.FunctionToolCall:
         return llm.FunctionToolCall(
-            name=name, arguments=json.dumps(arguments), call_id=self._model.next_call_id()
+            name=name, arguments=json.dumps(arguments), call_id=f"call_{next(self._model.calls)}"
         )
 
 

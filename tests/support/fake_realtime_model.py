@@ -15,7 +15,7 @@ from livekit import rtc
 from livekit.agents import llm
 from livekit.agents.metrics import RealtimeModelMetrics
 
-from tests.support.fake_agent import frames_of, spoken
+from tests.support.fake_agent import spoken, stream
 
 SILENCE = 0.3  # seconds that end what the caller says
 CAPABILITIES = {
@@ -24,8 +24,31 @@ CAPABILITIES = {
     "audio_output": True,
     "auto_tool_reply_generation": True,
 }
+METRICS: dict[str, Any] = {
+    "label": "speech to speech",
+    "duration": 0.5,
+    "ttft": 0.1,
+    "cancelled": False,
+    "input_tokens": 20,
+    "output_tokens": 10,
+    "total_tokens": 30,
+    "tokens_per_second": 20.0,
+    "input_token_details": {
+        "audio_tokens": 15,
+        "text_tokens": 5,
+        "image_tokens": 0,
+        "cached_tokens": 4,
+        "cached_tokens_details": None,
+    },
+    "output_token_details": {"audio_tokens": 8, "text_tokens": 2, "image_tokens": 0},
+}
 
 ToolCall = tuple[str, dict[str, Any]]
+
+
+def names_of(cls: Any) -> set[str]:
+    """The fields that a dataclass of livekit's has in this version."""
+    return {field.name for field in dataclasses.fields(cls)}
 
 
 class ScriptedRealtime(llm.RealtimeModel):
@@ -40,8 +63,7 @@ class ScriptedRealtime(llm.RealtimeModel):
     def __init__(
         self, script: list[tuple[str, str | ToolCall]], after_tools: str = "so it is"
     ) -> None:
-        fields = dataclasses.fields(llm.RealtimeCapabilities)
-        known = {field.name: CAPABILITIES.get(field.name, False) for field in fields}
+        known = dict.fromkeys(names_of(llm.RealtimeCapabilities), False) | CAPABILITIES
         super().__init__(capabilities=llm.RealtimeCapabilities(**known))
         self.script = deque(script)
         self.after_tools = after_tools
@@ -52,13 +74,23 @@ class ScriptedRealtime(llm.RealtimeModel):
     async def aclose(self) -> None: ...
 
 
+def _nothing(*_: Any, **__: Any) -> Any: ...
+
+
+async def _nothing_later(*_: Any, **__: Any) -> Any: ...
+
+
 class _Session(llm.RealtimeSession):  # type: ignore[type-arg]  # no events of its own
+    tools = llm.ToolContext([])
+    update_options = push_video = generate_reply = commit_audio = clear_audio = _nothing
+    interrupt = truncate = _nothing
+    update_instructions = update_tools = aclose = _nothing_later
+
     def __init__(self, model: ScriptedRealtime) -> None:
         super().__init__(model)
         self._script = model.script
         self._after_tools = model.after_tools
         self._chat_ctx = llm.ChatContext.empty()
-        self._tools = llm.ToolContext([])
         self._speaking = False
         self._quiet = 0.0
         self._turn = 0
@@ -67,24 +99,11 @@ class _Session(llm.RealtimeSession):  # type: ignore[type-arg]  # no events of i
     def chat_ctx(self) -> llm.ChatContext:
         return self._chat_ctx.copy()
 
-    @property
-    def tools(self) -> llm.ToolContext:
-        return self._tools
-
-    async def update_instructions(self, instructions: str) -> None: ...
-
     async def update_chat_ctx(self, chat_ctx: llm.ChatContext) -> None:
-        returned = len(_outputs(chat_ctx)) > len(_outputs(self._chat_ctx))
+        returned = _outputs(chat_ctx) > _outputs(self._chat_ctx)
         self._chat_ctx = chat_ctx.copy()
         if returned:
-            self._turn += 1
-            self.emit("generation_created", self._generation(self._after_tools))
-
-    async def update_tools(self, tools: Any) -> None: ...
-
-    def update_options(self, **_: Any) -> None: ...
-
-    def push_video(self, frame: rtc.VideoFrame) -> None: ...
+            self._generate(self._after_tools)
 
     def push_audio(self, frame: rtc.AudioFrame) -> None:
         loud = bool(np.abs(np.frombuffer(frame.data, np.int16)).max(initial=0) > 500)
@@ -101,93 +120,49 @@ class _Session(llm.RealtimeSession):  # type: ignore[type-arg]  # no events of i
         if not self._script:
             return
         heard, answer = self._script.popleft()
-        self._turn += 1
+        sure = {"confidence": 0.75}
+        known = sure if "confidence" in names_of(llm.InputTranscriptionCompleted) else {}
         self.emit(
             "input_audio_transcription_completed",
-            llm.InputTranscriptionCompleted(f"user_{self._turn}", heard, True, **confidence()),
+            llm.InputTranscriptionCompleted(f"user_{self._turn + 1}", heard, True, **known),
         )
-        self.emit("generation_created", self._generation(answer))
+        self._generate(answer)
 
-    def _generation(self, answer: str | ToolCall) -> llm.GenerationCreatedEvent:
-        self._measure()
-        called = [] if isinstance(answer, str) else [self._function_call(*answer)]
-        said = [answer] if isinstance(answer, str) else []
-        return llm.GenerationCreatedEvent(
-            message_stream=_each([self._message(text) for text in said]),
-            function_stream=_each(called),
-            user_initiated=False,
+    def _generate(self, answer: str | ToolCall) -> None:
+        self._turn += 1
+        about = {"request_id": f"response_{self._turn}", "timestamp": time.time()}
+        self.emit("metrics_collected", RealtimeModelMetrics(**METRICS, **about))
+        said = isinstance(answer, str)
+        messages = [self._message(answer)] if said else []
+        calls = [] if said else [self._function_call(*answer)]
+        self.emit(
+            "generation_created",
+            llm.GenerationCreatedEvent(
+                message_stream=_each(messages), function_stream=_each(calls), user_initiated=False
+            ),
         )
 
     def _message(self, text: str) -> llm.MessageGeneration:
-        known: dict[str, Any] = {
-            "message_id": f"agent_{self._turn}",
-            "text_stream": _each([text]),
-            "audio_stream": _sound(text),
-        }
-        if "modalities" in {field.name for field in dataclasses.fields(llm.MessageGeneration)}:
-            modalities: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
-            modalities.set_result(["text", "audio"])
-            known["modalities"] = modalities
-        return llm.MessageGeneration(**known)
-
-    def _function_call(self, name: str, arguments: dict[str, Any]) -> llm.FunctionCall:
-        return llm.FunctionCall(
-            call_id=f"call_{self._turn}", name=name, arguments=json.dumps(arguments)
+        known: dict[str, Any] = {}
+        if "modalities" in names_of(llm.MessageGeneration):
+            known["modalities"] = asyncio.get_running_loop().create_future()
+            known["modalities"].set_result(["text", "audio"])
+        return llm.MessageGeneration(
+            message_id=f"agent_{self._turn}",
+            text_stream=_each([text]),
+            audio_stream=stream(spoken(text)),
+            **known,
         )
 
-    def _measure(self) -> None:
-        known: dict[str, Any] = {
-            "label": "speech to speech",
-            "request_id": f"response_{self._turn}",
-            "timestamp": time.time(),
-            "duration": 0.5,
-            "ttft": 0.1,
-            "cancelled": False,
-            "input_tokens": 20,
-            "output_tokens": 10,
-            "total_tokens": 30,
-            "tokens_per_second": 20.0,
-            "input_token_details": {
-                "audio_tokens": 15,
-                "text_tokens": 5,
-                "image_tokens": 0,
-                "cached_tokens": 4,
-                "cached_tokens_details": None,
-            },
-            "output_token_details": {"audio_tokens": 8, "text_tokens": 2, "image_tokens": 0},
-        }
-        self.emit("metrics_collected", RealtimeModelMetrics(**known))
-
-    def generate_reply(self, **_: Any) -> asyncio.Future[llm.GenerationCreatedEvent]:
-        raise NotImplementedError
-
-    def commit_audio(self) -> None: ...
-
-    def clear_audio(self) -> None: ...
-
-    def interrupt(self) -> None: ...
-
-    def truncate(self, **_: Any) -> None: ...
-
-    async def aclose(self) -> None: ...
+    def _function_call(self, name: str, arguments: dict[str, Any]) -> llm.FunctionCall:
+        text = json.dumps(arguments)
+        return llm.FunctionCall(call_id=f"call_{self._turn}", name=name, arguments=text)
 
 
-def confidence() -> dict[str, Any]:
-    """How sure it is of what it heard, where that can be said."""
-    known = {field.name for field in dataclasses.fields(llm.InputTranscriptionCompleted)}
-    return {"confidence": 0.75} if "confidence" in known else {}
-
-
-def _outputs(chat_ctx: llm.ChatContext) -> list[Any]:
-    return [item for item in chat_ctx.items if item.type == "function_call_output"]
+def _outputs(chat_ctx: llm.ChatContext) -> int:
+    return sum(item.type == "function_call_output" for item in chat_ctx.items)
 
 
 async def _each(items: list[Any]) -> AsyncIterator[Any]:
     for item in items:
         yield item
-
-
-async def _sound(text: str) -> AsyncIterator[rtc.AudioFrame]:
-    for frame in frames_of(spoken(text)):
-        yield frame
-        await asyncio.sleep(0)

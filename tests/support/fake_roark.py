@@ -1,22 +1,22 @@
-"""Local Roark reached through a transport that notes what was asked, and what came of it."""
+"""Local Roark reached through a transport that keeps what was asked, and what came of it."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 
-KEY = "rk_live_replace_me"
+from local_roark import Faults, create_app
+from tests.support.facts import KEY as KEY
+from tests.support.received import call_file
+from tests.support.wire_requests import EVENTS, UPLOAD_URL
+
 BASE_URL = "http://localhost"
-EVENTS = "/v1/integrations/livekit-sdk"
-CHUNK_URL = f"{EVENTS}/chunk-upload-url"
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(NamedTuple):
     """One request that reached the service's door.
 
     Attributes:
@@ -31,27 +31,34 @@ class Seen:
 
 
 class Roark(httpx.AsyncBaseTransport):
-    """The service, and a log of everything it was asked."""
+    """The service, and a log of everything it was asked.
 
-    def __init__(self, inner: httpx.AsyncBaseTransport, root: Path) -> None:
+    Attributes:
+        broken: What is answered with 503, for ever: `chunk 1`, say.
+        broken_calls: Calls of which everything but uploads is answered so.
+    """
+
+    def __init__(self, calls: Path, faults: Faults | None = None) -> None:
         self.seen: list[Seen] = []
         self.broken: set[str] = set()
-        """What is answered with 503, for ever: `chunk 1`, say."""
         self.broken_calls: set[str] = set()
-        """Calls of which everything is answered with 503, for ever."""
-        self._inner = inner
-        self._root = root
+        self._calls = calls
+        self._app = httpx.ASGITransport(create_app(calls, api_keys={KEY}, faults=faults))
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        body = await request.aread()
-        what, status = _what(request, body), None
+        asked: dict[str, Any] = {}
+        if request.url.path in (EVENTS, UPLOAD_URL):
+            asked = json.loads(await request.aread())
+        index = asked.get("chunkIndex", request.url.params.get("index"))
+        what = asked.get("event") or f"{'url' if asked else 'chunk'} {index}"
+        response = None
         try:
-            if what in self.broken or _call_of(request, body) in self.broken_calls:
+            if what in self.broken or asked.get("livekitCallId") in self.broken_calls:
                 response = httpx.Response(503)
             else:
-                response = await self._inner.handle_async_request(request)
-            status = response.status_code
+                response = await self._app.handle_async_request(request)
         finally:
+            status = response and response.status_code
             self.seen.append(Seen(what, status, request.headers.get("idempotency-key")))
         return response
 
@@ -61,33 +68,15 @@ class Roark(httpx.AsyncBaseTransport):
 
     def accepted(self, what: str = "") -> list[str]:
         """What was answered with 2xx, in order."""
-        good = [seen for seen in self.asked(what) if seen.status == 200]
-        return [seen.what for seen in good if not seen.what.startswith("url")]
+        good = [seen.what for seen in self.asked(what) if seen.status == 200]
+        return [what for what in good if not what.startswith("url")]
 
     def has_accepted(self, what: str) -> bool:
-        """Whether something was answered with 2xx."""
         return what in self.accepted()
 
     def call(self, call_id: str) -> dict[str, Any]:
-        """What the service kept of a call."""
-        record: dict[str, Any] = json.loads((self._root / call_id / "call.json").read_bytes())
-        return record
+        return call_file(self._calls, call_id)
 
     def recording(self, call_id: str) -> bytes:
         """The call's recording, header and all."""
-        return (self._root / call_id / "recording.wav").read_bytes()
-
-
-def _what(request: httpx.Request, body: bytes) -> str:
-    if request.url.path == EVENTS:
-        return str(json.loads(body)["event"])
-    if request.url.path == CHUNK_URL:
-        return f"url {json.loads(body)['chunkIndex']}"
-    return f"chunk {request.url.params['index']}"
-
-
-def _call_of(request: httpx.Request, body: bytes) -> str | None:
-    """None for an upload: it is not asked for where no URL is given."""
-    if request.url.path in (EVENTS, CHUNK_URL):
-        return str(json.loads(body)["livekitCallId"])
-    return None
+        return (self._calls / call_id / "recording.wav").read_bytes()

@@ -10,7 +10,6 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 DAY = 86_400.0
 
@@ -18,25 +17,23 @@ DAY = 86_400.0
 class Wall:
     """The wall clock, which can be set."""
 
-    def __init__(self) -> None:
-        self.ahead = 0.0
-        self._real = time.time
+    ahead = 0.0
+    real = staticmethod(time.time)
 
     def __call__(self) -> float:
-        return self._real() + self.ahead
+        return self.real() + self.ahead
 
 
-async def converse(folder: Path, ear: Any, wall: Wall) -> dict[str, float]:
+async def converse(folder: Path, wall: Wall) -> dict[str, float]:
     """A greeting, a question and an answer, with the clock set in the middle of each."""
     from tests.support.fake_agent import NoisyAgent, spoken, until
     from tests.support.observed_calls import a_call
-    from tests.support.phone_lines import LineInput, sounded
+    from tests.support.phone_lines import LineInput, RoomOutput, sounded
     from tests.support.recording_checks import compare, origin
 
     greeting, question, answer = "welcome to the desk how can i help", "is it noon now", "not yet"
-    async with a_call(
-        folder, NoisyAgent(greeting), {question: answer}, mouth=LineInput(), ear=ear
-    ) as call:
+    agent, ear = NoisyAgent(greeting), RoomOutput()
+    async with a_call(folder, agent, {question: answer}, mouth=LineInput(), ear=ear) as call:
         await until(lambda: sounded(ear) > 0.5)
         wall.ahead = DAY
         await call.listening(1)
@@ -63,13 +60,7 @@ async def converse(folder: Path, ear: Any, wall: Wall) -> dict[str, float]:
     }
 
 
-async def main(folder: Path, wall: Wall) -> None:
-    from tests.support.phone_lines import RoomOutput
-
-    print(json.dumps(await converse(folder, RoomOutput(), wall)))
-
-
 if __name__ == "__main__":
     clock = Wall()
     time.time = clock  # type: ignore[assignment]  # what this is for
-    asyncio.run(main(Path(sys.argv[1]), clock))
+    print(json.dumps(asyncio.run(converse(Path(sys.argv[1]), clock))))

@@ -14,6 +14,7 @@ LANGUAGE = "language" in events.UserInputTranscribedEvent.model_fields  # 1.2
 FALSE_INTERRUPTION = "agent_false_interruption" in get_args(events.EventTypes)  # 1.2
 PAUSE = hasattr(io.AudioOutput, "pause")  # 1.2
 MODEL_NAMES = hasattr(llm.LLM, "model")  # 1.3, and metrics that carry them
+PLAYBACK_STARTED = hasattr(io.AudioOutput, "on_playback_started")  # 1.3.11
 MESSAGE_METRICS = "metrics" in llm.ChatMessage.model_fields  # 1.3.3
 USAGE = hasattr(AgentSession, "usage")  # 1.5
 TOOL_TIMES = "tool_execution_updated" in get_args(events.EventTypes)  # 1.6

@@ -7,16 +7,16 @@ import json
 import os
 import secrets
 import shutil
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 
-from tests.support.processes import LOOPBACK, LoggedProcess, free_ports, running
+from tests.support.processes import server
 
-READY_SECONDS = 20.0
-STOP_SECONDS = 3.0
+LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -29,18 +29,20 @@ class LiveKitServer:
 
 
 @contextlib.contextmanager
-def livekit_server(binary: Path, directory: Path) -> Iterator[LiveKitServer]:
-    """Run a livekit-server on free ports of loopback, with a secret made up for it."""
-    port, rtc_tcp_port, rtc_udp_port = free_ports(3)
-    server = LiveKitServer(f"ws://{LOOPBACK}:{port}", "devkey", secrets.token_hex(32))
+def livekit_server(directory: Path) -> Iterator[LiveKitServer]:
+    """Runs a livekit-server on free ports of loopback, with a secret made up for it."""
+    binary = os.environ.get("LIVEKIT_SERVER_BIN") or shutil.which("livekit-server")
+    assert binary is not None, "no livekit-server: `.ci/run e2e` builds one"
+    port, tcp_port, udp_port = _free_ports(3)
+    secret = secrets.token_hex(32)
     config = {
         "port": port,
         "bind_addresses": [LOOPBACK],
-        "keys": {server.api_key: server.api_secret},
+        "keys": {"devkey": secret},
         "rtc": {
             "node_ip": LOOPBACK,
-            "tcp_port": rtc_tcp_port,
-            "udp_port": rtc_udp_port,
+            "tcp_port": tcp_port,
+            "udp_port": udp_port,
             "enable_loopback_candidate": True,
             "interfaces": {"includes": ["lo"]},
         },
@@ -48,33 +50,24 @@ def livekit_server(binary: Path, directory: Path) -> Iterator[LiveKitServer]:
     }
     config_file = directory / "livekit-server.json"
     config_file.write_text(json.dumps(config))  # JSON is YAML, which is what the server reads
-    command: list[str | Path] = [binary, "--config", config_file]
-    process = LoggedProcess(command, directory / "livekit-server.log")
-    with running(process, grace=STOP_SECONDS):
-        process.wait_until(lambda: _answers(port), seconds=READY_SECONDS)
-        yield server
 
-
-def _answers(port: int) -> bool:
-    try:
-        return httpx.get(f"http://{LOOPBACK}:{port}/", trust_env=False).is_success
-    except httpx.TransportError:
+    def answers() -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.get(f"http://{LOOPBACK}:{port}/", trust_env=False).is_success
         return False
 
-
-def find_binary() -> Path | None:
-    """Return the livekit-server named in LIVEKIT_SERVER_BIN, else one from the usual places."""
-    named = os.environ.get("LIVEKIT_SERVER_BIN")
-    if named:
-        return Path(named)
-    on_path = shutil.which("livekit-server")
-    if on_path:
-        return Path(on_path)
-    return next((place for place in _usual_places() if os.access(place, os.X_OK)), None)
+    with server([binary, "--config", config_file], directory / "livekit-server.log", {}, answers):
+        yield LiveKitServer(f"ws://{LOOPBACK}:{port}", "devkey", secret)
 
 
-def _usual_places() -> Iterator[Path]:
-    yield Path.home() / "go" / "bin" / "livekit-server"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    # Where .ci/run keeps the ones that it built.
-    yield from sorted((cache / "roark-ci" / "bin").glob("livekit-server-*"), reverse=True)
+def _free_ports(count: int) -> list[int]:
+    """Different loopback ports that nobody listens on, neither by TCP nor by UDP."""
+    ports: list[int] = []
+    with contextlib.ExitStack() as stack:
+        while len(ports) < count:
+            tcp = stack.enter_context(socket.create_server((LOOPBACK, 0)))
+            udp = stack.enter_context(socket.socket(type=socket.SOCK_DGRAM))
+            with contextlib.suppress(OSError):
+                udp.bind(tcp.getsockname())
+                ports.append(tcp.getsockname()[1])
+    return ports

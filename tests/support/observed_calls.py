@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import json
-import wave
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,14 +12,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import httpx
-import numpy as np
 from livekit.agents import AgentSession
-from livekit.agents.voice import agent_session
+from livekit.agents.voice import agent_session, events
 
 from local_roark import Faults, create_app
 from offline.audio_io import MemoryAudioInput, MemoryAudioOutput, Words
 from roark_analytics_python_livekit import RoarkClient, observe_session
 from roark_analytics_python_livekit.session import CallHandle
+from tests.support import livekit_features as has
+from tests.support.facts import KEY as KEY
 from tests.support.fake_agent import (
     EnergyVAD,
     NoisyAgent,
@@ -31,8 +30,7 @@ from tests.support.fake_agent import (
     spoken,
     until,
 )
-
-KEY = "rk_live_replace_me"
+from tests.support.received import call_file, recording
 
 
 class FakeJob:
@@ -70,12 +68,8 @@ def create_session(
         impatient: Closes at the first error that it cannot get over, where it counts them (1.1).
         more: About interruptions, as `AgentSession` before 1.5 names it.
     """
-    options: dict[str, Any] = {
-        "stt": script or ScriptedSTT(),
-        "vad": EnergyVAD(),
-        "llm": ScriptedLLM(answers),
-        **({} if voice is None else {"tts": voice}),
-    }
+    options: dict[str, Any] = {"stt": script or ScriptedSTT(), "vad": EnergyVAD()}
+    options |= {"llm": ScriptedLLM(answers), **({"tts": voice} if voice else {})}
     if impatient and hasattr(agent_session, "SessionConnectOptions"):
         options["conn_options"] = agent_session.SessionConnectOptions(max_unrecoverable_errors=0)
     if "aec_warmup_duration" in inspect.signature(AgentSession.__init__).parameters:
@@ -137,12 +131,10 @@ class Call:
     @property
     def json(self) -> dict[str, Any]:
         """The call as local Roark keeps it."""
-        text = (self.folder / self.handle.livekit_call_id / "call.json").read_text()
-        return dict(json.loads(text))
+        return call_file(self.folder, self.handle.livekit_call_id)
 
     @property
     def ended(self) -> dict[str, Any]:
-        """The call-ended event."""
         return dict(self.json["ended"])
 
     def turn(self, text: str) -> dict[str, Any]:
@@ -151,10 +143,7 @@ class Call:
 
     def recording(self) -> tuple[int, Samples]:
         """(rate, samples × 2) of the recording."""
-        path = self.folder / self.handle.livekit_call_id / "recording.wav"
-        with wave.open(str(path)) as wav:
-            samples = np.frombuffer(wav.readframes(wav.getnframes()), "<i2")
-            return wav.getframerate(), samples.reshape(-1, wav.getnchannels())
+        return recording(self.folder, self.handle.livekit_call_id)
 
 
 @asynccontextmanager
@@ -177,16 +166,12 @@ async def a_call(
 
     Args:
         folder: Where local Roark keeps it.
-        agent: Who answers.
-        answers: What the model says to what.
-        faults: Of local Roark.
         observe_after_start: Or before, as it should be.
         with_audio: Whether the session has an input and an output from its start.
         mouth: The caller's side of the line.
         ear: The agent's side of the line.
         session: In the place of one that hears, thinks and speaks.
         interruption: About interruptions, for the session.
-        job: One that has other sessions, or somebody in its room.
         options: For `observe_session`.
     """
     transport = httpx.ASGITransport(create_app(folder, faults=faults))
@@ -237,3 +222,23 @@ async def close(session: AgentSession[Any]) -> None:
         if (wake := getattr(activity, "_wake_up_scheduling_task", None)) is not None:
             wake()
     await closing
+
+
+async def close_for(call: Call, reason: str) -> None:
+    """Closes a call's session for a reason, where livekit-agents knows any."""
+    if has.CLOSE_REASON:
+        await call.session._aclose_impl(reason=events.CloseReason[reason])
+    else:
+        await call.session.aclose()
+
+
+def failing(call: Call) -> asyncio.Event:
+    """Is set when the session tells of an error that it does not get over."""
+    failed = asyncio.Event()
+
+    def on_error(event: Any) -> None:
+        if not getattr(event.error, "recoverable", False):
+            failed.set()
+
+    call.session.on("error", on_error)
+    return failed

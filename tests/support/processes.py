@@ -1,114 +1,65 @@
-"""Processes of a test, with what they say kept in a file."""
+"""Processes of a test: short ones with pipes, and servers that log to a file."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
-import socket
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-LOOPBACK = "127.0.0.1"
-
-_LOOK_AGAIN = 0.05
-"""Seconds between two looks at whether a process is ready."""
-
-_LINE_LENGTH = 300
-"""Characters shown of a line: some lines hold a whole session description."""
 
 
-def environment(**more: str) -> dict[str, str]:
-    """The environment of a child process that imports what the tests import."""
-    paths = [ROOT, ROOT / "src", ROOT / "examples"]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), **more}
+def start(*arguments: object, **settings: str) -> subprocess.Popen[str]:
+    """Starts a Python that imports what the tests import, with pipes for all it reads and says."""
+    return subprocess.Popen(
+        [sys.executable, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,  # which holds `tests`
+        env={**os.environ, **settings},
+    )
 
 
-class LoggedProcess:
-    """A process that leads a group of its own and writes to one log file."""
-
-    def __init__(
-        self, command: Sequence[str | Path], log: Path, environment: Mapping[str, str] | None = None
-    ) -> None:
-        self.log = log
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **(environment or {})},
-                start_new_session=True,
-            )
-
-    @property
-    def is_running(self) -> bool:
-        """Whether the process has not ended yet."""
-        return self._process.poll() is None
-
-    def output(self) -> str:
-        """Return what the process and its children have written so far."""
-        return self.log.read_text(errors="replace")
-
-    def wait_until(self, ready: Callable[[], bool], *, seconds: float) -> None:
-        """Block until `ready()`.
-
-        Raises:
-            RuntimeError: The process ended before that.
-            TimeoutError: It took longer than `seconds`.
-        """
-        deadline = time.monotonic() + seconds
-        while not ready():
-            if not self.is_running:
-                raise RuntimeError(f"{self.log.stem} ended early:\n{self.output()}")
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{self.log.stem} was not ready in {seconds} s")
-            time.sleep(_LOOK_AGAIN)
-
-    def terminate(self) -> None:
-        """Ask the process to end; its children hear of it from the process."""
-        self._process.terminate()
-
-    def wait(self, *, seconds: float) -> int:
-        """Wait for the process to end by itself, and return its exit status."""
-        return self._process.wait(seconds)
-
-    def stop(self, *, grace: float) -> None:
-        """End the process, and after `grace` seconds kill what is left of its group."""
-        self.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(grace)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+def run(*arguments: object, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Runs such a Python to its end."""
+    with start(*arguments, **settings) as process:
+        out, err = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 @contextlib.contextmanager
-def running(process: LoggedProcess, *, grace: float) -> Iterator[LoggedProcess]:
-    """Stop `process` at the end and print its log, which pytest shows if the test failed."""
+def server(
+    command: list[str | Path], log: Path, settings: Mapping[str, str], ready: Callable[[], bool]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs a server once it is `ready`, in a group of its own; prints its log at the end."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **settings},
+            start_new_session=True,
+        )
     try:
+        deadline = time.monotonic() + 60.0  # a worker imports a lot, on machines that are busy
+        while not ready():
+            assert process.poll() is None, f"{log.stem} ended early"
+            assert time.monotonic() < deadline, f"{log.stem} was not ready in time"
+            time.sleep(0.05)
         yield process
     finally:
-        process.stop(grace=grace)
-        print(f"--- {process.log.name}")
-        print(*(line[:_LINE_LENGTH] for line in process.output().splitlines()), sep="\n")
-
-
-def free_ports(count: int) -> list[int]:
-    """Return different loopback ports that nobody listens on, neither by TCP nor by UDP."""
-    with contextlib.ExitStack() as stack:
-        return [_free_port(stack) for _ in range(count)]
-
-
-def _free_port(stack: contextlib.ExitStack) -> int:
-    while True:
-        tcp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-        udp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        tcp.bind((LOOPBACK, 0))
-        port: int = tcp.getsockname()[1]
-        with contextlib.suppress(OSError):
-            udp.bind((LOOPBACK, port))
-            return port
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(3.0)
+        with contextlib.suppress(ProcessLookupError):  # what is left of its group
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        print(f"--- {log.name}", log.read_text(errors="replace"), sep="\n")

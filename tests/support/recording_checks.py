@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from livekit.agents import llm
-from livekit.agents.voice import io
 
+from offline.audio_io import Words
+from offline.play_head import Run
+from tests.support import livekit_features as has
 from tests.support.correlation import find, resampled
 from tests.support.fake_agent import Samples
 
@@ -20,22 +22,15 @@ PIECE = 0.03  # seconds of noise that are enough to tell where it is
 BLIP = 0.002  # seconds; less is nothing: a sink that is resumed in order to be stopped
 QUIET = 0.15  # seconds of quiet that part two stretches; the calls have none between 0 and 0.3
 
-REPORTS_START = hasattr(io.AudioOutput, "on_playback_started")
-CAN_PAUSE = hasattr(io.AudioOutput, "pause")
-TURN = 0.05 if "metrics" in llm.ChatMessage.model_fields else 0.15
+TURN = 0.05 if has.MESSAGE_METRICS else 0.15
 """Seconds by which a turn's offset may differ from its sound."""
-PLAYED = 0.02 if REPORTS_START else 0.04
+PLAYED = 0.02 if has.PLAYBACK_STARTED else 0.04
 """Seconds by which the agent's channel may differ from what was played."""
 HEARD = 0.01
 """Seconds by which the user's channel may differ from what was said."""
 
 
-class Sounding(Protocol):
-    """Samples that sounded from `start` on; `Run` and `Words` are."""
-
-    start: float
-    rate: int
-    samples: Samples
+Sounding = Run | Words  # samples that sounded from `start` on
 
 
 @dataclass(frozen=True)
@@ -45,8 +40,7 @@ class Error:
     start: float
     end: float
     shift: float
-    stalled: float
-    """Seconds for which the sink ran dry because the machine was busy: no sink reports that."""
+    stalled: float  # for which the sink ran dry, on a busy machine: no sink reports that
 
     @property
     def worst(self) -> float:
@@ -76,14 +70,12 @@ def audible(runs: Sequence[Sounding], zero: float) -> list[tuple[float, float]]:
     """What `stretches` has to find of these runs."""
     found: list[tuple[float, float]] = []
     for run in sorted(runs, key=lambda run: run.start):
-        start = run.start - zero
-        end = start + len(run.samples) / run.rate
-        if len(run.samples) < BLIP * run.rate:
+        start, end = run.start - zero, run.end - zero
+        if end - start < BLIP:
             continue
         if found and start - found[-1][1] <= QUIET:
-            found[-1] = (found[-1][0], end)
-        else:
-            found.append((start, end))
+            start, _ = found.pop()
+        found.append((start, end))
     return found
 
 
@@ -92,19 +84,15 @@ def compare(sound: Samples, rate: int, runs: Sequence[Sounding], zero: float) ->
     wanted, got = audible(runs, zero), stretches(sound, rate)
     assert len(wanted) == len(got), f"sounded {_text(wanted)}, recorded {_text(got)}"
     shifts = [shift(sound, rate, run, zero) for run in runs if len(run.samples) > PIECE * run.rate]
-    return Error(
-        start=max((abs(w[0] - g[0]) for w, g in zip(wanted, got, strict=True)), default=0.0),
-        end=max((abs(w[1] - g[1]) for w, g in zip(wanted, got, strict=True)), default=0.0),
-        shift=max((abs(s) for s in shifts), default=0.0),
-        stalled=stalled(runs),
-    )
+    errors = np.abs(np.subtract(wanted, got)) if wanted else np.zeros((1, 2))
+    start, end = errors.max(axis=0)
+    return Error(start, end, max(map(abs, shifts), default=0.0), stalled(runs))
 
 
 def stalled(runs: Sequence[Sounding]) -> float:
     """Seconds of silence between these runs that nobody meant."""
     inorder = sorted(runs, key=lambda run: run.start)
-    ends = [run.start + len(run.samples) / run.rate for run in inorder]
-    gaps = [run.start - end for run, end in zip(inorder[1:], ends[:-1], strict=True)]
+    gaps = [after.start - run.end for run, after in itertools.pairwise(inorder)]
     return sum(gap for gap in gaps if 0.001 < gap <= QUIET)
 
 

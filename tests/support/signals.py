@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,11 @@ def numbered(first: int, count: int) -> Samples:
     """Samples that carry their own number, from `first` on; 65,535 of them in a call."""
     assert first + count < 2**16, "too much audio: samples could not be told apart"
     return np.arange(first + 1, first + count + 1, dtype=np.uint16).view(np.int16)
+
+
+def numbers(samples: Samples) -> npt.NDArray[np.int64]:
+    """Which numbers such samples carry."""
+    return np.ascontiguousarray(samples).view(np.uint16).astype(np.int64) - 1
 
 
 def sine(frequency: float, seconds: float, rate: int, level: int = 10_000) -> Samples:
@@ -38,25 +44,19 @@ def when_recorded(channel: Samples, rate: int, count: int) -> Times:
     """When each numbered sample stands in a recording, in seconds; NaN where it does not."""
     times = np.full(count, np.nan)
     places = np.flatnonzero(channel)
-    numbers = np.ascontiguousarray(channel[places]).view(np.uint16).astype(int) - 1
-    assert len(np.unique(numbers)) == len(numbers), "samples were doubled"
-    times[numbers] = places / rate
+    found = numbers(channel[places])
+    assert len(np.unique(found)) == len(found), "samples were doubled"
+    times[found] = places / rate
     return times
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How a recording differs from what sounded, in seconds.
+    """How a recording differs from what sounded, in seconds."""
 
-    Attributes:
-        misplaced: Audio that was recorded further from its moment than is tolerated.
-        missing: Audio that sounded and was not recorded.
-        extra: Audio that was recorded and never sounded.
-    """
-
-    misplaced: float
+    misplaced: float  # further from its moment than is tolerated
     missing: float
-    extra: float
+    extra: float  # never sounded
 
     @property
     def total(self) -> float:
@@ -77,35 +77,27 @@ def difference(recorded: Times, sounded: Times, rate: int, tolerance: float) -> 
 
 
 class LinearResampler:
-    """Streams like livekit's own: some samples stay inside until more come, or a flush."""
-
-    HELD = 32  # samples
+    """Streams like livekit's own: 32 samples stay inside until more come, or a flush."""
 
     def __init__(self, input_rate: int, output_rate: int) -> None:
         self._step = input_rate / output_rate
-        self._waiting = np.zeros(0, np.int16)
-        self._dropped = 0  # samples that came before the waiting ones
+        self._pushed = np.zeros(0, np.int16)
         self._made = 0
 
     def push(self, samples: Samples) -> Samples:
         """Takes samples, and gives what they make certain."""
-        self._waiting = np.concatenate([self._waiting, samples])
-        return self._make(self._dropped + len(self._waiting) - self.HELD)
+        self._pushed = np.concatenate([self._pushed, samples])
+        return self._make(len(self._pushed) - 32)
 
     def flush(self) -> Samples:
         """Gives the rest."""
-        return self._make(self._dropped + len(self._waiting))
+        return self._make(len(self._pushed))
 
-    def _make(self, until: float) -> Samples:
-        last = max(self._made, int(np.ceil(until / self._step - 1e-9)))
-        positions = np.arange(self._made, last) * self._step - self._dropped
-        self._made = last
-        if len(positions) == 0:
+    def _make(self, until: int) -> Samples:
+        last = max(self._made, math.ceil(until / self._step - 1e-9))
+        if last == self._made:
             return np.zeros(0, np.int16)
-        made: Samples = np.interp(positions, np.arange(len(self._waiting)), self._waiting).astype(
-            np.int16
-        )
-        done = int(positions[-1])
-        self._waiting = self._waiting[done:]
-        self._dropped += done
-        return made
+        positions = np.arange(self._made, last) * self._step
+        self._made, first = last, int(positions[0])
+        near = self._pushed[first:]
+        return np.interp(positions - first, np.arange(len(near)), near).astype(np.int16)

@@ -1,24 +1,21 @@
-"""A call in a process of its own, to be killed: `python child.py BASE_URL SPOOL [options]`.
+"""A call without livekit, through the same parts that `observe_session` puts together.
 
-The call's sound is known to the sample: `pcm(start, count)` on the left, silence on the right. It
-goes through the same parts that `observe_session` puts together, without livekit.
+Its sound is known to the sample: `pcm(start, count)` on the left, silence on the right.
 """
 
 from __future__ import annotations
 
-import argparse
-import subprocess
+import itertools
+import math
+import signal
 import sys
 import time
-from collections.abc import Callable
-from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit._call.facts import CallFacts
 from roark_analytics_python_livekit._call.privacy import Redact
 from roark_analytics_python_livekit._call.records import end_record
 from roark_analytics_python_livekit._config import RecordingMode
@@ -28,8 +25,8 @@ from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._http import Timeouts
 from roark_analytics_python_livekit._pipeline import CallPipeline, CallSetup
 from roark_analytics_python_livekit._recording.frames import Opened, SinkTraits, UserFrame
-from roark_analytics_python_livekit._recording.mixer import Resampler
-from tests.support.processes import environment
+from tests.support.facts import facts_of
+from tests.support.processes import start
 
 KEY = "rk_live_canary0replace0me"
 RATE = 24_000
@@ -46,48 +43,31 @@ def pcm(start: int, count: int) -> Samples:
 
 
 class FastClock:
-    """A monotonic clock that runs `speed` times as fast as the real one.
-
-    Args:
-        speed: 1.0 is real time.
-    """
+    """A monotonic clock that runs `speed` times as fast as the real one; at 0 it stands."""
 
     def __init__(self, speed: float = 1.0) -> None:
+        self._shown = self._real = time.monotonic()
         self._speed = speed
-        self._start = time.monotonic()
 
     def __call__(self) -> float:
-        return self._start + (time.monotonic() - self._start) * self._speed
+        return self._shown + (time.monotonic() - self._real) * self._speed
 
-
-def no_resampler(rate: int, wanted: int) -> Resampler:
-    """All audio in here has the recording's rate."""
-    raise AssertionError
-
-
-def facts_of(call_id: str, started: float) -> CallFacts:
-    """What is known of such a call from its beginning, in monotonic seconds."""
-    return CallFacts(
-        call_id=call_id,
-        agent_id="agent",
-        agent_name=None,
-        agent_prompt=None,
-        is_test=True,
-        job={},
-        versions={"sdk": "0"},
-        started_at=datetime.now(timezone.utc),
-        started=started,
-    )
+    def go(self, speed: float, at: float | None = None) -> None:
+        """Runs so fast from now on, and shows `at` now if that is given."""
+        self._shown = self() if at is None else at
+        self._real, self._speed = time.monotonic(), speed
 
 
 class SimulatedCall:
-    """One call with its shipping thread, driven frame by frame.
+    """One call with its worker, driven frame by frame.
 
     Args:
         base_url: Where it goes.
         spool: Where it is kept; None is in memory.
         call_id: Its id.
-        recording: And what follows: as for `CallPipeline`.
+        rate: Of its sound, in Hz.
+        turn_every: Frames between two turns.
+        recording: And the others: as for `CallPipeline`.
     """
 
     def __init__(
@@ -96,25 +76,28 @@ class SimulatedCall:
         spool: Path | None,
         call_id: str = "RM_1",
         *,
+        rate: int = RATE,
+        turn_every: int = TURN_EVERY,
         recording: RecordingMode = "chunks",
         budget: float = 6.0,
+        clock: FastClock | None = None,
         redact: Redact | None = None,
-        clock: Callable[[], float] = time.monotonic,
         limits: Limits = DEFAULT_LIMITS,
         tick: float = TICK,
         timeouts: Timeouts | None = None,
     ) -> None:
-        self.clock = clock
+        self.clock = clock or FastClock()
         self.start = self.clock()
         self.frames = 0
-        facts = facts_of(call_id, self.start)
         self.guard = Guard()
+        self._rate, self._turn_every = rate, turn_every
         client = RoarkClient(KEY, base_url=base_url)
         client._timeouts = timeouts or client._timeouts
+        facts = facts_of(call_id, started=self.start)
         self.pipeline = CallPipeline(
             CallSetup(facts, {"kind": "simulated"}, recording, spool, budget, redact),
             client,
-            no_resampler,
+            None,  # type: ignore[arg-type]  # all audio in here has the recording's rate
             guard=self.guard,
             limits=limits,
             clock=self.clock,
@@ -122,26 +105,19 @@ class SimulatedCall:
         self.worker = Worker(self.pipeline.run, name=f"roark-{call_id}", tick=tick)
         self.queue = self.worker.queue
         self.worker.start()
-        self.queue.put_urgent(Opened(self.start, True, SinkTraits(), RATE))
+        self.queue.put_urgent(Opened(self.start, True, SinkTraits(), rate))
 
     def frame(self) -> None:
         """Hands over the next frame, and now and then a turn, as if they came in time."""
-        size = round(FRAME * RATE)
+        size = round(FRAME * self._rate)
         sound = pcm(self.frames * size, size)
         self.frames += 1
         at = self.start + self.frames * FRAME
-        self.queue.put(UserFrame(at, sound.tobytes(), RATE))
-        if self.frames % TURN_EVERY == 0:
-            number = self.frames // TURN_EVERY
-            self.queue.put_urgent(
-                {
-                    "type": "turn",
-                    "role": "user",
-                    "text": f"turn {number}",
-                    "at": at,
-                    "id": str(number),
-                }
-            )
+        self.queue.put(UserFrame(at, sound.tobytes(), self._rate))
+        number, rest = divmod(self.frames, self._turn_every)
+        if not rest:
+            turn = {"type": "turn", "role": "user", "text": f"turn {number}", "at": at}
+            self.queue.put_urgent({**turn, "id": str(number)})
 
     def talk(self, seconds: float) -> None:
         """Goes on in the clock's time for so many seconds of the call."""
@@ -150,45 +126,50 @@ class SimulatedCall:
                 time.sleep(0.001)
             self.frame()
 
+    def rush(self, seconds: float, backlog: float = math.inf) -> None:
+        """Goes on as fast as the worker takes it: the sound moves the clock.
+
+        Also waits while more than `backlog` chunks wait for the service.
+        """
+        for _ in range(round(seconds / FRAME)):
+            while len(self.queue._items) > 200 or self._waiting() > backlog:
+                time.sleep(0.001)
+            self.clock.go(0.0, at=self.start + (self.frames + 1) * FRAME)
+            self.frame()
+
+    def _waiting(self) -> int:
+        return self.pipeline.call.outbox.waiting if self.pipeline.call else 0
+
     def end(self, reason: str = "participant_disconnected") -> None:
         """The call is over; the delivery goes on."""
         self.queue.put_urgent(end_record(self.start + self.frames * FRAME, reason))
 
-
-def spawn(base_url: str, spool: Path, *options: str) -> subprocess.Popen[str]:
-    """Starts this file as a process of its own; it prints each turn's number."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.support.simulated_call", base_url, str(spool), *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    )
+    def join(self) -> None:
+        """Waits until the delivery is over, too."""
+        while not self.worker.done:
+            time.sleep(0.005)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("base_url")
-    parser.add_argument("spool", type=Path)
-    parser.add_argument("--call-id", default="RM_1")
-    parser.add_argument("--seconds", type=float, default=3600.0)
-    parser.add_argument("--speed", type=float, default=1.0)
-    parser.add_argument("--recording", default="chunks")
-    parser.add_argument("--budget", type=float, default=6.0)
-    options = parser.parse_args()
-    call = SimulatedCall(
-        options.base_url,
-        options.spool,
-        options.call_id,
-        recording=options.recording,
-        budget=options.budget,
-        clock=FastClock(options.speed),
-    )
-    for turn in range(round(options.seconds / FRAME / TURN_EVERY)):
-        call.talk(TURN_EVERY * FRAME)
-        print(turn + 1, flush=True)
-    call.end()
+def kill(
+    base_url: str,
+    spool: Path,
+    *,
+    turn: int,
+    speed: float = 1.0,
+    by: signal.Signals = signal.SIGKILL,
+) -> int:
+    """Makes a call in a process of its own and ends that after a turn; its exit status."""
+    with start("-m", "tests.support.simulated_call", base_url, spool, speed) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line == f"{turn}\n":
+                break
+        process.send_signal(by)
+    return process.returncode
 
 
 if __name__ == "__main__":
-    main()
+    call = SimulatedCall(sys.argv[1], Path(sys.argv[2]), clock=FastClock(float(sys.argv[3])))
+    for number in itertools.count(1):
+        call.talk(TURN_EVERY * FRAME)
+        print(number, flush=True)

@@ -5,21 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from functools import partial
+from collections.abc import AsyncIterator, Callable
 
 import numpy as np
 from livekit import api, rtc
 
-from offline.sound import NOTHING, Samples, from_frame, resample, silence, to_frame
+from offline.sound import NOTHING, Samples, resample, silence, to_frame
 from tests.support.livekit_server import LiveKitServer
 
-RATE = 48_000
-"""The rate of the microphone and of what is heard, in Hz."""
-
-FRAME = RATE // 100
-"""Samples that the microphone delivers at once: 10 ms."""
-
+RATE = 48_000  # Hz, of the microphone
+FRAME = RATE // 100  # samples: 10 ms
 MICROPHONE_QUEUE_MS = 500
 AGENT_STATE = "lk.agent.state"
 """The attribute in which an agent tells its room what it does."""
@@ -32,14 +27,12 @@ class Caller:
         self._room = room
         self._microphone = rtc.AudioSource(RATE, 1, MICROPHONE_QUEUE_MS)
         self._to_say: Samples = NOTHING
-        self._heard: list[Samples] = []
-        self._agent_states: list[str] = []
-        self._states_seen = 0
+        self._agent_states: list[str] = []  # that no wait has seen yet
+        self._agent_state: str | None = None
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         room.on("participant_connected", self._look_at)
         room.on("participant_attributes_changed", lambda _changed, who: self._look_at(who))
-        room.on("track_subscribed", lambda track, *_: self._start(self._listen(track)))
 
     async def pick_up(self) -> None:
         """Publish the microphone, which delivers silence until there is something to say."""
@@ -48,7 +41,7 @@ class Caller:
         track = rtc.LocalAudioTrack.create_audio_track("microphone", self._microphone)
         options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
         await self._room.local_participant.publish_track(track, options)
-        self._start(self._feed_microphone())
+        self._tasks.append(asyncio.create_task(self._feed_microphone()))
 
     async def say(self, samples: Samples, rate: int) -> None:
         """Speak, until the last sample has been handed to the microphone."""
@@ -61,15 +54,13 @@ class Caller:
         Raises:
             TimeoutError: It took longer than `seconds`.
         """
-        try:
-            await asyncio.wait_for(self._see(states), seconds)
-        except asyncio.TimeoutError:
-            seen = " → ".join(self._agent_states) or "nothing"
-            raise TimeoutError(f"{states} not seen in {seconds} s; seen: {seen}") from None
 
-    def heard(self) -> Samples:
-        """Return all that came from the agent so far, at `RATE`."""
-        return np.concatenate([NOTHING, *self._heard])
+        async def see() -> None:
+            for state in states:
+                await self._until(lambda state=state: state in self._agent_states)
+                del self._agent_states[: self._agent_states.index(state) + 1]
+
+        await asyncio.wait_for(see(), seconds)
 
     async def hang_up(self) -> float:
         """Leave the room; return the time of day at which the caller began to leave."""
@@ -87,17 +78,10 @@ class Caller:
 
     def _look_at(self, participant: rtc.Participant) -> None:
         state = participant.attributes.get(AGENT_STATE)
-        if state and [state] != self._agent_states[-1:]:
+        if state and state != self._agent_state:
+            self._agent_state = state
             self._agent_states.append(state)
             self._changed.set()
-
-    async def _see(self, states: tuple[str, ...]) -> None:
-        for state in states:
-            await self._until(partial(self._has_been, state))
-            self._states_seen = self._agent_states.index(state, self._states_seen) + 1
-
-    def _has_been(self, state: str) -> bool:
-        return state in self._agent_states[self._states_seen :]
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():
@@ -113,32 +97,17 @@ class Caller:
             # Waits while the queue is full: this is what keeps the loop to real time.
             await self._microphone.capture_frame(to_frame(np.append(frame, padding), RATE))
 
-    async def _listen(self, track: rtc.Track) -> None:
-        stream = rtc.AudioStream(track, sample_rate=RATE, num_channels=1)
-        try:
-            async for event in stream:
-                self._heard.append(from_frame(event.frame))
-        finally:
-            await stream.aclose()
-
-    def _start(self, work: Coroutine[None, None, None]) -> None:
-        self._tasks.append(asyncio.create_task(work))
-
 
 @contextlib.asynccontextmanager
 async def calling(server: LiveKitServer, room_name: str, identity: str) -> AsyncIterator[Caller]:
     """Join a room, which brings an agent into it, with an open microphone."""
+    grants = api.VideoGrants(room_join=True, room=room_name)
+    token = api.AccessToken(server.api_key, server.api_secret).with_identity(identity)
     room = rtc.Room()
     caller = Caller(room)
     try:
-        await room.connect(server.url, _token(server, room_name, identity))
+        await room.connect(server.url, token.with_grants(grants).to_jwt())
         await caller.pick_up()
         yield caller
     finally:
         await caller.aclose()
-
-
-def _token(server: LiveKitServer, room_name: str, identity: str) -> str:
-    grants = api.VideoGrants(room_join=True, room=room_name)
-    token = api.AccessToken(server.api_key, server.api_secret)
-    return token.with_identity(identity).with_grants(grants).to_jwt()

@@ -1,4 +1,4 @@
-"""The wire's contract, as local Roark asks it: payloads in tests go through here."""
+"""Events as the wire has them, and what local Roark says of any."""
 
 from __future__ import annotations
 
@@ -11,12 +11,92 @@ from local_roark._errors import RefusedError
 from local_roark._validate import parse_object, validate_event
 from roark_analytics_python_livekit.client import _encode
 
+CALL = "RM_test"
+AT = "2025-11-24T08:19:03.412Z"
+LATER = "2025-11-24T08:19:05.412Z"
+
+
+def refusal(event: Mapping[str, Any]) -> str | None:
+    """Why the service would not take an event; None where it would."""
+    try:
+        validate_event(parse_object(_encode(event)))
+    except RefusedError as error:
+        return f"{event.get('event')}: {error.field} {error.message}"
+    return None
+
 
 def received(event: Mapping[str, Any]) -> dict[str, Any]:
     """An event as the service reads it; fails the test where it would be refused."""
-    try:
-        body = parse_object(_encode(event))
-        validate_event(body)
-    except RefusedError as refusal:
-        pytest.fail(f"the service would refuse this: {refusal.field} {refusal.message}")
-    return body
+    if why := refusal(event):
+        pytest.fail(f"the service would refuse this: {why}")
+    return parse_object(_encode(event))
+
+
+def started(**changes: Any) -> dict[str, Any]:
+    event = {
+        "event": "call-started",
+        "livekitCallId": CALL,
+        "eventTimestamp": AT,
+        "agentId": "front-desk",
+        "agentName": "Front desk",
+        "isTest": False,
+    }
+    return event | changes
+
+
+def ended(**changes: Any) -> dict[str, Any]:
+    """A call-ended event with one turn a side, a tool call, and all that is additive."""
+    event = {
+        "event": "call-ended",
+        "livekitCallId": CALL,
+        "eventTimestamp": LATER,
+        "callStartedAt": AT,
+        "callEndedAt": LATER,
+        "callEndedReason": "participant_disconnected",
+        "agentSpokeFirst": True,
+        "recordingSampleRate": 8000,
+        "recordingNumChannels": 2,
+        "transcript": [
+            turn("assistant", "How can I help?", 0, interrupted=True),
+            turn("user", "Where is my bike?", 700, metrics={"end_of_turn_delay": 0.42}),
+        ],
+        "toolCalls": [tool_call(), tool_result()],
+        "metrics": [
+            {"kind": "llm", "timestamp": AT, "audioOffsetMs": 0, "ttft": 0.31, "extra": {}}
+        ],
+        "endedBy": "user",
+        "usage": [{"provider": "a", "model": "b", "promptTokens": 12}],
+        "handoffs": [{"toAgentId": "delivery", "timestamp": AT, "audioOffsetMs": 900}],
+        "recording": {
+            "status": "complete",
+            "chunkCount": 2,
+            "byteCount": 64,
+            "durationMs": 2,
+            "sha256": "0" * 64,
+            "gaps": [],
+            "pauses": [{"startMs": 0, "endMs": 1}],
+        },
+        "delivery": {"attempts": 4, "retries": 1, "dropped": {"full": 1}, "recovered": False},
+        "metadata": {"tenant": "northwind"},
+        "sdk": {"name": "roark-analytics-python-livekit", "version": "0.2.0", "python": "3.11"},
+        "agents": [{"id": "front-desk", "instructions": "Be kind.", "tools": ["lookup_order"]}],
+        "participant": {"identity": "caller", "kind": "sip", "attributes": {"a": "b"}},
+        "dtmf": [{"digit": "7", "timestamp": AT, "audioOffsetMs": 950}],
+    }
+    return event | changes
+
+
+def turn(role: str, content: str, offset: int, **more: Any) -> dict[str, Any]:
+    row = {"role": role, "content": content, "timestamp": AT, "audioOffsetMs": offset}
+    return row | {"endTimestamp": LATER, "endAudioOffsetMs": offset + 500} | more
+
+
+def tool_call(**changes: Any) -> dict[str, Any]:
+    row = {"kind": "tool_call", "toolCallId": "call_1", "timestamp": AT, "audioOffsetMs": 600}
+    return row | {"name": "lookup_order", "arguments": '{"order": "NW-4471"}'} | changes
+
+
+def tool_result(**changes: Any) -> dict[str, Any]:
+    """The same tool's result."""
+    row = {"kind": "tool_result", "toolCallId": "call_1", "timestamp": AT, "audioOffsetMs": 650}
+    return row | {"content": "shipped", "isError": False, "durationMs": 50} | changes

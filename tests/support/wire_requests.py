@@ -1,124 +1,22 @@
-"""Requests as a careful client makes them, and calls to send."""
+"""Requests as a careful client makes them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
-CALL = "RM_test"
+from tests.support.wire import CALL
+
 EVENTS = "/v1/integrations/livekit-sdk"
 UPLOAD_URL = f"{EVENTS}/chunk-upload-url"
 KEY = {"x-roark-api-key": "key", "authorization": "Bearer key"}
 FIRST_CHUNK = b"\1\0" * 16
-AT = "2025-11-24T08:19:03.412Z"
-LATER = "2025-11-24T08:19:05.412Z"
-
-
-@dataclass
-class Clock:
-    """A clock that a test sets."""
-
-    now: float = 1_764_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def started(**changes: Any) -> dict[str, Any]:
-    """A call-started event."""
-    event = {
-        "event": "call-started",
-        "livekitCallId": CALL,
-        "eventTimestamp": AT,
-        "agentId": "front-desk",
-        "agentName": "Front desk",
-        "isTest": False,
-    }
-    return event | changes
-
-
-def ended(**changes: Any) -> dict[str, Any]:
-    """A call-ended event with one turn a side, a tool call, and all that is additive."""
-    event = {
-        "event": "call-ended",
-        "livekitCallId": CALL,
-        "eventTimestamp": LATER,
-        "callStartedAt": AT,
-        "callEndedAt": LATER,
-        "callEndedReason": "participant_disconnected",
-        "agentSpokeFirst": True,
-        "recordingSampleRate": 8000,
-        "recordingNumChannels": 2,
-        "transcript": [
-            turn("assistant", "How can I help?", 0, interrupted=True),
-            turn("user", "Where is my bike?", 700, metrics={"end_of_turn_delay": 0.42}),
-        ],
-        "toolCalls": [tool_call(), tool_result()],
-        "metrics": [
-            {"kind": "llm", "timestamp": AT, "audioOffsetMs": 0, "ttft": 0.31, "extra": {}}
-        ],
-        "endedBy": "user",
-        "usage": [{"provider": "a", "model": "b", "promptTokens": 12}],
-        "handoffs": [{"toAgentId": "delivery", "timestamp": AT, "audioOffsetMs": 900}],
-        "recording": {
-            "status": "complete",
-            "chunkCount": 2,
-            "byteCount": 64,
-            "durationMs": 2,
-            "sha256": "0" * 64,
-            "gaps": [],
-            "pauses": [{"startMs": 0, "endMs": 1}],
-        },
-        "delivery": {"attempts": 4, "retries": 1, "dropped": {"full": 1}, "recovered": False},
-        "metadata": {"tenant": "northwind"},
-        "sdk": {"name": "roark-analytics-python-livekit", "version": "0.2.0", "python": "3.11"},
-        "agents": [{"id": "front-desk", "instructions": "Be kind.", "tools": ["lookup_order"]}],
-        "participant": {"identity": "caller", "kind": "sip", "attributes": {"a": "b"}},
-        "dtmf": [{"digit": "7", "timestamp": AT, "audioOffsetMs": 950}],
-    }
-    return event | changes
-
-
-def turn(role: str, content: str, offset: int, **more: Any) -> dict[str, Any]:
-    """A row of the transcript."""
-    ends = {"endTimestamp": LATER, "endAudioOffsetMs": offset + 500}
-    row = {"role": role, "content": content, "timestamp": AT, "audioOffsetMs": offset}
-    return row | ends | more
-
-
-def tool_call(**changes: Any) -> dict[str, Any]:
-    """A tool's call."""
-    row = {
-        "kind": "tool_call",
-        "toolCallId": "call_1",
-        "name": "lookup_order",
-        "arguments": '{"order": "NW-4471"}',
-        "timestamp": AT,
-        "audioOffsetMs": 600,
-    }
-    return row | changes
-
-
-def tool_result(**changes: Any) -> dict[str, Any]:
-    """The same tool's result."""
-    row = {
-        "kind": "tool_result",
-        "toolCallId": "call_1",
-        "content": "shipped",
-        "timestamp": AT,
-        "audioOffsetMs": 650,
-        "isError": False,
-        "durationMs": 50,
-    }
-    return row | changes
 
 
 async def send(
     client: httpx.AsyncClient, event: dict[str, Any], key: str | None = None
 ) -> httpx.Response:
-    """Posts an event."""
     idempotency = {"idempotency-key": key} if key else {}
     return await client.post(EVENTS, json=event, headers=KEY | idempotency)
 
@@ -126,12 +24,10 @@ async def send(
 async def presign(
     client: httpx.AsyncClient, index: int = 0, content_type: str = "audio/pcm", call: str = CALL
 ) -> str:
-    """A presigned URL."""
     request = {"livekitCallId": call, "chunkIndex": index, "contentType": content_type}
     answer = await client.post(UPLOAD_URL, json=request, headers=KEY)
     assert answer.status_code == 200, answer.text
-    url: str = answer.json()["data"]["uploadUrl"]
-    return url
+    return str(answer.json()["data"]["uploadUrl"])
 
 
 async def put(
@@ -144,15 +40,12 @@ async def put(
 async def upload(
     client: httpx.AsyncClient, index: int, data: bytes, content_type: str = "audio/pcm"
 ) -> None:
-    """Presigns and uploads one chunk."""
     url = await presign(client, index, content_type)
     answer = await put(client, url, data, content_type)
     assert answer.status_code == 200, answer.text
 
 
 async def call_json(client: httpx.AsyncClient, call: str = CALL) -> dict[str, Any]:
-    """What is kept of a call."""
     answer = await client.get(f"/calls/{call}/call.json")
     assert answer.status_code == 200, answer.text
-    record: dict[str, Any] = answer.json()
-    return record
+    return dict(answer.json())

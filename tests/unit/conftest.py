@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx
 import hypothesis
 import pytest
 
-from local_roark import Faults, create_app
+from local_roark import Faults
 from roark_analytics_python_livekit import RoarkClient
 from tests.support.fake_roark import BASE_URL, KEY, Roark
 
@@ -33,16 +32,9 @@ def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def faults() -> Faults:
-    """How the service misbehaves: not at all, to begin with."""
-    return Faults()
-
-
-@pytest.fixture
 def roark(tmp_path: Path, faults: Faults) -> Roark:
     """A service of the test's own."""
-    app = create_app(tmp_path / "calls", api_keys={KEY}, faults=faults)
-    return Roark(httpx.ASGITransport(app), tmp_path / "calls")
+    return Roark(tmp_path / "calls", faults)
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ import pytest
 
 from local_roark import Faults
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit._call.facts import CallFacts
 from roark_analytics_python_livekit._call.records import end_record
 from roark_analytics_python_livekit._call.redactor import Redact
 from roark_analytics_python_livekit._config import RecordingMode
@@ -43,6 +42,7 @@ from roark_analytics_python_livekit._recording.mixer import Resampler
 from roark_analytics_python_livekit._recovery import recover_all
 from roark_analytics_python_livekit.audio import AudioCapture
 from tests.support.deliveries import until
+from tests.support.facts import facts_of
 from tests.support.fake_roark import BASE_URL, KEY, Roark
 
 CALL = "RM_1"
@@ -81,14 +81,10 @@ class Calling:
         self.guard = Guard()
         self.queue = EventQueue()
         self.queue.bind()
-        facts = CallFacts(
-            call_id=CALL,
+        facts = facts_of(
+            CALL,
             agent_id=agent_id,
-            agent_name=None,
-            agent_prompt=None,
-            is_test=True,
             job={"jobId": "AJ_1"},
-            versions={"sdk": "0.2.0"},
             started_at=datetime(2025, 11, 24, 8, 19, 3, tzinfo=timezone.utc),
             started=self.start,
         )

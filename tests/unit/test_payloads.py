@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roark_analytics_python_livekit._call.facts import CallFacts
 from roark_analytics_python_livekit._call.payloads import TimeLine, call_ended, call_started
 from roark_analytics_python_livekit._call.records import (
     EndRecord,
@@ -32,16 +31,13 @@ from roark_analytics_python_livekit._livekit import events as _events
 from roark_analytics_python_livekit._livekit import metrics as _metrics
 from roark_analytics_python_livekit._livekit.clock import WallClock
 from roark_analytics_python_livekit._types import DeliveryCounts, Recording
+from tests.support.facts import facts_of
 from tests.support.wire import received
 
 START = 1000.0  # monotonic
-FACTS = CallFacts(
-    call_id="RM_1",
+FACTS = facts_of(
     agent_id="support",
-    agent_name=None,
-    agent_prompt=None,
     is_test=False,
-    job={},
     versions={"sdk": "0.2.0"},
     started_at=datetime(2025, 11, 24, 8, 19, 3, 412_000, tzinfo=timezone.utc),
     started=START,

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from local_roark import Faults, create_app, serve_in_background
 from roark_analytics_python_livekit._call.redactor import FAILED
+from tests.support.processes import run
+from tests.support.received import call_file
 
 # As a script that ends where an agent's job would have said goodbye. The service's host is a name,
 # not an address: it has to be looked up after the interpreter has begun to shut down.
 SCRIPT = """
 import sys
 import time
-from datetime import datetime, timezone
 
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit._call.facts import CallFacts
 from roark_analytics_python_livekit._pipeline import CallPipeline, CallSetup
 from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._delivery.worker import Worker
+from tests.support.facts import facts_of
 
 url, budget = sys.argv[1], float(sys.argv[2])
-now = datetime.now(timezone.utc), time.monotonic()
-facts = CallFacts("RM_1", "support", None, None, True, {}, {"sdk": "0.2.0"}, *now)
+facts = facts_of(started=time.monotonic())
 client = RoarkClient("rk_live_replace_me", base_url=url)
 kept = {"recording": "off", "spool_dir": None}
 pipeline = CallPipeline(
@@ -42,20 +40,14 @@ worker.queue.put_urgent(turn)
 """
 
 
-def run(url: str, budget: float) -> subprocess.CompletedProcess[str]:
-    """Runs the script to its end, and to that of its threads."""
-    command = [sys.executable, "-W", "error", "-c", SCRIPT, url, str(budget)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
-
-
 @pytest.mark.faults
 @pytest.mark.enable_socket
 def test_the_call_of_a_process_that_just_ends_is_delivered(tmp_path: Path) -> None:
     """Both events; the reason says that nobody ended it."""
     with serve_in_background(create_app(tmp_path)) as url:
-        ended = run(url.replace("127.0.0.1", "localhost"), budget=30.0)
+        ended = run("-W", "error", "-c", SCRIPT, url.replace("127.0.0.1", "localhost"), 30.0)
     assert (ended.returncode, ended.stderr) == (0, "")
-    call = json.loads((tmp_path / "RM_1" / "call.json").read_text("utf-8"))
+    call = call_file(tmp_path)
     assert call["started"] is not None
     assert call["ended"]["callEndedReason"] == "process_exit"
     assert [row["content"] for row in call["ended"]["transcript"]] == ["hello"]
@@ -66,7 +58,7 @@ def test_the_call_of_a_process_that_just_ends_is_delivered(tmp_path: Path) -> No
 def test_a_process_ends_even_if_the_service_never_answers(tmp_path: Path) -> None:
     """Within the budget: the thread is no daemon, but it ends itself."""
     with serve_in_background(create_app(tmp_path, faults=Faults.parse("*:hang"))) as url:
-        ended = run(url, budget=1.0)
+        ended = run("-W", "error", "-c", SCRIPT, url, 1.0)
     assert ended.returncode == 0
     assert ended.stderr.startswith("roark: call RM_1: not delivered: call-started, call-ended")
 
@@ -77,17 +69,16 @@ import json
 import sys
 import threading
 import time
-from datetime import datetime, timezone
 
 import httpx
 
 from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit._call import redactor
-from roark_analytics_python_livekit._call.facts import CallFacts
 from roark_analytics_python_livekit._call.records import end_record
 from roark_analytics_python_livekit._pipeline import CallPipeline, CallSetup
 from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._delivery.worker import Worker
+from tests.support.facts import facts_of
 
 redactor.PATIENCE = 3600.0  # the call's budget has to be enough
 
@@ -104,8 +95,7 @@ def redact(text):
     time.sleep(600)
 
 
-now = datetime.now(timezone.utc), time.monotonic()
-facts = CallFacts("RM_1", "support", None, "a prompt", True, {}, {"sdk": "0.2.0"}, *now)
+facts = facts_of(agent_prompt="a prompt", started=time.monotonic())
 transport = httpx.MockTransport(answer)
 client = RoarkClient("rk_live_replace_me", base_url="https://roark.test", transport=transport)
 kept = {"recording": "off", "spool_dir": None, "redact": redact}
@@ -127,8 +117,7 @@ if sys.argv[1] == "ended":
 )
 def test_a_redactor_that_never_returns_keeps_no_process_alive(how: str, reason: str) -> None:
     """Both events go out, with the marker in the place of every text; then the process ends."""
-    command = [sys.executable, "-W", "error", "-c", HANGING, how]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    ended = run("-W", "error", "-c", HANGING, how)
     assert ended.returncode == 0
     started, end = map(json.loads, ended.stdout.splitlines())
     assert started["agentPrompt"] == FAILED

@@ -7,7 +7,6 @@ import io
 import os
 import time
 import wave
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +14,7 @@ import pytest
 
 from local_roark import Faults
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit._call.facts import CallFacts, call_record
+from roark_analytics_python_livekit._call.facts import call_record
 from roark_analytics_python_livekit._delivery.limits import DEFAULT_LIMITS
 from roark_analytics_python_livekit._delivery.outbox import Outbox
 from roark_analytics_python_livekit._delivery.retry import RetryPolicy
@@ -25,6 +24,7 @@ from roark_analytics_python_livekit._delivery.wav import wav_header
 from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._recovery import TRIES, Recovered, recover_all
 from tests.support.deliveries import RATE, until
+from tests.support.facts import facts_of
 from tests.support.fake_roark import BASE_URL, KEY, Roark
 
 CHUNK_BYTES = DEFAULT_LIMITS.chunk_bytes
@@ -45,8 +45,7 @@ def dead_call(
 ) -> Path:
     """A call whose process has died in its middle."""
     call = Spool(root).begin(call_id)
-    now = datetime.now(timezone.utc)
-    facts = CallFacts(call_id, "agent", None, None, True, {}, {"sdk": "0"}, now, 100.0)
+    facts = facts_of(call_id, started=100.0)
     entry = call_record(facts, {}, base_url=base_url, api_key=key, recording=recording)
     store = Outbox(call)
     store.append_record(cast(dict[str, Any], entry))

@@ -19,13 +19,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roark_analytics_python_livekit._call.facts import CallFacts, account_of, call_record
+from roark_analytics_python_livekit._call.facts import account_of, call_record
 from roark_analytics_python_livekit._call.state import CallState, read_state
 from roark_analytics_python_livekit._delivery.call_spool import CallSpool
 from roark_analytics_python_livekit._delivery.limits import DEFAULT_LIMITS
 from roark_analytics_python_livekit._delivery.outbox import Outbox
 from roark_analytics_python_livekit._delivery.spool import Spool, SpoolError
 from roark_analytics_python_livekit._delivery.stats import CallStats, Outcome
+from tests.support.facts import facts_of
 
 CHUNK_BYTES = DEFAULT_LIMITS.chunk_bytes
 
@@ -434,14 +435,10 @@ class TestBounds:
 
 def opening(recording: str = "chunks") -> dict[str, Any]:
     """A journal's first entry."""
-    facts = CallFacts(
-        call_id="RM_1",
-        agent_id="agent",
+    facts = facts_of(
         agent_name="Agent",
-        agent_prompt=None,
         is_test=False,
         job={"roomName": "r"},
-        versions={"sdk": "0"},
         started_at=datetime(2026, 1, 1, tzinfo=timezone.utc),
         started=50.0,
     )

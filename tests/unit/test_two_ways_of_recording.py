@@ -5,10 +5,8 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-import httpx
 import pytest
 
-from local_roark import create_app
 from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit._config import RecordingMode
 from roark_analytics_python_livekit._delivery.limits import DEFAULT_LIMITS, Limits
@@ -26,7 +24,7 @@ START = 1_000.0  # the same monotonic moment for both
 
 async def recorded(folder: Path, recording: RecordingMode) -> bytes:
     """The file that a call of 40 s leaves at the service."""
-    roark = Roark(httpx.ASGITransport(create_app(folder, api_keys={KEY})), folder)
+    roark = Roark(folder)
     client = RoarkClient(KEY, base_url=BASE_URL, transport=roark)
     calling = Calling(client, recording=recording)
     calling.start = START

@@ -7,7 +7,7 @@ strings under `type`, and the keys, are an on-disk format: journals outlive upgr
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict, TypeGuard, get_args, get_type_hints
+from typing import Any, Literal, TypedDict, get_args, get_type_hints
 
 from typing_extensions import NotRequired
 
@@ -49,9 +49,7 @@ class StateRecord(TypedDict):
     at: float
 
 
-class ToolCallRecord(TypedDict):
-    """A tool was called."""
-
+class ToolCallRecord(TypedDict):  # a tool was called
     type: Literal["tool_call"]
     id: str
     name: str
@@ -59,9 +57,7 @@ class ToolCallRecord(TypedDict):
     at: float
 
 
-class ToolResultRecord(TypedDict):
-    """A tool returned, or failed."""
-
+class ToolResultRecord(TypedDict):  # a tool returned, or failed
     type: Literal["tool_result"]
     id: str
     content: str
@@ -69,9 +65,7 @@ class ToolResultRecord(TypedDict):
     at: float
 
 
-class ToolUpdateRecord(TypedDict):
-    """A tool that is still running said how far it is."""
-
+class ToolUpdateRecord(TypedDict):  # a tool that is still running said how far it is
     type: Literal["tool_update"]
     id: str
     content: str
@@ -89,9 +83,7 @@ class ToolEndedRecord(TypedDict):
     content: NotRequired[str]
 
 
-class MetricRecord(TypedDict):
-    """Latencies and token counts of one request."""
-
+class MetricRecord(TypedDict):  # latencies and token counts of one request
     type: Literal["metric"]
     kind: Literal["eou", "stt", "llm", "tts", "agent"]
     at: float
@@ -99,18 +91,14 @@ class MetricRecord(TypedDict):
     extra: dict[str, Any]
 
 
-class HandoffRecord(TypedDict):
-    """Another agent took over."""
-
+class HandoffRecord(TypedDict):  # another agent took over
     type: Literal["handoff"]
     old: str | None
     new: str
     at: float
 
 
-class AgentRecord(TypedDict):
-    """An agent as it was when it took over, or after it was changed."""
-
+class AgentRecord(TypedDict):  # an agent as it was when it took over, or after it was changed
     type: Literal["agent"]
     id: str
     instructions: str
@@ -118,9 +106,7 @@ class AgentRecord(TypedDict):
     at: float
 
 
-class ParticipantRecord(TypedDict):
-    """The caller's side of the room, as far as it is known by now."""
-
+class ParticipantRecord(TypedDict):  # the caller's side of the room, as far as it is known by now
     type: Literal["participant"]
     identity: str
     sid: str
@@ -131,34 +117,26 @@ class ParticipantRecord(TypedDict):
     at: float
 
 
-class DtmfRecord(TypedDict):
-    """A key was pressed on a telephone."""
-
+class DtmfRecord(TypedDict):  # a key was pressed on a telephone
     type: Literal["dtmf"]
     digit: str
     at: float
 
 
-class NoteRecord(TypedDict):
-    """Something of interest that has no list of its own on the wire."""
-
+class NoteRecord(TypedDict):  # something of interest that has no list of its own on the wire
     type: Literal["note"]
     kind: str
     at: float
     fields: dict[str, Any]
 
 
-class UsageRecord(TypedDict):
-    """What each model was used for, as livekit has counted it."""
-
+class UsageRecord(TypedDict):  # what each model was used for, as livekit has counted it
     type: Literal["usage"]
     models: list[dict[str, Any]]
     at: float
 
 
-class ErrorRecord(TypedDict):
-    """A model or the session failed."""
-
+class ErrorRecord(TypedDict):  # a model or the session failed
     type: Literal["error"]
     kind: str
     message: str
@@ -182,9 +160,7 @@ class CallRecord(TypedDict):
     recording: str
 
 
-class MetadataRecord(TypedDict):
-    """The agent's code added metadata."""
-
+class MetadataRecord(TypedDict):  # the agent's code added metadata
     type: Literal["metadata"]
     values: dict[str, Any]
 
@@ -239,16 +215,12 @@ class GapRecord(TypedDict):
     size: int
 
 
-class SentRecord(TypedDict):
-    """The service accepted an event."""
-
+class SentRecord(TypedDict):  # the service accepted an event
     type: Literal["sent"]
     event: str
 
 
-class EndedRecord(TypedDict):
-    """The call-ended event as it was built last."""
-
+class EndedRecord(TypedDict):  # the call-ended event as it was built last
     type: Literal["ended"]
     event: dict[str, Any]
 
@@ -282,11 +254,6 @@ Control = (
 Record = Happened | Control
 
 
-def is_of_tool(record: Happened) -> TypeGuard[ToolRecord]:
-    """Whether a record is of a tool's call."""
-    return record["type"].startswith("tool_")
-
-
 def kinds_of(union: Any) -> frozenset[str]:
     """The `type` strings of a union of record types."""
     return frozenset(get_args(get_type_hints(each)["type"])[0] for each in get_args(union))
@@ -295,14 +262,7 @@ def kinds_of(union: Any) -> frozenset[str]:
 def end_record(
     at: float, reason: str, *, error: ErrorRecord | None = None, ended_by: str | None = None
 ) -> EndRecord:
-    """The end of a call.
-
-    Args:
-        at: When, in monotonic seconds.
-        reason: livekit's close reason, or the word given to `aflush`.
-        error: What failed, where the call ended by an error.
-        ended_by: Who ended it, where the reason does not say.
-    """
+    """The end of a call, for livekit's close reason or the word given to `aflush`."""
     record: EndRecord = {"type": "end", "at": at, "reason": reason}
     if error is not None:
         record["error"] = error

@@ -33,17 +33,11 @@ _CHUNK_NAME = re.compile(r"^(\d{6,})\.pcm$")
 
 @dataclass(frozen=True)
 class JournalContents:
-    """What a journal holds.
+    """What a journal holds."""
 
-    Attributes:
-        records: Those that can be believed.
-        damaged: How many were passed over because a disk had damaged them.
-        is_whole: No byte of the file was cut off or passed over.
-    """
-
-    records: list[dict[str, Any]]
-    damaged: int
-    is_whole: bool
+    records: list[dict[str, Any]]  # those that can be believed
+    damaged: int  # how many were passed over
+    is_whole: bool  # no byte of the file was cut off or passed over
 
 
 def encode_record(record: Mapping[str, Any]) -> bytes:
@@ -73,12 +67,10 @@ class CallSpool:
 
     @classmethod
     def claim(cls, path: Path, ask_room: Callable[[], int] | None = None) -> CallSpool | None:
-        """Takes a call, unless a living process has it.
+        """Takes the call in this directory, unless a living process has it.
 
-        Args:
-            path: The call's directory.
-            ask_room: Gives the bytes that may be written until it is asked again; without it
-                there is no limit.
+        `ask_room` gives the bytes of PCM that may be written until it is asked again; without it
+        there is no limit.
 
         Raises:
             OSError: The directory or its lock cannot be opened.
@@ -96,7 +88,7 @@ class CallSpool:
 
         Raises:
             OSError: It cannot be written.
-            TypeError, ValueError, RecursionError: The record is not JSON.
+            TypeError, ValueError, RecursionError: It is not JSON.
         """
         self._journal.append(encode_record(record) if payload is None else payload)
 
@@ -139,19 +131,11 @@ class CallSpool:
         return b"".join(self._chunk(index).read().payloads)
 
     def chunk_indices(self) -> list[int]:
-        """The indices of the chunks that are here, in order.
-
-        Raises:
-            OSError: The directory cannot be read.
-        """
+        """The indices of the chunks that are here, in order; raises OSError."""
         return sorted(map(int, _chunk_numbers(self.path)))
 
     def remove_chunk(self, index: int) -> None:
-        """Removes a chunk, if it is there.
-
-        Raises:
-            OSError: It cannot be removed.
-        """
+        """Removes a chunk, if it is there; raises OSError."""
         if self._filling is not None and self._filling[0] == index:
             self._close_chunk()
         self._chunk_path(index).unlink(missing_ok=True)
@@ -219,11 +203,7 @@ def is_aside(path: Path) -> bool:
 
 
 def is_claimed(path: Path) -> bool:
-    """Whether a process works on a call. It may seem so while another one just asks this.
-
-    Raises:
-        OSError: The directory or its lock cannot be opened.
-    """
+    """Whether a process works on a call. It may seem so while another one just asks this."""
     if not is_call(path):
         return True
     call = CallSpool.claim(path)
@@ -234,11 +214,7 @@ def is_claimed(path: Path) -> bool:
 
 
 def measure(path: Path) -> tuple[int, float]:
-    """(bytes of a call's files, when it began on the wall clock).
-
-    Raises:
-        OSError: The directory cannot be read.
-    """
+    """(bytes of a call's files, when it began on the wall clock)."""
     size, begun = 0, path.stat().st_mtime
     for entry in os.scandir(path):
         found = entry.stat(follow_symlinks=False)

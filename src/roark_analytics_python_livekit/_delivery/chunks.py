@@ -80,13 +80,7 @@ class ChunkQueue:
 
 
 class ChunkStore:
-    """The bytes of a recording's chunks: on disk, or in bounded memory where the disk refuses.
-
-    Args:
-        spool: The call's place on disk; None keeps everything in memory.
-        on_refused: Called with each error of the disk.
-        max_memory: Bytes that may wait in memory.
-    """
+    """The bytes of a recording's chunks: on disk, or in bounded memory where the disk refuses."""
 
     def __init__(
         self,

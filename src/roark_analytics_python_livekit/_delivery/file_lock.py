@@ -4,11 +4,7 @@ from __future__ import annotations
 
 
 def try_lock(file: int) -> bool:
-    """Locks an open file; False if another process, or another open file, has the lock.
-
-    Args:
-        file: The file's descriptor. Closing it frees the lock; a forked child has a copy of it.
-    """
+    """Locks an open file; False if another process, or another open file, has the lock."""
     try:
         import fcntl
     except ImportError:  # Windows

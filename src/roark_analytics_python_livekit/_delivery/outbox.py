@@ -6,6 +6,7 @@ once it is delivered; without one, or where the disk refuses, chunks wait in mem
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
@@ -13,7 +14,6 @@ from .._call.records import ChunkRecord, GapRecord
 from .._diagnostics import logger
 from .call_spool import CallSpool
 from .chunks import CHANNELS, FRAME_BYTES, Chunk, ChunkQueue, ChunkStore
-from .journal import JournalWriter
 from .limits import DEFAULT_LIMITS, Limits
 from .stats import Outcome
 from .wav import wav_header
@@ -46,7 +46,8 @@ class Outbox:
         self._whole = whole
         self._chunk_bytes = limits.chunk_bytes
         self._on_record = on_record
-        self._journal = JournalWriter(spool, self._say_refused)
+        self._unwritten: deque[tuple[Mapping[str, Any], bytes | None]] = deque()
+        self._has_records = False  # on disk: a later process knows whose call it is
         self._store = ChunkStore(spool, self._say_refused, max_memory=limits.max_memory)
         self._queue = ChunkQueue()
         self._filling = bytearray()
@@ -62,19 +63,31 @@ class Outbox:
     @property
     def is_spooled(self) -> bool:
         """Whether what is not delivered now is kept for later."""
-        return self._spool is not None and self._journal.has_records
+        return self._spool is not None and self._has_records
 
     # What comes in
 
     def append_record(self, record: Mapping[str, Any], payload: bytes | None = None) -> None:
-        """Adds a record to the journal; what the disk refuses now is written with a later one.
+        """Adds a record to the journal; `payload` is the record encoded, if it is already.
 
-        Args:
-            record: The record.
-            payload: The record encoded, where it is already.
+        What the disk refuses now is written with a later record.
         """
-        self._journal.append(record, payload)
+        if self._spool is not None:
+            self._unwritten.append((record, payload))
+            self._write_records(self._spool)
         self._on_record(record)
+
+    def _write_records(self, spool: CallSpool) -> None:
+        while self._unwritten:
+            try:
+                spool.append_record(*self._unwritten[0])
+                self._has_records = True
+            except OSError as error:
+                self._say_refused(error)
+                return
+            except (TypeError, ValueError, RecursionError):
+                pass  # not JSON: it would be refused for ever
+            self._unwritten.popleft()
 
     def append_pcm(self, pcm: bytes) -> None:
         """Adds the recording's next samples."""
@@ -147,7 +160,7 @@ class Outbox:
             The length of the recording, in bytes.
         """
         assert self._spool is not None
-        self._journal.has_records = True  # they have been read
+        self._has_records = True  # they have been read
         known_gaps = {(gap["start"], gap["size"]) for gap in gaps}
         found, done = self._spool.chunk_indices(), set(settled)
         if self._whole and done:  # the service has the one WAV: nothing is missing
@@ -208,7 +221,8 @@ class Outbox:
         }
         self.append_record(record)
         self._store.remove(chunk)
-        self._journal.flush()  # there may be room now
+        if self._spool is not None:
+            self._write_records(self._spool)  # there may be room now
 
     def keep(self, chunk: Chunk) -> None:
         """Leaves a chunk on disk for a later process."""
@@ -220,10 +234,9 @@ class Outbox:
             if finished:
                 self._spool.remove()
             else:
-                self._journal.flush()
+                self._write_records(self._spool)
                 self._spool.release()
             self._spool = None
-        self._journal.close()
         self._store.close()
         self._queue.clear()
         self._filling.clear()

@@ -28,19 +28,12 @@ _HEADER_OF_JSON = re.compile(rb"(?s)(?=.{3}[\x00-\x03].{4}\{)")
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file of records holds.
+    """What a file of records holds."""
 
-    Attributes:
-        payloads: The records that can be believed.
-        damaged: How many were passed over.
-        torn_at: The byte at which the torn end begins, which is the file's size where none is.
-        is_whole: Every byte of the file belongs to a record that can be believed.
-    """
-
-    payloads: list[bytes]
-    damaged: int
-    torn_at: int
-    is_whole: bool
+    payloads: list[bytes]  # the records that can be believed
+    damaged: int  # how many were passed over
+    torn_at: int  # the byte at which the torn end begins: the file's size where there is none
+    is_whole: bool  # every byte belongs to a record that can be believed
 
 
 class RecordFile:
@@ -84,11 +77,7 @@ class RecordFile:
 
 
 def open_private(path: Path, flags: int) -> int:
-    """Opens a file of this library's own: no link is followed, nobody else may read it.
-
-    Raises:
-        OSError: It cannot be opened.
-    """
+    """Opens a file of this library's own: no link is followed, nobody else may read it."""
     flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     return os.open(path, flags, 0o600)
 
@@ -110,33 +99,28 @@ def _first_records(data: bytes) -> Contents:
     """The records up to the first that is torn or damaged."""
     payloads: list[bytes] = []
     position = 0
-    while True:
-        payload, behind = _record_at(data, position)
-        if payload is None:
-            return Contents(payloads, 0, position, is_whole=position == len(data))
+    while (payload := _payload_at(data, position)) is not None:
         payloads.append(payload)
-        position = behind
+        position += HEADER.size + len(payload)
+    return Contents(payloads, 0, position, is_whole=position == len(data))
 
 
 def _all_records(data: bytes) -> Contents:
-    """The records, those behind a damaged one too.
+    """The records of a journal, those behind a damaged one too.
 
     A damaged record ends where its length says, or where the next good one begins: its length may
     be what is damaged.
     """
     payloads: list[bytes] = []
-    damaged = position = following = 0
+    damaged = position = following = 0  # no good record begins before `following`
     while position < len(data):
-        payload, behind = _record_at(data, position)
-        if payload:
-            payloads.append(payload)
-            position = behind
-            continue
-        if following <= position:
+        if position >= following:
+            if payload := _payload_at(data, position):
+                payloads.append(payload)
+                position += HEADER.size + len(payload)
+                continue
             following = _next_record(data, position + 1)
-        if behind < position + HEADER.size + _MIN_JSON:  # no length of a record
-            behind = following
-        behind = min(behind, following)
+        behind = min(_behind(data, position), following)
         if behind > len(data):
             break
         damaged += 1
@@ -145,20 +129,24 @@ def _all_records(data: bytes) -> Contents:
     return Contents(payloads, damaged, position, is_whole=good == len(data))
 
 
-def _record_at(data: bytes, position: int) -> tuple[bytes | None, int]:
-    """(a record's payload if it can be believed, the byte behind it as its length says).
-
-    Where its length cannot be right, the byte behind it is past the data.
-    """
+def _payload_at(data: bytes, position: int) -> bytes | None:
+    """A record's payload; None where no record can be believed."""
     begin = position + HEADER.size
     if begin > len(data):
-        return None, len(data) + 1
+        return None
     length, checksum = HEADER.unpack_from(data, position)
-    behind: int = begin + length
-    if length > _MAX_PAYLOAD or behind > len(data):
-        return None, len(data) + 1
-    payload = data[begin:behind]
-    return payload if zlib.crc32(payload) == checksum else None, behind
+    payload = data[begin : begin + min(length, _MAX_PAYLOAD)]
+    return payload if len(payload) == length and zlib.crc32(payload) == checksum else None
+
+
+def _behind(data: bytes, position: int) -> int:
+    """The byte behind a journal's record, as its length says; past the data where that is wrong."""
+    begin = position + HEADER.size
+    if begin <= len(data):
+        length: int = HEADER.unpack_from(data, position)[0]
+        if _MIN_JSON <= length <= _MAX_PAYLOAD and begin + length <= len(data):
+            return begin + length
+    return len(data) + 1
 
 
 def _next_record(data: bytes, position: int) -> int:
@@ -167,7 +155,6 @@ def _next_record(data: bytes, position: int) -> int:
     No good record's payload holds what looks like a header: JSON has no control characters.
     """
     for match in _HEADER_OF_JSON.finditer(data, position):
-        payload, _ = _record_at(data, match.start())
-        if payload is not None and len(payload) >= _MIN_JSON:
+        if len(_payload_at(data, match.start()) or b"") >= _MIN_JSON:
             return match.start()
     return len(data) + 1

@@ -43,8 +43,8 @@ class RetryPolicy:
         Args:
             attempt: Which attempt failed, counted from 0.
             jitter: A random number from [0, 1).
-            time_left: Seconds until the deadline; a retry that would begin after it is not made.
-            retry_after: What the service asked for, in seconds: a minimum, clamped to 60.
+            time_left: Seconds until the deadline; no retry begins after it.
+            retry_after: Seconds that the service asked to wait: a minimum, clamped to 60.
             quota: Seconds that the retry quota asks for, a minimum too.
         """
         ceiling = min(self.cap, self.base * 2.0 ** min(attempt, 16))
@@ -63,10 +63,6 @@ class RetryQuota:
 
     Retries of all requests share it, so that a service in trouble is not hit by three uploads'
     worth of repetitions; an empty bucket makes a retry wait, it does not forbid it.
-
-    Args:
-        burst: Retries that may come at once.
-        rate: Retries a second after that.
     """
 
     def __init__(self, burst: int, rate: float) -> None:
@@ -76,11 +72,7 @@ class RetryQuota:
         self._at = 0.0
 
     def take(self, now: float) -> float:
-        """Takes a retry out; returns the seconds to wait until it may be made.
-
-        Args:
-            now: Monotonic seconds.
-        """
+        """Takes a retry out at `now`; returns the seconds to wait until it may be made."""
         self._tokens = min(self._burst, self._tokens + max(0.0, now - self._at) * self._rate)
         self._at = max(self._at, now)
         self._tokens -= 1
@@ -89,14 +81,6 @@ class RetryQuota:
 
 class Retrier:
     """Makes the requests of one call, each until it succeeds, cannot succeed, or had its tries.
-
-    Args:
-        stats: Counts the tries.
-        deadline: Says how long to go on.
-        guard: Counts requests that cannot even be made.
-        policy: Delays between tries.
-        clock: Monotonic seconds.
-        jitter: Random numbers from [0, 1).
 
     Attributes:
         stopped: Why no request is made any more; None while they are.

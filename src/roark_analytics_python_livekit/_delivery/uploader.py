@@ -35,8 +35,6 @@ class Uploader:
         call_id: The call's `livekitCallId`.
         outbox: Where the chunks wait.
         guard: Counts what goes wrong in here.
-        policy: Delays between tries.
-        limits: How much is sent at once, and how often it is tried.
         clock: Monotonic seconds.
         jitter: Random numbers from [0, 1).
 

@@ -83,11 +83,11 @@ class AgentTrack:
         for segment in self._segments:
             segment.place(mixer, until)
         while self._segments and self._segments[0].is_done:
-            self._segments.popleft().close()
+            self._segments.popleft().writer.close()
 
     def placed_end_sample(self) -> int | None:
         """The sample up to which every open run has come out of its resampler, if one is open."""
-        ends = (segment.placed_end_sample for segment in self._segments)
+        ends = (segment.writer.placed_end_sample for segment in self._segments)
         return min((end for end in ends if end is not None), default=None)
 
     def close(self, now: float) -> None:

@@ -81,6 +81,11 @@ class PlaybackSchedule:
             last = self._spans[-1]
             last.count = min(last.count, end_sample - last.first_sample)
 
+    def play_to(self, end_sample: int, default: float) -> None:
+        """Exactly the samples up to `end_sample` play; the first of all from `default` on."""
+        self.truncate(end_sample)
+        self.add(self.ends_at(default), self.end_sample, end_sample)
+
     def stop(self, at: float) -> None:
         """Nothing plays from `at` on."""
         self.truncate(self.sample_at(at))

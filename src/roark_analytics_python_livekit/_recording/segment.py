@@ -46,6 +46,7 @@ class Segment:
     Attributes:
         started_at: When its first sample plays, in monotonic seconds.
         stopped_at: When its last sample was over, once it is finished.
+        writer: Where its samples go.
     """
 
     def __init__(self, first: Frame, traits: SinkTraits, make_resampler: ResamplerFactory) -> None:
@@ -55,7 +56,7 @@ class Segment:
         self._cuts = FrameCuts.of(traits, first.rate)
         self._audio = SegmentAudio(first, self._cuts, make_resampler)
         self._schedule = PlaybackSchedule(first.rate)
-        self._writer = SpanWriter(first.rate, make_resampler)
+        self.writer = SpanWriter(first.rate, make_resampler)
         self._state = State.WAITING
         self._free_at = first.at  # when the segment before it was over
         self._start_known = False  # from a report, or because the sink gives none
@@ -83,11 +84,6 @@ class Segment:
     def was_heard(self) -> bool:
         """Whether a sample of it was played, or will be."""
         return self._schedule.end_sample > 0
-
-    @property
-    def placed_end_sample(self) -> int | None:
-        """Where its open run ends in the recording, or None without one."""
-        return self._writer.placed_end_sample
 
     def is_overdue(self, now: float) -> bool:
         """Whether its "finished" must have been lost."""
@@ -134,7 +130,6 @@ class Segment:
     def cut(self, at: float) -> None:
         """What is finished and still sounds does so until `at`."""
         self._schedule.stop(at)
-        self.stopped_at = min(self.stopped_at, at)
 
     def stop(self, now: float) -> None:
         """Ends the segment without a report."""
@@ -153,13 +148,9 @@ class Segment:
         """Moves what was played before `until` into the mixer."""
         while (span := self._schedule.take(until)) is not None:
             samples = self._audio.take(span.first_sample, span.end_sample)
-            self._writer.write(span, samples, mixer)
+            self.writer.write(span, samples, mixer)
         if self._schedule.is_silent(until):
-            self._writer.close()
-
-    def close(self) -> None:
-        """Nothing more will be placed."""
-        self._writer.close()
+            self.writer.close()
 
     # What the sink says
 
@@ -211,11 +202,13 @@ class Segment:
         self._await_report(at)
 
     def _on_finished(self, report: Finished) -> None:
-        end = self._stopped_sample(report) if report.interrupted else self._audio.end_sample
+        end = self._audio.end_sample
+        if report.interrupted:
+            end = min(end, self._stopped_sample(report))
         if self._schedule.reported_end_sample:
             self._schedule.truncate(self._schedule.reported_end_sample)
         elif self._start_known and self._schedule.end_sample:
-            self._play_to(end)
+            self._schedule.play_to(end, self._audio.first_at)
         else:
             self._place_by_its_end(end, report)
         self._finish(report.at)
@@ -254,7 +247,7 @@ class Segment:
     def _place_by_its_end(self, end_sample: int, report: Finished) -> None:
         """Plays up to `end_sample`, and moves the whole to when that must have been over."""
         stopped_at = self._schedule.ends_at(report.at)
-        self._play_to(end_sample)
+        self._schedule.play_to(end_sample, self._audio.first_at)
         simulated = self._schedule.ends_at(report.at)
         if not report.interrupted or self._traits.plays_elsewhere:
             stopped_at = report.at
@@ -269,13 +262,6 @@ class Segment:
         self.stopped_at = self._schedule.ends_at(at)
 
     # The schedule
-
-    def _play_to(self, end_sample: int) -> None:
-        """Exactly the samples up to `end_sample` play."""
-        end_sample = min(end_sample, self._audio.end_sample)
-        schedule = self._schedule
-        schedule.truncate(end_sample)
-        schedule.add(schedule.ends_at(self._audio.first_at), schedule.end_sample, end_sample)
 
     def _play_from(self, first_sample: int, at: float) -> None:
         """Everything captured from `first_sample` on plays from `at`."""
