@@ -118,6 +118,18 @@ async def test_metrics_are_read_after_the_sessions_own_handler() -> None:
     assert [record["extra"] for record in records] == [{"speechId": "speech_1"}]
 
 
+async def test_once_cancelled_nothing_is_handled_and_no_emitter_is_kept() -> None:
+    """Also not what livekit's loop was about to hand over."""
+    handled: list[object] = []
+    subscriptions, emitter = Subscriptions(Guard()), Emitter()
+    subscriptions.add(emitter, "metrics_collected", handled.append)
+    late = subscriptions.guarded("metrics_collected", handled.append)
+    subscriptions.cancel()
+    late("late")
+    emitter.emit("metrics_collected", "later")
+    assert handled == [] and not subscriptions.has(emitter)
+
+
 def test_an_agent_that_always_changes_is_recorded_so_many_times() -> None:
     """A prompt may contain the time."""
     session = create_session()
