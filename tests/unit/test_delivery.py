@@ -586,6 +586,10 @@ class TestItsOwnErrors:
 
         shipping = Shipping(client, outbox=Failing(limits=LIMITS))
         shipping.record(pcm(1))
+        await until(lambda: shipping.guard.count == 1)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not shipping.ended_asked  # the call goes on
         await shipping.finish()
         assert roark.accepted() == ["call-started", "call-ended"]
         assert shipping.lost == [0]

@@ -246,6 +246,22 @@ async def test_what_was_sent_before_is_not_sent_again(
     assert roark.accepted()[2:] == ["call-ended"]
 
 
+async def test_a_chunk_that_had_no_room_is_silence_of_its_length(
+    client: RoarkClient, roark: Roark, tmp_path: Path
+) -> None:
+    """Its record says that it was given up; without it all sound behind it would be shifted."""
+    path = dead_call(tmp_path / "spool")
+    (call,) = Spool(path.parent).abandoned()
+    chunk = {"type": "chunk", "index": 1, "start": CHUNK_BYTES, "size": CHUNK_BYTES}
+    call.append_record({**chunk, "result": "full"})
+    call.remove_chunk(1)
+    call.release()
+    (one,) = await recover(path.parent, client)
+    assert (one.outcome, one.chunks) == (Outcome.OK, 3)
+    silent = bytes(CHUNK_BYTES)
+    assert sound_of(roark) == SOUND[:CHUNK_BYTES] + silent + SOUND[2 * CHUNK_BYTES :]
+
+
 async def test_a_call_that_lacks_nothing_is_only_removed(
     client: RoarkClient, roark: Roark, tmp_path: Path
 ) -> None:
@@ -358,6 +374,21 @@ async def test_the_call_ended_that_completes_a_call_is_owed_until_it_is_accepted
     recording = roark.call("RM_1")["ended"]["recording"]
     assert (recording["status"], recording["chunkCount"]) == ("complete", 3)
     assert list(root.iterdir()) == []
+
+
+async def test_a_storage_that_cannot_be_reached_says_nothing_of_the_service(
+    client: RoarkClient, faults: Faults, tmp_path: Path
+) -> None:
+    """It gives the places of the chunks: the next call is tried, and its events arrive."""
+    root = tmp_path / "spool"
+    ended_as_partial(root)
+    dead_call(root, "RM_2")
+    faults.add("uploads:drop")
+    found = await recover(root, client)
+    assert [(one.call_id, one.outcome, one.events) for one in found] == [
+        ("RM_1", Outcome.LATER, 0),
+        ("RM_2", Outcome.LATER, 2),
+    ]
 
 
 async def test_killed_before_the_call_ended_that_completes_a_call_was_made_it_is_made_again(
