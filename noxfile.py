@@ -69,13 +69,12 @@ def types(session: nox.Session) -> None:
 def tests_newest_python(session: nox.Session) -> None:
     """The default suite on the newest Python that is here, and the branches of src it covers."""
     session.env["COVERAGE_FILE"] = str(ENVS / "coverage")
-    run_newest(session, "pytest", "--cov", "--cov-report=")
+    run_newest(session, "pytest", "--cov", "--cov-report=", "--cov-fail-under=0")
     coverage = (f"{ENVS}/newest-python/bin/coverage", "report")
-    session.run(*coverage, "--show-missing", "--skip-covered", success_codes=[0, 2])
-    total = session.run(*coverage, "--format=total", silent=True, success_codes=[0, 2])
+    total = session.run(*coverage, "--format=total", "--fail-under=0", silent=True)
     # nox prints its summary last; this line stands below it.
     atexit.register(print, f"coverage of src, with branches: {str(total).strip()} %", flush=True)
-    session.run(*coverage, "--format=total", silent=True)
+    session.run(*coverage, "--show-missing", "--skip-covered")
 
 
 @nox.session(name="tests-without-livekit")

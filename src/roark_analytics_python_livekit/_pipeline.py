@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from ._delivery.stats import Outcome
 from ._delivery.uploader import Uploader
 from ._delivery.worker import EventQueue
 from ._diagnostics import Guard, logger
+from ._process import recoveries
 from ._recorder import Recorder
 from ._recording.mixer import ResamplerFactory
 from ._recovery import recover_all
@@ -108,20 +110,12 @@ class CallPipeline:
         recorder = Recorder(outbox, self._make_resampler, state.pauses.silences)
         call = self.call = Call(setup, state, outbox, uploader, recorder, self._guard, self._clock)
         call.begin(base_url=self._client.base_url, api_key=self._client.api_key)
-        tasks = [
-            asyncio.ensure_future(work)
-            for work in (call.receive(queue), self._recover(spool), call.journal.run())
-        ]
         try:
-            await call.journal.begun()
-            await uploader.run(state.started_event(), call.make_ended)
+            async with self._client, self._recovering(spool):
+                await self._go_on(call, queue)
         except Exception as error:
             self._guard.swallow("delivery", error)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await self._client.aclose()
             with self._guard("closing the outbox"):
                 outbox.close(finished=uploader.is_complete)
             log_summary(
@@ -130,6 +124,16 @@ class CallPipeline:
                 redaction_failures=call.journal.failures,
                 has_no_audio=setup.recording != "off" and not recorder.pcm_bytes,
             )
+
+    async def _go_on(self, call: Call, queue: EventQueue) -> None:
+        tasks = [asyncio.ensure_future(work) for work in (call.receive(queue), call.journal.run())]
+        try:
+            await call.journal.begun()
+            await call.uploader.run(call.make_started(), call.make_ended)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _open_spool(self) -> tuple[Spool | None, CallSpool | None]:
         """The spool, and this call's place in it; None where they cannot be used."""
@@ -142,10 +146,16 @@ class CallPipeline:
             logger.warning("roark: no spool, this call is kept in memory only: %s", error)
         return spool, None
 
-    async def _recover(self, spool: Spool | None) -> None:
-        """Delivers what dead processes left, for as long as this call goes on."""
-        if spool is not None:
-            with self._guard("recovery"):
+    def _recovering(self, spool: Spool | None) -> AbstractAsyncContextManager[None]:
+        """Delivers what dead processes left, while this call or another with its key goes on."""
+        if spool is None:
+            return nullcontext()
+        kind = (self._setup.spool_dir, self._client.base_url, self._client.api_key)
+        return recoveries.join(kind, lambda: self._recover(spool))
+
+    async def _recover(self, spool: Spool) -> None:
+        with self._guard("recovery"):
+            async with self._client:  # it may outlast this call
                 await recover_all(
                     spool, self._client, self._guard, limits=self._limits, clock=self._clock
                 )
@@ -197,7 +207,9 @@ class Call:
 
     async def receive(self, queue: EventQueue) -> None:
         """Takes what the agent's side hands over, until the call is over."""
+        queue.needs_ticks = self._setup.recording != "off"
         while self._end is None:
+            await queue.wait()
             now = self._clock()
             for item in await queue.take():
                 with self._guard("receiving"):
@@ -215,6 +227,10 @@ class Call:
             self._finish(self._end)
         await self.journal.finish(self._setup.budget / 2)
         self.uploader.recording_finished()
+
+    def make_started(self) -> dict[str, Any]:
+        """The call-started event."""
+        return self._state.started_event()
 
     async def make_ended(self) -> dict[str, Any]:
         """The call-ended event; better one without its rows than none."""

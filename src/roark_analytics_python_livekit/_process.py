@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import weakref
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
+from contextlib import asynccontextmanager
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 class ObservedSessions:
@@ -67,5 +72,72 @@ class OpenCalls:
 
 open_calls = OpenCalls()
 
+
+class SharedObjects:
+    """What all calls of a process share: made on first use, whoever asks first.
+
+    A forked child makes its own: it has no copy of the threads, only of their locks.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[Hashable, Any] = {}
+        self._held: weakref.WeakValueDictionary[Hashable, Any] = weakref.WeakValueDictionary()
+
+    def keep(self, key: Hashable, make: Callable[[], T]) -> T:
+        """The object of this key, for as long as the process lives."""
+        kept: T | None = self._kept.get(key)
+        return self._kept.setdefault(key, make()) if kept is None else kept
+
+    def hold(self, key: Hashable, make: Callable[[], T]) -> T:
+        """The object of this key, for as long as somebody holds it."""
+        held: T | None = self._held.get(key)
+        return self._held.setdefault(key, make()) if held is None else held
+
+    def forget(self) -> None:
+        """The next one who asks gets another."""
+        self._kept = {}
+        self._held = weakref.WeakValueDictionary()
+
+
+shared = SharedObjects()
+
+
+class _Shared:
+    def __init__(self) -> None:
+        self.users = 0
+        self.task: asyncio.Task[None] | None = None
+
+
+class SharedTasks:
+    """Work of which an event loop does one of each kind at a time, while anybody takes part."""
+
+    def __init__(self) -> None:
+        self._kinds: weakref.WeakKeyDictionary[
+            asyncio.AbstractEventLoop, dict[Hashable, _Shared]
+        ] = weakref.WeakKeyDictionary()
+
+    @asynccontextmanager
+    async def join(
+        self, kind: Hashable, work: Callable[[], Coroutine[Any, Any, None]]
+    ) -> AsyncIterator[None]:
+        """Takes part: begins the work unless it goes on; the last who leaves cancels it."""
+        kinds = self._kinds.setdefault(asyncio.get_running_loop(), {})
+        shared = kinds.setdefault(kind, _Shared())
+        shared.users += 1
+        if shared.task is None or shared.task.done():
+            shared.task = asyncio.ensure_future(work())
+        try:
+            yield
+        finally:
+            shared.users -= 1
+            if not shared.users:
+                del kinds[kind]
+                shared.task.cancel()
+                await asyncio.gather(shared.task, return_exceptions=True)
+
+
+recoveries = SharedTasks()
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=open_calls.release_all)
+    os.register_at_fork(after_in_child=shared.forget)

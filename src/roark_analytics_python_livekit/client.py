@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import ssl
 import weakref
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,12 +34,15 @@ from ._http import (
     silence_request_logs,
     upload_outcome,
 )
+from ._process import shared
 from ._types import ContentType
 
 __all__ = ["PresignedUpload", "RequestError", "RoarkClient"]
 
 EVENTS_PATH = "/v1/integrations/livekit-sdk"
 CHUNK_URL_PATH = "/v1/integrations/livekit-sdk/chunk-upload-url"
+
+MAX_CONNECTIONS = 256  # of one kind in one loop: 64 calls' worth, and fewer than descriptors
 
 _USER_AGENT = "roark-analytics-python-livekit"
 
@@ -51,24 +55,39 @@ class PresignedUpload:
     content_type: str
 
 
-@dataclass(frozen=True)
 class _Pools:
-    """Two sets of connections that never mix: Roark's carries the key, the other nothing."""
+    """One event loop's connections, in sets that never mix.
 
-    roark: httpx.AsyncClient
-    uploads: httpx.AsyncClient
-    process: int  # whose connections these are: a forked child makes its own
+    Roark's carry the key, those for uploads nothing. Plain http has sets of its own, which need no
+    certificates: loading them takes 20 ms and more.
+
+    Args:
+        make: Makes a set: whether it carries the key, and whether it is for https.
+    """
+
+    def __init__(self, make: Callable[[bool, bool], httpx.AsyncClient]) -> None:
+        self.process = os.getpid()  # whose connections these are: a forked child makes its own
+        self.made: dict[tuple[bool, bool], httpx.AsyncClient] = {}
+        self._make = make
+
+    def get(self, *, with_key: bool, url: str) -> httpx.AsyncClient:
+        """The set for a URL; made on first use."""
+        kind = with_key, url[:7].lower() != "http://"
+        if kind not in self.made:
+            self.made[kind] = self._make(*kind)
+        return self.made[kind]
 
     async def aclose(self) -> None:
-        await self.roark.aclose()
-        await self.uploads.aclose()
+        while self.made:
+            await self.made.popitem()[1].aclose()
 
 
 class RoarkClient:
     """Speaks Roark's LiveKit endpoints; each method is one request, tried once.
 
     One client may be shared by any number of calls, threads and event loops: connections belong
-    to the event loop that uses them, and are made there on first use. Redirects are not followed,
+    to the event loop that uses them, and are made there on first use. Of several `async with` on
+    one loop, the last to be left closes them. Redirects are not followed,
     answers are read up to 64 KiB, every request ends within 30 s, an upload within a second more
     for each 64 kB that it has.
 
@@ -100,6 +119,9 @@ class RoarkClient:
         self._transport = transport
         self._timeouts = Timeouts()
         self._pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Pools] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._users: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, int] = (
             weakref.WeakKeyDictionary()
         )
         silence_request_logs()
@@ -151,7 +173,7 @@ class RoarkClient:
         Raises:
             RequestError: Unless the answer is 2xx; `EXPIRED` where a fresh URL may help.
         """
-        pool = self._here().uploads
+        pool = self._pool(with_key=False, url=upload.url)
 
         async def put() -> None:
             request = pool.build_request(
@@ -171,15 +193,20 @@ class RoarkClient:
             await pools.aclose()
 
     async def __aenter__(self) -> RoarkClient:
+        loop = asyncio.get_running_loop()
+        self._users[loop] = self._users.get(loop, 0) + 1
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await self.aclose()
+        loop = asyncio.get_running_loop()
+        self._users[loop] -= 1
+        if not self._users[loop]:
+            await self.aclose()
 
     async def _post(
         self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
     ) -> bytes:
-        pool = self._here().roark
+        pool = self._pool(with_key=True, url=self.base_url)
 
         async def post() -> bytes:
             request = pool.build_request(
@@ -192,8 +219,8 @@ class RoarkClient:
 
         return await bounded(post, self._timeouts.total)
 
-    def _here(self) -> _Pools:
-        """The pools of the running event loop.
+    def _pool(self, *, with_key: bool, url: str) -> httpx.AsyncClient:
+        """The running event loop's connections for a URL.
 
         What cannot be used of the environment's proxy variables raises as it is: a URL in them is
         not the request's, which is no reason to give the request up.
@@ -201,28 +228,48 @@ class RoarkClient:
         loop = asyncio.get_running_loop()
         pools = self._pools.get(loop)
         if pools is None or pools.process != os.getpid():
-            try:
-                pools = self._pools[loop] = self._make_pools()
-            except OSError as error:  # the certificates cannot be read
-                raise RequestError(Outcome.LATER, type(error).__name__) from None
-        return pools
+            pools = self._pools[loop] = self._make_pools()
+        try:
+            return pools.get(with_key=with_key, url=url)
+        except OSError as error:  # the certificates cannot be read
+            raise RequestError(Outcome.LATER, type(error).__name__) from None
 
     def _make_pools(self) -> _Pools:
-        auth = {"x-roark-api-key": self.api_key, "authorization": f"Bearer {self.api_key}"}
-        return _Pools(roark=self._make_pool(auth), uploads=self._make_pool({}), process=os.getpid())
+        return _Pools(self._make_pool)
 
-    def _make_pool(self, headers: Mapping[str, str]) -> httpx.AsyncClient:
+    def _make_pool(self, with_key: bool, secure: bool) -> httpx.AsyncClient:
+        key = {"x-roark-api-key": self.api_key, "authorization": f"Bearer {self.api_key}"}
         return httpx.AsyncClient(
             # identity: answers are small, and are read as they came, without a decoder
-            headers={**headers, "user-agent": _USER_AGENT, "accept-encoding": "identity"},
+            headers={
+                **(key if with_key else {}),
+                "user-agent": _USER_AGENT,
+                "accept-encoding": "identity",
+            },
             transport=self._transport,
+            verify=True if self._transport else _trust() if secure else _trust_nobody(),
             # Plain http is for this machine, and never passes one of the environment's proxies: it
             # would carry the key there in clear text. https does, through a tunnel.
+            trust_env=secure,
             mounts={"http://": None},
             follow_redirects=False,
             timeout=httpx.Timeout(10.0, connect=5.0),
-            limits=httpx.Limits(max_connections=8, keepalive_expiry=30.0),
+            # Each call limits what it has in flight: one that is slow takes no other's place.
+            limits=httpx.Limits(
+                max_connections=MAX_CONNECTIONS, max_keepalive_connections=8, keepalive_expiry=30.0
+            ),
         )
+
+
+def _trust() -> ssl.SSLContext:
+    """The process's trusted certificates; loaded again where the environment names others."""
+    where = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    return shared.keep(("trust", *where), httpx.create_ssl_context)
+
+
+def _trust_nobody() -> ssl.SSLContext:
+    """For plain http: it costs nothing, and lets no TLS pass unchecked."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _encode(body: Mapping[str, Any]) -> bytes:

@@ -26,7 +26,7 @@ from ._delivery.stats import CallStats as CallStats
 from ._delivery.worker import Worker
 from ._diagnostics import Guard, logger
 from ._pipeline import CallPipeline, CallSetup
-from ._process import observed_sessions
+from ._process import observed_sessions, shared
 from ._version import __version__
 from .client import RoarkClient
 
@@ -257,7 +257,7 @@ def _observe(
             budget=settings.shutdown_timeout,
             redact=redact,
         ),
-        client or RoarkClient(settings.api_key, base_url=settings.base_url),
+        client or _shared_client(settings.api_key, settings.base_url),
         RtcResampler,
         guard=guard,
     )
@@ -278,6 +278,13 @@ def _observe(
     job.on_shutdown(ctx, handle._shut_down)
     observed_sessions.add(session, handle)
     return handle
+
+
+def _shared_client(api_key: str, base_url: str) -> RoarkClient:
+    """The client of the process's calls with this key at this service, and its connections."""
+    return shared.hold(
+        ("client", api_key, base_url), lambda: RoarkClient(api_key, base_url=base_url)
+    )
 
 
 def _facts(ctx: Any, session: Any, settings: Settings, call_id: str) -> CallFacts:

@@ -18,7 +18,7 @@ from roark_analytics_python_livekit._delivery.spool import Spool
 from roark_analytics_python_livekit._delivery.stats import Outcome
 from roark_analytics_python_livekit._delivery.worker import MAX_WAITING, RESERVE, EventQueue, Worker
 from roark_analytics_python_livekit._diagnostics import Guard
-from roark_analytics_python_livekit._pipeline import CallPipeline
+from roark_analytics_python_livekit._pipeline import Call
 from roark_analytics_python_livekit._recovery import recover_all
 from tests.faults.test_disk import complaints, dead_call, sound, until
 from tests.support.processes import run
@@ -39,16 +39,16 @@ class Stuck:
 def stuck(monkeypatch: pytest.MonkeyPatch, blockbuster: BlockBuster) -> Stuck:
     """Makes the shipping thread hang where it meets this, which the detector would find."""
     blockbuster.deactivate()
-    stuck, on_item = Stuck(), CallPipeline._on_item
+    stuck, route = Stuck(), Call._route
 
-    def hang_or_go_on(self: CallPipeline, item: object) -> None:
+    def hang_or_go_on(self: Call, item: object) -> None:
         if isinstance(item, Stuck):
             item.reached.set()
             item.go_on.wait(40)
         else:
-            on_item(self, item)
+            route(self, item)
 
-    monkeypatch.setattr(CallPipeline, "_on_item", hang_or_go_on)
+    monkeypatch.setattr(Call, "_route", hang_or_go_on)
     return stuck
 
 
@@ -143,7 +143,7 @@ def test_a_call_that_tells_without_end_is_cut(
     service: str, calls: Path, spool: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Records have bounded room too; those on top are counted and told (fault 11)."""
-    monkeypatch.setattr(_call, "MAX_STORY", 10_000)
+    monkeypatch.setattr(_call, "MAX_JOURNAL_BYTES", 10_000)
     call = SimulatedCall(service, spool)
     for number in range(200):
         text = f"turn {number} " + "x" * 100

@@ -200,7 +200,7 @@ def test_one_client_serves_two_event_loops_in_two_threads(calls: Path) -> None:
 
 
 def test_two_calls_at_once_do_not_mix(service: str, calls: Path, spool: Path) -> None:
-    """Two shipping threads, one spool: each call has its own turns and its own sound (fault 24)."""
+    """One shipping thread, one spool: each call has its own turns and its own sound (fault 24)."""
     both = [
         SimulatedCall(service, spool, name, clock=FastClock(10.0), budget=300.0)
         for name in ("RM_x", "RM_y")

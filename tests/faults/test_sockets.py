@@ -18,6 +18,7 @@ import trustme
 
 from local_roark import Faults
 from roark_analytics_python_livekit import RoarkClient
+from roark_analytics_python_livekit import client as client_module
 from roark_analytics_python_livekit._delivery.stats import CallStats, Outcome
 from roark_analytics_python_livekit._http import Timeouts
 from roark_analytics_python_livekit.client import PresignedUpload, RequestError
@@ -143,8 +144,8 @@ def hurry(monkeypatch: pytest.MonkeyPatch, **timeouts: float) -> None:
     """Shortens httpx's time-outs, so that a test sees them."""
     make_pool = RoarkClient._make_pool
 
-    def make(self: RoarkClient, headers: dict[str, str]) -> httpx.AsyncClient:
-        pool = make_pool(self, headers)
+    def make(self: RoarkClient, with_key: bool, secure: bool) -> httpx.AsyncClient:
+        pool = make_pool(self, with_key, secure)
         pool.timeout = httpx.Timeout(**{"timeout": 10.0, **timeouts})
         return pool
 
@@ -182,6 +183,7 @@ async def test_a_full_pool_and_a_stuck_write_are_failures_that_pass(
 ) -> None:
     """Both are worth another try (fault 4)."""
     hurry(monkeypatch, pool=0.2, write=0.2)
+    monkeypatch.setattr(client_module, "MAX_CONNECTIONS", 8)
     gate.rules.append(("url", hang, 8))
     async with RoarkClient(KEY, base_url=gate.url) as client:
         waiting = [

@@ -20,20 +20,13 @@ FOLDER = Path(__file__).parents[1] / "livekit" / "golden"
 Event = dict[str, Any]
 
 MASKED = {
-    "timestamp": "TIME",
-    "endTimestamp": "TIME",
-    "eventTimestamp": "TIME",
-    "callStartedAt": "TIME",
-    "callEndedAt": "TIME",
-    "audioOffsetMs": "MS",
-    "endAudioOffsetMs": "MS",
-    "durationMs": "MS",
+    **dict.fromkeys(["timestamp", "endTimestamp", "eventTimestamp"], "TIME"),
+    **dict.fromkeys(["callStartedAt", "callEndedAt"], "TIME"),
+    **dict.fromkeys(["audioOffsetMs", "endAudioOffsetMs", "durationMs"], "MS"),
+    **dict.fromkeys(["chunkCount", "attempts", "retries"], "COUNT"),
     "sha256": "DIGEST",
     "byteCount": "BYTES",
-    "chunkCount": "COUNT",
     "sdk": "VERSIONS",
-    "attempts": "COUNT",
-    "retries": "COUNT",
     "audioDuration": "SECONDS",
 }
 SPOKEN_WORDS = 3  # of an interrupted turn: how far it came differs

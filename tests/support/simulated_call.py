@@ -19,8 +19,9 @@ from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit._call.privacy import Redact
 from roark_analytics_python_livekit._call.records import end_record
 from roark_analytics_python_livekit._config import RecordingMode
+from roark_analytics_python_livekit._delivery.engine import TICK, Engine
 from roark_analytics_python_livekit._delivery.limits import DEFAULT_LIMITS, Limits
-from roark_analytics_python_livekit._delivery.worker import TICK, Worker
+from roark_analytics_python_livekit._delivery.worker import Worker
 from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._http import Timeouts
 from roark_analytics_python_livekit._pipeline import CallPipeline, CallSetup
@@ -102,7 +103,8 @@ class SimulatedCall:
             limits=limits,
             clock=self.clock,
         )
-        self.worker = Worker(self.pipeline.run, name=f"roark-{call_id}", tick=tick)
+        engine = None if tick == TICK else Engine(tick=tick)
+        self.worker = Worker(self.pipeline.run, name=f"roark-{call_id}", engine=engine)
         self.queue = self.worker.queue
         self.worker.start()
         self.queue.put_urgent(Opened(self.start, True, SinkTraits(), rate))

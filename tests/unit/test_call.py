@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from local_roark import Faults
-from roark_analytics_python_livekit import RoarkClient
+from roark_analytics_python_livekit import RoarkClient, _pipeline
 from roark_analytics_python_livekit._call.records import end_record
 from roark_analytics_python_livekit._call.redactor import Redact
 from roark_analytics_python_livekit._config import RecordingMode
@@ -356,6 +356,7 @@ class TestACall:
         await until(lambda: roark.accepted() == ["call-started"])
         gone = threading.Thread()
         monkeypatch.setattr(threading, "main_thread", lambda: gone)
+        calling.queue.tick(ending=True)
         await asyncio.wait_for(calling.task, 30)
         assert ended(roark)["callEndedReason"] == "process_exit"
         assert ended(roark)["endedBy"] == "worker"
@@ -684,10 +685,51 @@ class TestWhenItGoesWrong:
         undelivered = calling.pipeline.call.uploader.stats.undelivered
         assert undelivered == ("call-started", "call-ended")
 
-    async def test_its_connections_are_closed(self, client: RoarkClient) -> None:
-        """This loop's, whether or not the client is shared."""
+    async def test_its_connections_are_closed(self, roark: Roark) -> None:
+        """This loop's."""
+        client = RoarkClient(KEY, base_url=BASE_URL, transport=roark)
         await Calling(client).end()
+        assert roark.accepted() == ["call-started", "call-ended"]
         assert len(client._pools) == 0
+
+    async def test_the_connections_of_another_call_stay_open(self, roark: Roark) -> None:
+        """It shares the client: the last call closes them."""
+        client = RoarkClient(KEY, base_url=BASE_URL, transport=roark)
+        first, second = Calling(client), Calling(client)
+        await first.end()
+        (pools,) = client._pools.values()
+        assert not pools.made[True, False].is_closed
+        await second.end()
+        assert len(client._pools) == 0
+
+
+async def test_one_call_at_a_time_recovers_what_others_left(
+    roark: Roark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first of a key and spool, and until the last of them is over."""
+    going_on: list[RoarkClient] = []
+    begun: list[RoarkClient] = []
+
+    async def recover(spool: Spool, client: RoarkClient, guard: Guard, **options: Any) -> None:
+        begun.append(client)
+        going_on.append(client)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            going_on.remove(client)
+
+    monkeypatch.setattr(_pipeline, "recover_all", recover)
+    clients = [RoarkClient(KEY, base_url=BASE_URL, transport=roark) for _ in range(2)]
+    first, second = (Calling(client, spool_dir=tmp_path / "spool") for client in clients)
+    other = Calling(clients[0], spool_dir=tmp_path / "other")
+    await until(lambda: len(begun) == 2)
+    await other.end()
+    assert going_on == begun[:1] == clients[:1]
+    await first.end()
+    assert going_on == begun[:1]
+    await second.end()
+    assert going_on == []
+    assert len(begun) == 2
 
 
 async def test_two_calls_do_not_meet(client: RoarkClient, roark: Roark) -> None:

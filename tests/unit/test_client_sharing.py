@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import httpx
+import pytest
 
 from roark_analytics_python_livekit import RoarkClient
+from roark_analytics_python_livekit import client as client_module
+from roark_analytics_python_livekit._process import SharedObjects
 from roark_analytics_python_livekit.client import PresignedUpload, _Pools
 
 KEY = "rk_live_replace_me"
@@ -51,7 +57,7 @@ def test_two_loops_in_two_threads_share_no_pool() -> None:
         first_closed.set()
         loop = asyncio.get_running_loop()
         (mine,) = [pools for owner, pools in client.made if owner is loop]
-        closed = mine.roark.is_closed and mine.uploads.is_closed
+        closed = all(pool.is_closed for pool in mine.made.values())
         await client.aclose()
         return closed
 
@@ -75,9 +81,9 @@ async def test_the_pool_for_uploads_has_no_credentials() -> None:
     """It could not send the key if it wanted to."""
     client = Watched()
     await use(client)
-    pools = client.made[0][1]
-    assert KEY in str(pools.roark.headers.raw)
-    assert KEY not in str(pools.uploads.headers.raw)
+    made = client.made[0][1].made
+    assert KEY in str(made[True, True].headers.raw)
+    assert KEY not in str(made[False, True].headers.raw)
 
 
 async def test_closing_twice_does_nothing() -> None:
@@ -85,9 +91,87 @@ async def test_closing_twice_does_nothing() -> None:
     client = Watched()
     await client.aclose()
     await use(client)
+    pools = list(client.made[0][1].made.values())
     await client.aclose()
     await client.aclose()
-    assert client.made[0][1].roark.is_closed
+    assert [pool.is_closed for pool in pools] == [True, True]
+
+
+async def test_the_last_of_several_users_closes() -> None:
+    """Calls on one loop share the connections: one that ends leaves the others'."""
+    client = Watched()
+    async with client:
+        async with client:
+            await use(client)
+            pools = list(client.made[0][1].made.values())
+        assert [pool.is_closed for pool in pools] == [False, False]
+        await use(client)
+        assert len(client.made) == 1
+    assert [pool.is_closed for pool in pools] == [True, True]
+
+
+class Contexts:
+    """Counts TLS contexts: those that load certificates, and all.
+
+    Args:
+        monkeypatch: Puts itself in the way.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.loaded = self.default = 0
+        create, default = httpx.create_ssl_context, ssl.create_default_context
+
+        def count_create(*args: Any, **options: Any) -> ssl.SSLContext:
+            self.loaded += 1
+            return create(*args, **options)
+
+        def count_default(*args: Any, **options: Any) -> ssl.SSLContext:
+            self.default += 1
+            return default(*args, **options)
+
+        monkeypatch.setattr(httpx, "create_ssl_context", count_create)
+        monkeypatch.setattr(ssl, "create_default_context", count_default)
+        monkeypatch.setattr(client_module, "shared", SharedObjects())
+
+
+def connections(base_url: str) -> list[httpx.AsyncClient]:
+    """Of one client: Roark's, and those for uploads."""
+    client = RoarkClient(KEY, base_url=base_url)
+    return [client._pool(with_key=with_key, url=base_url) for with_key in (True, False)]
+
+
+async def test_a_process_has_one_tls_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making one takes 20 ms; trust in certificates is nothing that must not mix."""
+    contexts = Contexts(monkeypatch)
+    made = [pool for _ in range(5) for pool in connections("https://roark.test")]
+    assert (contexts.loaded, contexts.default) == (1, 1)
+    assert len(set(made)) == 10
+
+
+async def test_plain_http_needs_no_tls_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything on loopback: no certificate is read."""
+    contexts = Contexts(monkeypatch)
+    connections("http://127.0.0.1:8787")
+    assert (contexts.loaded, contexts.default) == (0, 0)
+
+
+def test_no_connection_goes_unchecked() -> None:
+    """Not even if https came to where only plain http should."""
+    for context in (client_module._trust(), client_module._trust_nobody()):
+        assert context.verify_mode is ssl.CERT_REQUIRED
+        assert context.check_hostname
+    assert client_module._trust_nobody().cert_store_stats()["x509_ca"] == 0
+
+
+async def test_other_certificates_are_loaded_anew(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The environment names a file of its own."""
+    contexts = Contexts(monkeypatch)
+    connections("https://roark.test")
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    connections("https://roark.test")
+    assert contexts.loaded == 2
 
 
 async def test_a_closed_client_can_be_used_again() -> None:

@@ -34,14 +34,14 @@ MAY_IMPORT = {  # room, or module of no room → rooms and modules beside itself
     "_call": {"_config", "_diagnostics", "_serialize", "_types", "redaction"},
     "_delivery": {"_call.records", "_diagnostics", "_process", "_types", "client"},
     "_http": {"_delivery.stats"},
-    "client": {"_config", "_delivery.stats", "_http", "_types"},
+    "client": {"_config", "_delivery.stats", "_http", "_process", "_types"},
     "audio": {"_recording"},
     "_recorder": {"_call.records", "_delivery", "_recording", "audio"},
     "_summary": {"_delivery", "_diagnostics"},
     "_recovery": {"_call", "_delivery", "_diagnostics", "client"},
     "_pipeline": {
         *("_call", "_delivery", "_recording", "_recorder", "_recovery", "_summary"),
-        *("_config", "_diagnostics", "_serialize", "client"),
+        *("_config", "_diagnostics", "_process", "_serialize", "client"),
     },
     "session": {
         *("_call", "_delivery", "_livekit", "_pipeline"),

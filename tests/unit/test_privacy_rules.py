@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from roark_analytics_python_livekit._call import privacy
+from roark_analytics_python_livekit._call.pauses import PauseLog, TranscriptFilter
 from roark_analytics_python_livekit._call.privacy import FAILED, check_redact, is_private
 from roark_analytics_python_livekit._call.records import Control, Happened, Record, kinds_of
 from roark_analytics_python_livekit._call.redactor import usable
@@ -313,6 +314,7 @@ def test_each_type_of_record_has_its_rule_and_its_place() -> None:
     """What is private of a new one is decided, and something is made of it."""
     kinds = kinds_of(Record)
     assert set(privacy.RULES) == kinds
+    assert set(TranscriptFilter(PauseLog())._rules) == kinds_of(Happened)
     rows = Rows(lambda at: "", lambda at: 0)
     assert set(rows._add) == kinds_of(Happened)
     assert set(CallState()._apply) == kinds_of(Control)

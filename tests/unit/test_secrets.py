@@ -86,7 +86,7 @@ async def test_the_agents_own_requests_are_logged_as_ever(
 
 
 async def test_making_many_clients_adds_one_filter() -> None:
-    """A worker makes a client for each call."""
+    """A process may have one for each of many keys."""
     RoarkClient(KEY)
     before = len(logging.getLogger("httpx").filters)
     for _ in range(10):

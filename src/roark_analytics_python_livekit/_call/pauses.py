@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import inf
-from typing import cast
+from typing import Any, cast
 
 from .._types import Pause
 from .records import (
+    DtmfRecord,
     Happened,
     HeardRecord,
     StateRecord,
     SwitchRecord,
     ToolRecord,
     TurnRecord,
-    is_of_tool,
 )
 from .turns import LATE, Moments
 
@@ -96,20 +96,35 @@ class TranscriptFilter:
         self._secrets: list[str] = []  # transcripts that were withheld since the user's turn
         self._called_at: dict[str, float] = {}  # by the tool call's id
         self._over_at: dict[str, float] = {}
+        self._rules: Mapping[str, Callable[[Any], Happened | None] | None] = {
+            "state": self._state,
+            "turn": self._turn,
+            "heard": self._transcript,
+            "dtmf": self._key,
+            **dict.fromkeys(("tool_call", "tool_result", "tool_update", "tool_ended"), self._tool),
+            # What the caller said is in none of these.
+            **dict.fromkeys(
+                ("agent", "error", "handoff", "metric", "note", "participant", "usage")
+            ),
+        }
 
     def filter(self, record: Happened) -> Happened | None:
         """The record as it may be kept, or None."""
-        if record["type"] == "state":
-            self._observe(record)
-        elif record["type"] == "turn":
-            return None if self._is_secret_turn(record) else record
-        elif record["type"] == "heard":
-            return None if self._is_secret_transcript(record) else record
-        elif record["type"] == "dtmf":
-            return None if self._pauses.is_withheld(record["at"], record["at"]) else record
-        elif is_of_tool(record):
-            return self._tool(record)
+        rule = self._rules[record["type"]]
+        return record if rule is None else rule(record)
+
+    def _state(self, record: StateRecord) -> StateRecord:
+        self._observe(record)
         return record
+
+    def _turn(self, record: TurnRecord) -> TurnRecord | None:
+        return None if self._is_secret_turn(record) else record
+
+    def _transcript(self, record: HeardRecord) -> HeardRecord | None:
+        return None if self._is_secret_transcript(record) else record
+
+    def _key(self, record: DtmfRecord) -> DtmfRecord | None:
+        return None if self._pauses.is_withheld(record["at"], record["at"]) else record
 
     def _observe(self, record: StateRecord) -> None:
         self._turns[record["who"]].observe(record)

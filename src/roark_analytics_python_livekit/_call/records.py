@@ -7,7 +7,7 @@ strings under `type`, and the keys, are an on-disk format: journals outlive upgr
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict, TypeGuard, get_args, get_type_hints
+from typing import Any, Literal, TypedDict, get_args, get_type_hints
 
 from typing_extensions import NotRequired
 
@@ -252,11 +252,6 @@ Control = (
     | EndedRecord
 )
 Record = Happened | Control
-
-
-def is_of_tool(record: Happened) -> TypeGuard[ToolRecord]:
-    """Whether a record is of a tool's call."""
-    return record["type"].startswith("tool_")
 
 
 def kinds_of(union: Any) -> frozenset[str]:

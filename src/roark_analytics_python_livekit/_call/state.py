@@ -11,9 +11,9 @@ from typing import Any, cast
 
 from .._types import DeliveryCounts
 from .facts import CallFacts, facts_of
+from .manifest import RecordingState
 from .pauses import PauseLog
 from .payloads import TimeLine, call_ended, call_started
-from .recording import RecordingState
 from .records import (
     CallRecord,
     ChunkRecord,

@@ -1,45 +1,44 @@
-"""One call's background thread, with an event loop of its own, and the queue that leads there."""
+"""One call on the engine, and the queue that leads there."""
 
 from __future__ import annotations
 
-import _thread
 import asyncio
 import contextlib
-import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from concurrent.futures import Future
+from typing import Any
+
+from .._process import shared
+from .engine import Engine
 
 MAX_WAITING = 20_000  # items; 100 s of two audio streams: only a dead or starved thread gets there
 RESERVE = 2  # times as many, for what is not audio
-TICK = 0.1  # seconds between two looks at what does not wake the worker: audio
-
-T = TypeVar("T")
 
 
 class EventQueue:
-    """A bounded queue from any thread to the worker; putting never waits.
+    """A bounded queue from any thread to the engine; putting never waits.
 
     Args:
         limit: How many items may wait; what comes on top is dropped and counted.
-        tick: Seconds between two looks at what does not wake the worker.
 
     Attributes:
         dropped: Items that had no room.
+        needs_ticks: Whether the taker wants each tick, also those without an item.
     """
 
-    def __init__(self, limit: int = MAX_WAITING, *, tick: float = TICK) -> None:
+    def __init__(self, limit: int = MAX_WAITING) -> None:
         self.dropped = 0
+        self.needs_ticks = True
         self._limit = limit
-        self._tick = tick
         self._closed = False
         self._items: deque[Any] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake: asyncio.Event | None = None
+        self._is_waking = False
 
     def put(self, item: object) -> None:
-        """Hands an item over; the worker looks at it within a tick."""
+        """Hands an item over; the engine looks at it within a tick."""
         if self._closed:
             return
         if len(self._items) >= self._limit:
@@ -48,17 +47,17 @@ class EventQueue:
             self._items.append(item)
 
     def put_urgent(self, item: object) -> None:
-        """Hands an item over and wakes the worker. Such items are few: they have a reserve."""
+        """Hands an item over and wakes the engine. Such items are few: they have a reserve."""
         if self._closed:
             return
         if len(self._items) >= self._limit * RESERVE:
             self.dropped += 1
             return
         self._items.append(item)
-        loop, wake = self._loop, self._wake
-        if loop is not None and wake is not None:
-            with contextlib.suppress(RuntimeError):  # the worker is gone: nobody to wake
-                loop.call_soon_threadsafe(wake.set)
+        if self._loop is not None and not self._is_waking:
+            self._is_waking = True
+            with contextlib.suppress(RuntimeError):  # the engine is gone: nobody to wake
+                self._loop.call_soon_threadsafe(self._wake_up)
 
     def close(self) -> None:
         """Nobody takes anything any more: what is put is forgotten."""
@@ -70,28 +69,40 @@ class EventQueue:
         self._wake = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
-    async def take(self) -> list[Any]:
-        """What waits, after at most a tick."""
+    def tick(self, *, ending: bool = False) -> None:
+        """Wakes the taker, if there is something for it; on its loop only.
+
+        Args:
+            ending: The process's main thread is gone.
+        """
+        if self._wake is not None and (self._items or self.needs_ticks or ending):
+            self._wake.set()
+
+    async def wait(self) -> None:
+        """Waits for something urgent or a tick; not at all where items are waiting."""
         assert self._wake is not None, "bind() first"
-        if self._items:
-            await asyncio.sleep(0)  # the delivery is on this loop too
-        else:
-            with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._tick)
+        if not self._items:
+            await self._wake.wait()
         self._wake.clear()
+
+    async def take(self) -> list[Any]:
+        """What waits now, once the loop's other tasks had their turn."""
+        await asyncio.sleep(0)
         return [self._items.popleft() for _ in range(len(self._items))]
+
+    def _wake_up(self) -> None:
+        self._is_waking = False  # before the taker looks: what is put later wakes it again
+        if self._wake is not None:
+            self._wake.set()
 
 
 class Worker:
-    """Runs one call's `main` on a thread of its own until it returns.
-
-    The thread is not a daemon, so that the end of the process waits for what is being delivered:
-    `main` has to see that the main thread is gone, and then to end within its budget.
+    """Runs one call's `main` on the process's engine until it returns.
 
     Args:
-        main: Gets the queue; runs on the thread's own event loop.
-        name: The thread's name.
-        tick: Seconds between two looks at what does not wake the thread.
+        main: Gets the queue; runs on the engine's loop, beside the process's other calls.
+        name: The name of its task.
+        engine: Another engine than the process's, for tests.
     """
 
     def __init__(
@@ -99,31 +110,26 @@ class Worker:
         main: Callable[[EventQueue], Awaitable[None]],
         name: str,
         *,
-        tick: float = TICK,
+        engine: Engine | None = None,
     ) -> None:
-        self.queue = EventQueue(tick=tick)
+        self.queue = EventQueue()
+        self.name = name
         self._main = main
+        self._engine = engine
         self._done: Future[None] = Future()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=False)
 
     @property
     def done(self) -> bool:
-        """Whether the thread's work is over."""
+        """Whether the work is over."""
         return self._done.done()
 
     def start(self) -> None:
-        """Starts the thread, without waiting for it to run as `Thread.start` does.
+        """Hands the work to the engine, without waiting for its thread to run.
 
         Raises:
             RuntimeError: The process can have no more threads.
         """
-        _thread.start_new_thread(self._start, ())
-
-    def _start(self) -> None:
-        try:
-            self._thread.start()
-        except RuntimeError:  # no more threads: nobody should wait for this one
-            self._done.set_result(None)
+        (self._engine or shared.keep("engine", Engine)).submit(self)
 
     async def wait(self, timeout: float) -> bool:
         """Waits on the caller's loop until the work is over, `timeout` seconds at most."""
@@ -138,38 +144,18 @@ class Worker:
             await asyncio.wait_for(over.wait(), timeout)
         return self.done
 
-    def _run(self) -> None:
-        try:
-            with contextlib.suppress(BaseException):  # `main` guards itself; the thread just ends
-                asyncio.run(self._run_main())
-        finally:
-            self._done.set_result(None)
+    # For the engine
 
-    async def _run_main(self) -> None:
-        asyncio.get_running_loop().set_default_executor(_LateThreads())
-        self.queue.bind()
-        await self._main(self.queue)
+    async def run(self) -> None:
+        """`main` guards itself; whatever it raises ends this call only."""
+        with contextlib.suppress(BaseException):
+            self.queue.bind()
+            await self._main(self.queue)
 
+    def tick(self, *, ending: bool) -> None:
+        """Passes the tick on to whoever takes from the queue."""
+        self.queue.tick(ending=ending)
 
-class _LateThreads(ThreadPoolExecutor):
-    """A thread for each job, which is a host name to look up.
-
-    A pool takes no more jobs once the main thread is gone, which is when `main` has its last
-    requests to make.
-    """
-
-    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        future: Future[T] = Future()
-        future.set_running_or_notify_cancel()
-
-        def run() -> None:
-            try:
-                future.set_result(fn(*args, **kwargs))
-            except BaseException as error:
-                future.set_exception(error)
-
-        try:
-            threading.Thread(target=run, daemon=True).start()
-        except RuntimeError:  # Python 3.12.0 and 3.12.1 start none by then: this one may block
-            run()
-        return future
+    def over(self) -> None:
+        """Ends every wait."""
+        self._done.set_result(None)

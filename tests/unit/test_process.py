@@ -1,0 +1,120 @@
+"""What belongs to the process: shared by its calls, and made anew in a forked child."""
+
+from __future__ import annotations
+
+import asyncio
+
+from roark_analytics_python_livekit._process import SharedObjects, SharedTasks
+from roark_analytics_python_livekit.session import _shared_client
+
+
+class Thing:
+    """Something that can be held."""
+
+
+class TestSharedObjects:
+    """Objects by key."""
+
+    def test_what_is_kept_is_made_once(self) -> None:
+        """For each key."""
+        shared = SharedObjects()
+        first = id(shared.keep("a", Thing))
+        assert id(shared.keep("a", Thing)) == first
+        assert id(shared.keep("b", Thing)) != first
+
+    def test_what_is_held_goes_with_its_last_holder(self) -> None:
+        """A key that is used no more is not kept in memory."""
+        shared = SharedObjects()
+        first = shared.hold("a", Thing)
+        assert shared.hold("a", Thing) is first
+        assert shared.hold("b", Thing) is not first
+        del first
+        assert list(shared._held) == []
+
+    def test_a_forked_child_makes_its_own(self) -> None:
+        """Whatever it inherits."""
+        shared = SharedObjects()
+        kept, held = shared.keep("a", Thing), shared.hold("a", Thing)
+        shared.forget()
+        assert shared.keep("a", Thing) is not kept
+        assert shared.hold("a", Thing) is not held
+
+
+def test_calls_with_one_key_at_one_service_share_a_client() -> None:
+    """And with it the connections."""
+    keys, urls = (
+        ("rk_live_replace_me", "rk_live_other0replace0me"),
+        ("https://a.test", "https://b.test"),
+    )
+    made = [_shared_client(key, url) for key in keys for url in urls]
+    assert len(set(made)) == 4
+    assert [_shared_client(key, url) for key in keys for url in urls] == made
+    assert [(client.api_key, client.base_url) for client in made] == [
+        (key, url) for key in keys for url in urls
+    ]
+
+
+class Work:
+    """Work that goes on until it is cancelled, and counts."""
+
+    def __init__(self) -> None:
+        self.begun = self.going_on = 0
+        self.finish = asyncio.Event()
+
+    async def __call__(self) -> None:
+        self.begun += 1
+        self.going_on += 1
+        try:
+            await self.finish.wait()
+        finally:
+            self.going_on -= 1
+
+
+class TestSharedTasks:
+    """Work that is done once for several."""
+
+    async def test_there_is_one_at_a_time_until_the_last_leaves(self) -> None:
+        """Whoever began it may leave first."""
+        tasks, work = SharedTasks(), Work()
+        first, second = tasks.join("a", work), tasks.join("a", work)
+        await first.__aenter__()
+        await second.__aenter__()
+        await asyncio.sleep(0)
+        assert (work.begun, work.going_on) == (1, 1)
+        await first.__aexit__(None, None, None)
+        assert work.going_on == 1
+        await second.__aexit__(None, None, None)
+        assert (work.begun, work.going_on) == (1, 0)
+
+    async def test_another_kind_is_other_work(self) -> None:
+        """Another key or service, another spool."""
+        tasks, work = SharedTasks(), Work()
+        async with tasks.join("a", work), tasks.join("b", work):
+            await asyncio.sleep(0)
+            assert work.going_on == 2
+
+    async def test_what_is_finished_is_done_again_for_the_next(self) -> None:
+        """A later call looks again; there may be something new."""
+        tasks, work = SharedTasks(), Work()
+        work.finish.set()
+        async with tasks.join("a", work):
+            while work.begun == 0 or work.going_on:
+                await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            async with tasks.join("a", work):
+                await asyncio.sleep(0)
+        assert work.begun == 2
+
+    def test_two_loops_share_no_task(self) -> None:
+        """Each does its own."""
+        tasks = SharedTasks()
+        works = []
+
+        async def join() -> None:
+            works.append(Work())
+            async with tasks.join("a", works[-1]):
+                await asyncio.sleep(0)
+
+        for _ in range(2):
+            asyncio.run(join())
+        assert [work.begun for work in works] == [1, 1]
