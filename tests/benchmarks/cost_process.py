@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import http.client
 import inspect
 import json
@@ -164,6 +165,10 @@ async def warm_up() -> None:
     await call.begin(None)
     await call.say(0.2)
     await call.end()
+    # As livekit's own processes do once they have imported everything: a collection of all that
+    # takes as long as the worst stall, and comes at any time.
+    gc.collect()
+    gc.freeze()
 
 
 async def run(
