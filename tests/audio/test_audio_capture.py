@@ -212,6 +212,19 @@ def test_what_a_pause_silences_is_not_taken_for_quiet_speech() -> None:
     assert line.capture.voiced(0.2, 0.8) == (0.2, 0.8)
 
 
+def test_a_voice_is_looked_for_in_the_users_channel() -> None:
+    """On the clock of the frames: the agent speaks at another time."""
+    capture = capture_of(hears_user=True)
+    tone, quiet = sine(300, 1.0, RATE), np.zeros(RATE, np.int16)
+    say(capture, 103.0, tone)
+    for i, samples in enumerate(np.split(np.concatenate([quiet, tone, quiet, quiet]), 80)):
+        capture.heard(user_frame(100 + (i + 1) * 0.05, samples, RATE))
+    capture.report(Finished(104.0, 1.0, False))
+    capture.finish(104.0)
+    assert capture.voiced(101.1, 101.8) == pytest.approx((101.0, 102.0), abs=0.02)
+    assert capture.voiced(103.1, 103.8) == pytest.approx((103.1, 103.8))
+
+
 def test_a_long_call_needs_no_more_memory_than_a_short_one() -> None:
     """But for 100 bytes a second of levels."""
     line, frame = Line(RATE), np.ones(400, np.int16)

@@ -39,7 +39,7 @@ HERE = Path(__file__).parent
 ENVIRONMENTS = ROOT / ".cache" / "cost"
 PUBLISHED = "roark-analytics-python-livekit==0.1.0"
 MANY = 40  # sessions for each kind of service
-ENOUGH = 120.0  # seconds more than the calls take, after which a process hangs
+ENOUGH = 90.0  # seconds more than the calls take, after which a process hangs
 IMPORTS = 5  # in each round
 IMPORT = """
 import livekit.agents, httpx, numpy, time

@@ -7,6 +7,7 @@ agent speaks for 4 s of every 6 s. All frames are made once, and shared.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,6 +21,7 @@ from livekit.agents.voice import io
 
 RATE, FRAME = 24_000, 0.01
 SPEECH, PERIOD = 4.0, 6.0  # seconds
+KILLED = 10.0  # seconds after which livekit kills a job that was asked to stop
 QUEUE = 0.2  # seconds of speech that the sink takes ahead of its playing
 
 
@@ -156,8 +158,9 @@ class Call:
         self._session.input.audio, self._session.output.audio = Mouth(), Ear()
         await self._session.start(agent=Agent(instructions="Be brief."))
 
-    async def talk(self, until: float) -> None:
+    async def talk(self, begun: asyncio.Future[None], until: float) -> None:
         """Speaks as often as there is time before `until`, in monotonic seconds."""
+        await begun
         began = time.monotonic()
         while time.monotonic() + SPEECH < until:
             await self.say(SPEECH)
@@ -171,7 +174,8 @@ class Call:
     async def end(self) -> None:
         await self._session.aclose()
         self.closed = time.monotonic()
-        await self._job.shut_down()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._job.shut_down(), KILLED)
         self.over = time.monotonic()
 
 

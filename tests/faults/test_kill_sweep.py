@@ -102,7 +102,9 @@ async def test_every_sealed_record_and_all_sound_outlive_a_kill_at_any_step(
     dice, killed, number = random.Random(SEED), Counter[str](), 0
     where: dict[str, Any] = {"service": service, "spool": spool, "ledger": ledger}
     assert run_all([Job(call_id="RM_first", **where)]) == [0]
-    _, steps = read_ledger(ledger)
+    certain, steps = read_ledger(ledger)
+    whole = certain["RM_first"]
+    assert whole.begun and len(whole.turns) == 8 and whole.settled, "the ledger saw nothing"
     while killed.total() < POINTS:
         jobs = [plan(dice, steps, number + offset, **where) for offset in range(SIDE_BY_SIDE)]
         number += len(jobs)

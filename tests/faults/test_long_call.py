@@ -74,7 +74,7 @@ def soak(base_url: str, spool: Path) -> dict[str, Any]:
     """Makes the call as fast as it goes, and measures; no load can make a frame come late."""
     clock, before, memory = FastClock(0.0), usage(), []
     options = {"clock": clock, "budget": 150 * AFTERWARDS, "rate": RATE, "turn_every": 100}
-    call = SimulatedCall(base_url, spool, "RM_soak", **options)
+    call = SimulatedCall(base_url, spool, "RM_soak", tick=0.1, **options)
     began = time.monotonic()
     for _ in range(SAMPLES):
         call.rush(HOURS * 3600 / SAMPLES, backlog=64)

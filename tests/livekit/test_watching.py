@@ -12,13 +12,19 @@ import pytest
 pytest.importorskip("livekit.agents")
 
 from livekit import rtc
+from livekit.agents.voice import io
 
 from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._livekit.agents import MAX_AGENTS, AgentWatch
 from roark_analytics_python_livekit._livekit.clock import WallClock
+from roark_analytics_python_livekit._livekit.compat import probe
+from roark_analytics_python_livekit._livekit.lookout import Lookout
 from roark_analytics_python_livekit._livekit.models import ModelWatch
 from roark_analytics_python_livekit._livekit.observation import Observation
 from roark_analytics_python_livekit._livekit.subscriptions import Subscriptions
+from roark_analytics_python_livekit._livekit.taps import OutputTap
+from roark_analytics_python_livekit._recording.frames import Cleared, Flushed, Paused, Resumed
+from tests.support import livekit_features as has
 
 
 class Emitter(rtc.EventEmitter[str]):
@@ -112,6 +118,18 @@ async def test_metrics_are_read_after_the_sessions_own_handler() -> None:
     assert [record["extra"] for record in records] == [{"speechId": "speech_1"}]
 
 
+async def test_once_cancelled_nothing_is_handled_and_no_emitter_is_kept() -> None:
+    """Also not what livekit's loop was about to hand over."""
+    handled: list[object] = []
+    subscriptions, emitter = Subscriptions(Guard()), Emitter()
+    subscriptions.add(emitter, "metrics_collected", handled.append)
+    late = subscriptions.guarded("metrics_collected", handled.append)
+    subscriptions.cancel()
+    late("late")
+    emitter.emit("metrics_collected", "later")
+    assert handled == [] and not subscriptions.has(emitter)
+
+
 def test_an_agent_that_always_changes_is_recorded_so_many_times() -> None:
     """A prompt may contain the time."""
     session = create_session()
@@ -122,6 +140,67 @@ def test_an_agent_that_always_changes_is_recorded_so_many_times() -> None:
         watch.check()
         watch.check()
     assert len(records) == MAX_AGENTS == 50
+
+
+async def test_what_has_no_event_is_looked_for_again_and_again_until_the_end() -> None:
+    """An input that is replaced while nobody speaks: its audio is lost until the next look."""
+    looks = 0
+    thrice = asyncio.Event()
+
+    def install() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            thrice.set()
+
+    taps: Any = SimpleNamespace(install=install, report_listening=lambda: None)
+    other: Any = SimpleNamespace(check_replaced=lambda: None)
+    lookout = Lookout(taps, other, other, WallClock(), Guard())
+    lookout.wake()
+    await asyncio.wait_for(thrice.wait(), 10)
+    lookout.stop()
+    timer = lookout._timer
+    assert timer is not None and timer.cancelled()
+
+
+class Sink(io.AudioOutput):
+    """Remembers what it was asked to do."""
+
+    def __init__(self) -> None:
+        options: dict[str, Any] = {}
+        if has.PAUSE:
+            options = {"label": "sink", "capabilities": io.AudioOutputCapabilities(pause=True)}
+        super().__init__(next_in_chain=None, sample_rate=24_000, **options)
+        self.told: list[str] = []
+
+    async def capture_frame(self, frame: rtc.AudioFrame) -> None:
+        await super().capture_frame(frame)
+        self.told.append("capture_frame")
+
+    def flush(self) -> None:
+        self.told.append("flush")
+
+    def clear_buffer(self) -> None:
+        self.told.append("clear_buffer")
+
+    def pause(self) -> None:
+        self.told.append("pause")
+
+    def resume(self) -> None:
+        self.told.append("resume")
+
+
+def test_what_a_sink_is_told_is_reported_and_passed_on() -> None:
+    """To the sink itself, in the same order."""
+    reports = {"flush": Flushed, "clear_buffer": Cleared}
+    if has.PAUSE:
+        reports |= {"pause": Paused, "resume": Resumed}
+    sink, records = Sink(), Records()
+    tap = OutputTap(sink, records, Guard(), probe(), WallClock())
+    for name in reports:
+        getattr(tap, name)()
+    assert sink.told == list(reports)
+    assert [type(report) for report in records] == list(reports.values())
 
 
 def observe(session: Emitter) -> tuple[Observation, Records]:

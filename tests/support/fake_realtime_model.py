@@ -63,7 +63,7 @@ class ScriptedRealtime(llm.RealtimeModel):
     def __init__(
         self, script: list[tuple[str, str | ToolCall]], after_tools: str = "so it is"
     ) -> None:
-        known = dict.fromkeys(names_of(llm.RealtimeCapabilities), False) | CAPABILITIES
+        known = {name: CAPABILITIES.get(name, False) for name in names_of(llm.RealtimeCapabilities)}
         super().__init__(capabilities=llm.RealtimeCapabilities(**known))
         self.script = deque(script)
         self.after_tools = after_tools

@@ -137,10 +137,8 @@ def watch_spool(ledger: Path) -> None:
         append_pcm(self, index, pcm)
         write_down(ledger, self.path, appended=len(pcm))
 
-    def record_and_say(
-        self: CallSpool, record: Mapping[str, Any], payload: bytes | None = None
-    ) -> None:
-        append_record(self, record, payload)
+    def record_and_say(self: CallSpool, record: Mapping[str, Any], *encoded: Any) -> None:
+        append_record(self, record, *encoded)
         kind = record["type"]
         told = {"turn": "text", "chunk": "index", "sent": "event"}.get(kind, "type")
         write_down(ledger, self.path, at=time.time(), **{kind: record[told]})

@@ -135,12 +135,16 @@ def livekit_imports(module: str, source: str) -> list[str]:
     ]
 
 
+# The middle of an f-string is a token of its own from Python 3.12 on.
+TEXTS = {tokenize.STRING, tokenize.COMMENT, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
+
+
 def version_facts(module: str, source: str) -> list[str]:
     """Strings and comments outside the room that name a version of livekit's, or RoomIO."""
     if room_of(module) == "_livekit":
         return []
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    texts = (token.string for token in tokens if token.type in (tokenize.STRING, tokenize.COMMENT))
+    texts = (token.string for token in tokens if token.type in TEXTS)
     return [text for text in texts if "RoomIO" in text or VERSION.search(text)]
 
 

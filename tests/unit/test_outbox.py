@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import wave
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from roark_analytics_python_livekit._delivery.call_spool import CallSpool
 from roark_analytics_python_livekit._delivery.chunks import Chunk
 from roark_analytics_python_livekit._delivery.limits import DEFAULT_LIMITS, Limits
 from roark_analytics_python_livekit._delivery.outbox import Outbox
+from roark_analytics_python_livekit._delivery.spool import Spool
 from roark_analytics_python_livekit._delivery.stats import Outcome
 
 CHUNK_BYTES = DEFAULT_LIMITS.chunk_bytes
@@ -156,6 +161,68 @@ class TestOneWav:
         (chunk,) = taken(store)
         assert (await body_of(chunk))[44:] == b"\1" * CHUNK_BYTES + bytes(CHUNK_BYTES)
         assert [lost.index for lost in store.dropped] == [1]
+
+
+class TestOnDisk:
+    """With a place in the spool."""
+
+    def test_records_that_a_full_disk_refuses_are_written_once_a_chunk_made_room(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """In their order; the refusal is said once, and until then nothing counts as spooled."""
+        outbox = Outbox(call := Spool(tmp_path / "spool").begin("RM_1"))
+        outbox.append_pcm(bytes(CHUNK_BYTES))
+        (chunk,) = taken(outbox)
+        append_record, remove_chunk, full = CallSpool.append_record, CallSpool.remove_chunk, [True]
+
+        def append_or_refuse(self: CallSpool, *record: Any) -> None:
+            if full[0]:
+                raise OSError(errno.ENOSPC, "full")
+            append_record(self, *record)
+
+        def make_room(self: CallSpool, index: int) -> None:
+            remove_chunk(self, index)
+            full[0] = False
+
+        monkeypatch.setattr(CallSpool, "append_record", append_or_refuse)
+        monkeypatch.setattr(CallSpool, "remove_chunk", make_room)
+        outbox.append_record({"n": 1})
+        outbox.append_record({"n": 2})
+        assert not outbox.is_spooled and call.read_journal().records == []
+        outbox.settle(chunk, Outcome.OK)
+        records = call.read_journal().records
+        assert outbox.is_spooled and records[:2] == [{"n": 1}, {"n": 2}]
+        assert [record["type"] for record in records[2:]] == ["chunk"]
+        assert caplog.text.count("cannot be written") == 1
+        outbox.close()
+
+    def test_a_wav_that_is_settled_leaves_nothing_of_its_pieces(self, tmp_path: Path) -> None:
+        """The disk is free again, though the call may wait for days."""
+        call = Spool(tmp_path / "spool").begin("RM_1")
+        outbox = Outbox(call, whole=True)
+        outbox.append_pcm(bytes(2 * CHUNK_BYTES + 4))
+        outbox.finish_recording(RATE)
+        (wav,) = taken(outbox)
+        assert call.chunk_indices() == [0, 1, 2]
+        outbox.settle(wav, Outcome.OK)
+        assert call.chunk_indices() == []
+        outbox.close()
+
+    @pytest.mark.parametrize("intact", [True, False])
+    def test_only_a_whole_journal_says_that_a_chunk_is_lost(
+        self, tmp_path: Path, intact: bool
+    ) -> None:
+        """Where records are missing, the one that says it was delivered may be among them."""
+        call = Spool(tmp_path / "spool").begin("RM_1")
+        call.append_pcm(1, bytes(CHUNK_BYTES))
+        outbox = Outbox(call)
+        assert outbox.restore([], intact=intact) == 2 * CHUNK_BYTES
+        assert [chunk.index for chunk in taken(outbox)] == ([0, 1] if intact else [1])
+        assert bool(call.read_journal().records) == intact
+        outbox.close()
 
 
 @pytest.mark.parametrize("whole", [False, True])

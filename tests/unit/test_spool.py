@@ -432,6 +432,19 @@ class TestBounds:
         assert len(seen) == 4
         store.close()
 
+    def test_an_error_that_is_no_json_error_is_not_taken_for_one(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is raised, to be counted; the record is not lost without a word (fault 11)."""
+        store = Outbox(call := Spool(tmp_path / "spool").begin("RM_1"))
+        monkeypatch.setattr(CallSpool, "append_record", lambda self: None)
+        with pytest.raises(TypeError):
+            store.append_record({"n": 1})
+        monkeypatch.undo()
+        store.append_record({"n": 2})
+        assert call.read_journal().records == [{"n": 1}, {"n": 2}]
+        store.close()
+
 
 def opening(recording: str = "chunks") -> dict[str, Any]:
     """A journal's first entry."""

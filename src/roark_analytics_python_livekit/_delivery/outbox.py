@@ -6,13 +6,14 @@ once it is delivered; without one, or where the disk refuses, chunks wait in mem
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
 from .._call.records import ChunkRecord, GapRecord
 from .._diagnostics import logger
-from .call_spool import CallSpool
+from .call_spool import CallSpool, encode_record
 from .chunks import CHANNELS, FRAME_BYTES, Chunk, ChunkQueue, ChunkStore
 from .limits import DEFAULT_LIMITS, Limits
 from .stats import Outcome
@@ -46,7 +47,7 @@ class Outbox:
         self._whole = whole
         self._chunk_bytes = limits.chunk_bytes
         self._on_record = on_record
-        self._unwritten: deque[tuple[Mapping[str, Any], bytes | None]] = deque()
+        self._unwritten: deque[tuple[Mapping[str, Any], bytes]] = deque()
         self._has_records = False  # on disk: a later process knows whose call it is
         self._store = ChunkStore(spool, self._say_refused, max_memory=limits.max_memory)
         self._queue = ChunkQueue()
@@ -73,7 +74,8 @@ class Outbox:
         What the disk refuses now is written with a later record.
         """
         if self._spool is not None:
-            self._unwritten.append((record, payload))
+            with contextlib.suppress(TypeError, ValueError, RecursionError):  # it is not JSON
+                self._unwritten.append((record, payload or encode_record(record)))
             self._write_records(self._spool)
         self._on_record(record)
 
@@ -81,12 +83,10 @@ class Outbox:
         while self._unwritten:
             try:
                 spool.append_record(*self._unwritten[0])
-                self._has_records = True
             except OSError as error:
                 self._say_refused(error)
                 return
-            except (TypeError, ValueError, RecursionError):
-                pass  # not JSON: it would be refused for ever
+            self._has_records = True
             self._unwritten.popleft()
 
     def append_pcm(self, pcm: bytes) -> None:
