@@ -136,6 +136,18 @@ class TestEventQueue:
         assert waiting.done() is wakes
         waiting.cancel()
 
+    async def test_a_tick_brings_what_waits_to_whoever_wants_no_others(self) -> None:
+        """It did not wake the thread itself."""
+        queue = EventQueue()
+        queue.bind()
+        queue.needs_ticks = False
+        waiting = asyncio.ensure_future(queue.wait())
+        await asyncio.sleep(0)
+        queue.put("item")
+        queue.tick()
+        await asyncio.wait_for(waiting, 10)
+        assert await queue.take() == ["item"]
+
     async def test_what_was_not_taken_is_not_waited_for(self) -> None:
         """Neither by a wake-up nor by a tick."""
         queue = EventQueue()
