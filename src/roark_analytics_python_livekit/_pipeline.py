@@ -35,8 +35,6 @@ from ._serialize import clean_text, json_safe
 from ._summary import log_summary
 from .client import RoarkClient
 
-MAX_JOURNAL_BYTES = 16 * 1024 * 1024  # of what happened in a call: hundreds of hours of talk
-
 
 @dataclass(frozen=True)
 class CallSetup:
@@ -108,7 +106,9 @@ class CallPipeline:
             clock=self._clock,
         )
         recorder = Recorder(outbox, self._make_resampler, state.pauses.silences)
-        call = self.call = Call(setup, state, outbox, uploader, recorder, self._guard, self._clock)
+        call = self.call = Call(
+            setup, state, outbox, uploader, recorder, self._guard, self._limits, self._clock
+        )
         call.begin(base_url=self._client.base_url, api_key=self._client.api_key)
         try:
             async with self._client, self._recovering(spool):
@@ -172,6 +172,7 @@ class Call:
         uploader: Uploader,
         recorder: Recorder,
         guard: Guard,
+        limits: Limits,
         clock: Callable[[], float],
     ) -> None:
         self.journal = Journal(self._write, setup.redact, guard)
@@ -183,7 +184,7 @@ class Call:
         self._guard = guard
         self._clock = clock
         self._filter = TranscriptFilter(state.pauses)
-        self._journal_bytes = 0
+        self._journal_room = limits.max_journal  # bytes
         self._end: EndRecord | None = None
         self._routes: Mapping[str, Callable[[Any], None]] = {
             "turn": self._on_turn,
@@ -298,8 +299,8 @@ class Call:
         except (TypeError, ValueError, RecursionError):
             self.uploader.stats.drop(Outcome.UNUSABLE)
             return
-        if self._journal_bytes + len(payload) > MAX_JOURNAL_BYTES and record["type"] != "end":
+        if len(payload) > self._journal_room and record["type"] != "end":
             self.uploader.stats.drop(Outcome.STORY_FULL)
             return
-        self._journal_bytes += len(payload)
+        self._journal_room -= len(payload)
         self.outbox.append_record(record, payload)

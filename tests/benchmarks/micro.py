@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,6 +20,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+
+from cost import service
 
 REPEATS = 5
 RATE, FRAME = 24_000, 0.01
@@ -162,7 +162,7 @@ async def request() -> list[Row]:
     chunk = bytes(256 * 1024)
     async with RoarkClient(KEY, base_url="https://roark.test", transport=nobody) as client:
         mocked = await best_cpu(lambda: client.post_event(event, idempotency_key="key"))
-    with _service() as url:
+    with service("healthy") as url:
         async with RoarkClient(KEY, base_url=url) as client:
             posted = await best_cpu(lambda: client.post_event(event, idempotency_key="key"))
             place = await client.create_upload("call", 0, "audio/pcm")
@@ -175,18 +175,6 @@ async def request() -> list[Row]:
         ("the same by httpx alone", plain),
         ("a chunk's upload, loopback", upload),
     ]
-
-
-@contextlib.contextmanager
-def _service() -> Iterator[str]:
-    with subprocess.Popen(
-        [sys.executable, Path(__file__).with_name("cost_service.py"), "healthy"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout
-        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
 
 
 async def payload() -> list[Row]:

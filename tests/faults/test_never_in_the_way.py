@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from blockbuster import BlockBuster
 
-from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit import _pipeline as _call
+from roark_analytics_python_livekit import RoarkClient, _pipeline
+from roark_analytics_python_livekit._delivery.limits import Limits
 from roark_analytics_python_livekit._delivery.spool import Spool
 from roark_analytics_python_livekit._delivery.stats import Outcome
 from roark_analytics_python_livekit._delivery.worker import MAX_WAITING, RESERVE, EventQueue, Worker
@@ -139,12 +139,9 @@ def test_an_item_that_cannot_be_taken_is_counted_in_call_ended(
     assert [row["content"] for row in ended["transcript"]] == ["turn 1"]
 
 
-def test_a_call_that_tells_without_end_is_cut(
-    service: str, calls: Path, spool: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_call_that_tells_without_end_is_cut(service: str, calls: Path, spool: Path) -> None:
     """Records have bounded room too; those on top are counted and told (fault 11)."""
-    monkeypatch.setattr(_call, "MAX_JOURNAL_BYTES", 10_000)
-    call = SimulatedCall(service, spool)
+    call = SimulatedCall(service, spool, limits=Limits(max_journal=10_000))
     for number in range(200):
         text = f"turn {number} " + "x" * 100
         call.queue.put_urgent({"type": "turn", "role": "user", "text": text, "at": call.start})
@@ -196,7 +193,7 @@ def test_another_shutdown_callback_that_raises_loses_nothing(
 async def test_a_blocking_call_in_this_package_is_found() -> None:
     """The detector that stands behind every test does detect (fault 26)."""
 
-    module = compile("def hold(wait):\n    wait(0.001)\n", _call.__file__, "exec")
+    module = compile("def hold(wait):\n    wait(0.001)\n", _pipeline.__file__, "exec")
     names: dict[str, Any] = {"__name__": "roark_analytics_python_livekit._pipeline"}
     exec(module, names)
     with pytest.raises(Exception, match="Blocking call"):

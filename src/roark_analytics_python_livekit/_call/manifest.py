@@ -6,9 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from .._types import Pause, Recording
-from .records import ChunkRecord, GapRecord
-
-FRAME_BYTES = 4  # one sample of both channels, s16le
+from .records import FRAME_BYTES, ChunkRecord, GapRecord
 
 
 @dataclass

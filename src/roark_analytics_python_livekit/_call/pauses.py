@@ -97,7 +97,7 @@ class TranscriptFilter:
         self._called_at: dict[str, float] = {}  # by the tool call's id
         self._over_at: dict[str, float] = {}
         self._rules: Mapping[str, Callable[[Any], Happened | None] | None] = {
-            "state": self._state,
+            "state": self._observe,
             "turn": self._turn,
             "heard": self._transcript,
             "dtmf": self._key,
@@ -113,10 +113,6 @@ class TranscriptFilter:
         rule = self._rules[record["type"]]
         return record if rule is None else rule(record)
 
-    def _state(self, record: StateRecord) -> StateRecord:
-        self._observe(record)
-        return record
-
     def _turn(self, record: TurnRecord) -> TurnRecord | None:
         return None if self._is_secret_turn(record) else record
 
@@ -126,12 +122,13 @@ class TranscriptFilter:
     def _key(self, record: DtmfRecord) -> DtmfRecord | None:
         return None if self._pauses.is_withheld(record["at"], record["at"]) else record
 
-    def _observe(self, record: StateRecord) -> None:
+    def _observe(self, record: StateRecord) -> StateRecord:
         self._turns[record["who"]].observe(record)
         if record["who"] == "user":
             self._heard.observe(record)
             if record["speaking"]:
                 self._late_until = -inf
+        return record
 
     def _is_secret_transcript(self, record: HeardRecord) -> bool:
         at = record["at"]

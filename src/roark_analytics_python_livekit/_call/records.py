@@ -11,6 +11,8 @@ from typing import Any, Literal, TypedDict, get_args, get_type_hints
 
 from typing_extensions import NotRequired
 
+FRAME_BYTES = 4  # one sample of both channels, s16le: what byte positions of the recording count
+
 
 class TurnRecord(TypedDict):
     """Something was said: by the caller, or by the agent as far as it was played."""

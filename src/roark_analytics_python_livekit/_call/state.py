@@ -92,7 +92,8 @@ class CallState:
         self.recording.rate, self.recording.origin = record["rate"], record["origin"]
 
     def _on_end(self, record: EndRecord) -> None:
-        record["at"], record["reason"]
+        if "at" not in record or "reason" not in record:
+            raise KeyError("a damaged end")
         self.end = record
         self.recording.sha256 = record.get("sha256")
         self.recording.pcm_bytes = record.get("pcm_bytes", 0)

@@ -11,7 +11,6 @@ from .._types import ContentType
 from .call_spool import CallSpool
 
 CHANNELS = 2
-FRAME_BYTES = 2 * CHANNELS
 
 Body = bytes | AsyncIterator[bytes]
 

@@ -13,6 +13,8 @@ class Limits:
         chunk_bytes: The size of each chunk but the last one: about what the service expects.
         max_memory: Bytes of PCM that may wait in memory, 11 minutes at 24 kHz. A chunk on top of
             that becomes silence.
+        max_journal: Bytes of what happened in a call: hundreds of hours of talk. Records on top of
+            that are dropped.
         in_flight: Chunks that are uploaded at the same time.
         tries_in_a_row: Tries of one chunk before the others get their turn.
         fresh_urls: Presigned URLs for one chunk that may turn out to be expired.
@@ -25,6 +27,7 @@ class Limits:
 
     chunk_bytes: int = 256 * 1024
     max_memory: int = 64 * 1024**2
+    max_journal: int = 16 * 1024**2
     in_flight: int = 3
     tries_in_a_row: int = 4
     fresh_urls: int = 4

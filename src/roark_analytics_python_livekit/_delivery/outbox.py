@@ -11,10 +11,10 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
-from .._call.records import ChunkRecord, GapRecord
+from .._call.records import FRAME_BYTES, ChunkRecord, GapRecord
 from .._diagnostics import logger
 from .call_spool import CallSpool, encode_record
-from .chunks import CHANNELS, FRAME_BYTES, Chunk, ChunkQueue, ChunkStore
+from .chunks import CHANNELS, Chunk, ChunkQueue, ChunkStore
 from .limits import DEFAULT_LIMITS, Limits
 from .stats import Outcome
 from .wav import wav_header
