@@ -11,7 +11,7 @@ import asyncio
 import os
 import stat
 import sys
-from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from ._call.state import read_state
@@ -36,13 +36,6 @@ OK, TROUBLE = 0, 1
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns its exit status: 0 if all is well."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    command: Callable[[argparse.Namespace], int] = options.command
-    return command(options)
-
-
-def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m roark_analytics_python_livekit",
         description="The key is taken from ROARK_API_KEY only: arguments show in process lists.",
@@ -63,7 +56,8 @@ def _parser() -> argparse.ArgumentParser:
                 help="also calls of other keys, with the key at hand: it was corrected or replaced",
             )
         sub.set_defaults(command=command)
-    return parser
+    options = parser.parse_args(arguments)
+    return int(options.command(options))
 
 
 def recover(options: argparse.Namespace) -> int:
@@ -83,49 +77,37 @@ def recover(options: argparse.Namespace) -> int:
         print(_line(recovered), flush=True)
 
     guard = Guard()
-    asyncio.run(_recover(spool, client, guard, on_call, any_key=options.any_key))
+
+    async def deliver() -> None:
+        async with client:
+            await recover_all(spool, client, guard, any_key=options.any_key, on_call=on_call)
+
+    asyncio.run(deliver())
     left = sum(not call.claimed and not call.aside for call in spool.calls())
     print(f"{sum(one.outcome is Outcome.OK for one in found)} delivered, {left} left")
     kept = any(one.outcome is Outcome.LATER for one in found)
     return TROUBLE if kept or guard.count else OK
 
 
-async def _recover(
-    spool: Spool,
-    client: RoarkClient,
-    guard: Guard,
-    on_call: Callable[[Recovered], None],
-    *,
-    any_key: bool,
-) -> None:
-    try:
-        await recover_all(spool, client, guard, any_key=any_key, on_call=on_call)
-    finally:
-        await client.aclose()
+_LINES = {
+    Outcome.EMPTY: "a call without a readable journal: removed",
+    Outcome.UNREADABLE: "a call without a readable journal: set aside",
+    Outcome.FOREIGN: "{id}: left alone, it belongs to another key or service",
+    Outcome.LATER: "{id}: kept ({reason}; {chunks} chunks sent)",
+    Outcome.OK: "{id}: delivered ({chunks} chunks sent)",
+}
 
 
 def _line(one: Recovered) -> str:
-    if one.outcome is Outcome.EMPTY:
-        return "a call without a readable journal: removed"
-    if one.outcome is Outcome.UNREADABLE:
-        return "a call without a readable journal: set aside"
-    if one.outcome is Outcome.FOREIGN:
-        return f"{one.call_id}: left alone, it belongs to another key or service"
-    chunks = f"{one.chunks} chunks sent"
-    if one.outcome is Outcome.LATER:
-        return f"{one.call_id}: kept ({one.reason or 'no answer'}; {chunks})"
-    return f"{one.call_id}: delivered ({chunks})"
+    text = _LINES.get(one.outcome, _LINES[Outcome.OK])
+    return text.format(id=one.call_id, reason=one.reason or "no answer", chunks=one.chunks)
 
 
 def doctor(options: argparse.Namespace) -> int:
     """Prints one line for each thing that is checked."""
-    checks = _Checks()
+    checks, is_on = _Checks(), observability_enabled()
     checks.say("version", True, __version__)
-    checks.say(
-        "switch",
-        observability_enabled(),
-        "on" if observability_enabled() else "off: ROARK_OBSERVABILITY_ENABLED says so",
-    )
+    checks.say("switch", is_on, "on" if is_on else "off: ROARK_OBSERVABILITY_ENABLED says so")
     _check_service(options, checks)
     _check_spool(options, checks)
     return OK if checks.all_well else TROUBLE
@@ -141,27 +123,26 @@ class _Checks:
 
 
 def _check_service(options: argparse.Namespace, checks: _Checks) -> None:
-    key: str | None
+    key = base_url = None
     try:
-        key = clean_api_key(os.environ.get("ROARK_API_KEY"))
+        key = _key()
         checks.say("key", True, f"{len(key)} characters")
     except SettingsError as error:
-        key = None
         checks.say("key", False, str(error))
     try:
         base_url = _base_url(options)
+        checks.say("base URL", True, base_url)
     except SettingsError as error:
         checks.say("base URL", False, str(error))
-        return
-    checks.say("base URL", True, base_url)
-    if key is not None:
+    if key and base_url:
         checks.say("service", *asyncio.run(_ask(RoarkClient(key, base_url=base_url))))
 
 
 async def _ask(client: RoarkClient) -> tuple[bool, str]:
     """Asks for an upload URL that nobody will use: the cheapest request that needs the key."""
     try:
-        await client.create_upload("doctor", 0, "audio/pcm")
+        async with client:
+            await client.create_upload("doctor", 0, "audio/pcm")
     except RequestError as error:
         if error.outcome is Outcome.UNAUTHORIZED:
             return False, f"answers, and refuses the key ({error.reason}): is it this project's?"
@@ -172,8 +153,6 @@ async def _ask(client: RoarkClient) -> tuple[bool, str]:
         return error.outcome is Outcome.REFUSED, f"answers ({error.reason})"
     except Exception as error:  # no connection can be made; its text may hold a proxy's password
         return False, f"cannot be asked ({type(error).__name__}): are the proxy variables right?"
-    finally:
-        await client.aclose()
     return True, "answers, and takes the key"
 
 
@@ -217,11 +196,10 @@ def _owners(options: argparse.Namespace, spool: Spool) -> dict[Path, Owner]:
     try:
         base_url = _base_url(options)
     except SettingsError:
-        return owners
-    try:
-        key: str | None = clean_api_key(os.environ.get("ROARK_API_KEY"))
-    except SettingsError:
-        key = None
+        return {}
+    key: str | None = None
+    with suppress(SettingsError):
+        key = _key()
     for call in spool.abandoned():
         try:
             state = read_state(call.read_journal().records)
@@ -245,8 +223,11 @@ def _size(count: int) -> str:
 
 
 def _client(options: argparse.Namespace) -> RoarkClient:
-    key = clean_api_key(os.environ.get("ROARK_API_KEY"))
-    return RoarkClient(key, base_url=_base_url(options))
+    return RoarkClient(_key(), base_url=_base_url(options))
+
+
+def _key() -> str:
+    return clean_api_key(os.environ.get("ROARK_API_KEY"))
 
 
 def _base_url(options: argparse.Namespace) -> str:

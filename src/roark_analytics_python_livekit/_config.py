@@ -74,12 +74,14 @@ def resolve_settings(
     spool_dir: SpoolDir = UseDefault.SPOOL_DIR,
     environ: Mapping[str, str] = os.environ,
 ) -> Settings:
-    """Validates the arguments of `observe_session`, with the environment behind them.
-
-    Raises:
-        SettingsError: With a message that is fit for a log.
-    """
-    spool, no_spool = _spool_or_memory(spool_dir, environ)
+    """Validates the arguments of `observe_session`, with the environment behind them."""
+    spool, no_spool = None, None
+    if capture_audio and recording not in get_args(RecordingMode):
+        raise SettingsError('recording must be "chunks", "wav" or "off"')
+    try:
+        spool = resolve_spool_dir(spool_dir, environ)
+    except NoHomeError as error:
+        no_spool = str(error)
     return Settings(
         api_key=clean_api_key(api_key if api_key is not None else environ.get("ROARK_API_KEY")),
         base_url=clean_base_url(base_url or environ.get("ROARK_BASE_URL") or DEFAULT_BASE_URL),
@@ -87,29 +89,17 @@ def resolve_settings(
         agent_name=None if agent_name is None else str(agent_name),
         agent_prompt=None if agent_prompt is None else str(agent_prompt),
         is_test=bool(is_test),
-        recording=_recording_mode(recording) if capture_audio else "off",
+        recording=cast(RecordingMode, recording) if capture_audio else "off",
         shutdown_timeout=_positive("shutdown_timeout", shutdown_timeout),
         spool_dir=spool,
         no_spool=no_spool,
     )
 
 
-def _spool_or_memory(
-    spool_dir: SpoolDir, environ: Mapping[str, str]
-) -> tuple[Path | None, str | None]:
-    """Where calls are kept, and why that is in memory where it should not be."""
-    try:
-        return resolve_spool_dir(spool_dir, environ), None
-    except NoHomeError as error:
-        return None, str(error)
-
-
 def resolve_spool_dir(
     spool_dir: SpoolDir = UseDefault.SPOOL_DIR, environ: Mapping[str, str] = os.environ
 ) -> Path | None:
-    """Where calls are kept until they are delivered; None is in memory only.
-
-    The argument, else `ROARK_SPOOL_DIR`, else the user's state directory; "off" is None.
+    """The argument, else `ROARK_SPOOL_DIR`, else the user's state directory; None or "off" is None.
 
     Raises:
         NoHomeError: That is below a home directory, and there is none.
@@ -117,7 +107,9 @@ def resolve_spool_dir(
     """
     try:
         if spool_dir is UseDefault.SPOOL_DIR:
-            spool_dir = environ.get("ROARK_SPOOL_DIR", "").strip() or _default_spool_dir()
+            spool_dir = environ.get("ROARK_SPOOL_DIR", "").strip() or platformdirs.user_state_dir(
+                "roark-livekit", appauthor=False
+            )
         return None if spool_dir is None or spool_dir in _OFF else Path(spool_dir).expanduser()
     except RuntimeError:  # an id that no file of users knows, and no HOME: containers have that
         raise NoHomeError(
@@ -125,10 +117,6 @@ def resolve_spool_dir(
         ) from None
     except (TypeError, ValueError):
         raise SettingsError("spool_dir must be a path or None") from None
-
-
-def _default_spool_dir() -> str:
-    return platformdirs.user_state_dir("roark-livekit", appauthor=False)
 
 
 def clean_api_key(key: object) -> str:
@@ -178,12 +166,6 @@ def _non_empty(name: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise SettingsError(f"{name} must be a non-empty string")
     return value
-
-
-def _recording_mode(value: object) -> RecordingMode:
-    if value not in get_args(RecordingMode):
-        raise SettingsError('recording must be "chunks", "wav" or "off"')
-    return cast(RecordingMode, value)
 
 
 def _positive(name: str, value: object) -> float:

@@ -38,36 +38,18 @@ from .client import RoarkClient
 
 @dataclass(frozen=True)
 class CallSetup:
-    """What one call is made of.
-
-    Attributes:
-        facts: What is known of the call from its beginning.
-        metadata: What the agent's code said of it.
-        recording: Whether and how its audio is uploaded.
-        spool_dir: Where it is kept until it is delivered; None is in memory.
-        budget: Seconds for the delivery once the call is over.
-        redact: What is applied to every private text before it is stored or sent.
-    """
+    """What one call is made of."""
 
     facts: CallFacts
     metadata: Mapping[str, Any]
     recording: RecordingMode
-    spool_dir: Path | None
-    budget: float
-    redact: Redact | None = None
+    spool_dir: Path | None  # where it is kept until it is delivered; None is in memory
+    budget: float  # seconds for the delivery once the call is over
+    redact: Redact | None = None  # applied to each private text before it is stored or sent
 
 
 class CallPipeline:
-    """One call, on the worker.
-
-    Args:
-        setup: What it is made of.
-        client: Where it goes.
-        make_resampler: For audio that has not the recording's rate.
-        guard: Counts what goes wrong in here.
-        limits: How much waits and is sent at once.
-        clock: Monotonic seconds.
-    """
+    """One call, on the worker: opens its spool, runs it, and says how it went."""
 
     def __init__(
         self,
@@ -89,51 +71,25 @@ class CallPipeline:
 
     async def run(self, queue: EventQueue) -> None:
         """Receives and delivers until both are done."""
-        setup, state = self._setup, CallState()
+        setup, client, guard = self._setup, self._client, self._guard
         spool, call_spool = self._open_spool()
-        outbox = Outbox(
-            call_spool,
-            whole=setup.recording == "wav",
-            limits=self._limits,
-            on_record=state.apply,
-        )
-        uploader = Uploader(
-            self._client,
-            setup.facts.call_id,
-            outbox,
-            guard=self._guard,
-            limits=self._limits,
-            clock=self._clock,
-        )
-        recorder = Recorder(outbox, self._make_resampler, state.pauses.silences)
         call = self.call = Call(
-            setup, state, outbox, uploader, recorder, self._guard, self._limits, self._clock
+            setup, client, call_spool, self._make_resampler, guard, self._limits, self._clock
         )
-        call.begin(base_url=self._client.base_url, api_key=self._client.api_key)
         try:
-            async with self._client, self._recovering(spool):
-                await self._go_on(call, queue)
+            async with client, self._recovering(spool):
+                await call.run(queue)
         except Exception as error:
-            self._guard.swallow("delivery", error)
+            guard.swallow("delivery", error)
         finally:
-            with self._guard("closing the outbox"):
-                outbox.close(finished=uploader.is_complete)
+            with guard("closing the outbox"):
+                call.outbox.close(finished=call.uploader.is_complete)
             log_summary(
                 setup.facts.call_id,
-                uploader,
+                call.uploader,
                 redaction_failures=call.journal.failures,
-                has_no_audio=setup.recording != "off" and not recorder.pcm_bytes,
+                has_no_audio=setup.recording != "off" and not call.recorder.pcm_bytes,
             )
-
-    async def _go_on(self, call: Call, queue: EventQueue) -> None:
-        tasks = [asyncio.ensure_future(work) for work in (call.receive(queue), call.journal.run())]
-        try:
-            await call.journal.begun()
-            await call.uploader.run(call.make_started(), call.make_ended)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _open_spool(self) -> tuple[Spool | None, CallSpool | None]:
         """The spool, and this call's place in it; None where they cannot be used."""
@@ -167,20 +123,23 @@ class Call:
     def __init__(
         self,
         setup: CallSetup,
-        state: CallState,
-        outbox: Outbox,
-        uploader: Uploader,
-        recorder: Recorder,
+        client: RoarkClient,
+        spool: CallSpool | None,
+        make_resampler: ResamplerFactory,
         guard: Guard,
         limits: Limits,
         clock: Callable[[], float],
     ) -> None:
+        state = self._state = CallState()
+        self.outbox = Outbox(
+            spool, whole=setup.recording == "wav", limits=limits, on_record=state.apply
+        )
+        self.uploader = Uploader(
+            client, setup.facts.call_id, self.outbox, guard=guard, limits=limits, clock=clock
+        )
+        self.recorder = Recorder(self.outbox, make_resampler, state.pauses.silences)
         self.journal = Journal(self._write, setup.redact, guard)
         self._setup = setup
-        self._state = state
-        self.outbox = outbox
-        self.uploader = uploader
-        self.recorder = recorder
         self._guard = guard
         self._clock = clock
         self._filter = TranscriptFilter(state.pauses)
@@ -192,21 +151,23 @@ class Call:
             "switch": self._on_switch,
             "end": self._on_end,
         }
-
-    def begin(self, *, base_url: str, api_key: str) -> None:
-        """Opens the call's journal."""
-        setup = self._setup
+        origin = {"base_url": client.base_url, "api_key": client.api_key}
         self.journal.begin(
-            call_record(
-                setup.facts,
-                setup.metadata,
-                base_url=base_url,
-                api_key=api_key,
-                recording=setup.recording,
-            )
+            call_record(setup.facts, setup.metadata, recording=setup.recording, **origin)
         )
 
-    async def receive(self, queue: EventQueue) -> None:
+    async def run(self, queue: EventQueue) -> None:
+        """Receives, redacts and uploads side by side, until call-ended is sent or given up."""
+        tasks = [asyncio.ensure_future(work) for work in (self._receive(queue), self.journal.run())]
+        try:
+            await self.journal.begun()
+            await self.uploader.run(self._state.started_event(), self._make_ended)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _receive(self, queue: EventQueue) -> None:
         """Takes what the agent's side hands over, until the call is over."""
         queue.needs_ticks = self._setup.recording != "off"
         while self._end is None:
@@ -229,11 +190,7 @@ class Call:
         await self.journal.finish(self._setup.budget / 2)
         self.uploader.recording_finished()
 
-    def make_started(self) -> dict[str, Any]:
-        """The call-started event."""
-        return self._state.started_event()
-
-    async def make_ended(self) -> dict[str, Any]:
+    async def _make_ended(self) -> dict[str, Any]:
         """The call-ended event; better one without its rows than none."""
         event: dict[str, Any] | None = None
         with self._guard("call-ended"):

@@ -13,6 +13,7 @@ from ._recording.mixer import ResamplerFactory
 from .audio import AudioCapture, Silences
 
 _TAKE: Mapping[type, Callable[[AudioCapture, Any], None]] = {
+    Opened: AudioCapture.reopened,
     UserFrame: AudioCapture.heard,
     AgentFrame: AudioCapture.captured,
     Listening: AudioCapture.listening,
@@ -21,13 +22,7 @@ _TAKE: Mapping[type, Callable[[AudioCapture, Any], None]] = {
 
 
 class Recorder:
-    """Turns what the taps hand over into the recording, once its place is certain.
-
-    Args:
-        outbox: Takes the PCM.
-        make_resampler: For audio that has not the recording's rate.
-        silences: The paused spans that overlap a stretch of time.
-    """
+    """Turns what the taps hand over into the recording, once its place is certain."""
 
     def __init__(
         self, outbox: Outbox, make_resampler: ResamplerFactory, silences: Silences
@@ -46,12 +41,10 @@ class Recorder:
 
     def take(self, item: Any) -> None:
         """Takes a frame, a report of the agent's sink, or a sign of the taps."""
-        if isinstance(item, Opened):
-            self._open(item)
-            return
-        take = _TAKE[type(item)]
         if self.capture is not None:
-            take(self.capture, item)
+            _TAKE[type(item)](self.capture, item)
+        elif isinstance(item, Opened):
+            self.capture = AudioCapture(item, self._make_resampler, silences=self._silences)
 
     def settle(self, now: float) -> None:
         """Hands over what has become certain."""
@@ -63,12 +56,6 @@ class Recorder:
         if self.capture is not None:
             self._keep(self.capture, self.capture.finish(at))
             self._outbox.finish_recording(self.capture.rate or 0)
-
-    def _open(self, opened: Opened) -> None:
-        if self.capture is not None:
-            self.capture.reopened(opened)
-            return
-        self.capture = AudioCapture(opened, self._make_resampler, silences=self._silences)
 
     def _keep(self, capture: AudioCapture, pcm: bytes) -> None:
         if not pcm:

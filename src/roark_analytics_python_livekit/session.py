@@ -74,16 +74,7 @@ class CallHandle:
             reason: What is sent as `callEndedReason` where the session has not closed before.
         """
         if self._parts is not None:
-            with self._parts.guard("aflush"):
-                await self._parts.observation.end(str(reason))
-                await self._parts.worker.wait(self._parts.budget + GRACE)
-
-    async def _shut_down(self, reason: str) -> None:
-        """The job is over: what has not ended before ends by that."""
-        if self._parts is not None:
-            with self._parts.guard("shutdown"):
-                await self._parts.observation.end(str(reason), ended_by="worker")
-                await self._parts.worker.wait(self._parts.budget + GRACE)
+            await self._parts.end("aflush", reason)
 
     def add_metadata(self, **metadata: Any) -> None:
         """Adds to the call's metadata; later values replace earlier ones of the same name."""
@@ -128,6 +119,16 @@ class _Parts:
     pipeline: CallPipeline
     guard: Guard
     budget: float
+
+    async def end(self, where: str, reason: str, ended_by: str | None = None) -> None:
+        """Ends what has not ended before, and waits for its delivery."""
+        with self.guard(where):
+            await self.observation.end(str(reason), ended_by=ended_by)
+            await self.worker.wait(self.budget + GRACE)
+
+    async def shut_down(self, reason: str) -> None:
+        """The job is over."""
+        await self.end("shutdown", reason, ended_by="worker")
 
 
 async def observe_session(
@@ -248,34 +249,25 @@ def _observe(
             "roark: this job has a call %s already; this session is call %s", call_id, own_id
         )
     facts = _facts(ctx, session, settings, own_id)
-    pipeline = CallPipeline(
-        CallSetup(
-            facts,
-            metadata,
-            recording=settings.recording,
-            spool_dir=settings.spool_dir,
-            budget=settings.shutdown_timeout,
-            redact=redact,
-        ),
-        client or _shared_client(settings.api_key, settings.base_url),
-        RtcResampler,
-        guard=guard,
+    setup = CallSetup(
+        facts,
+        metadata,
+        recording=settings.recording,
+        spool_dir=settings.spool_dir,
+        budget=settings.shutdown_timeout,
+        redact=redact,
     )
+    client = client or _shared_client(settings.api_key, settings.base_url)
+    pipeline = CallPipeline(setup, client, RtcResampler, guard=guard)
     worker = Worker(pipeline.run, name=f"roark-{facts.call_id}")
     observation = Observation(
-        session,
-        worker.queue,
-        guard,
-        audio=settings.recording != "off",
-        room=job.room_of(ctx),
+        session, worker.queue, guard, audio=setup.recording != "off", room=job.room_of(ctx)
     )
     worker.start()
     observation.attach()
-    handle = CallHandle(
-        facts.call_id,
-        _Parts(observation, worker, pipeline, guard, settings.shutdown_timeout),
-    )
-    job.on_shutdown(ctx, handle._shut_down)
+    parts = _Parts(observation, worker, pipeline, guard, setup.budget)
+    handle = CallHandle(facts.call_id, parts)
+    job.on_shutdown(ctx, parts.shut_down)
     observed_sessions.add(session, handle)
     return handle
 
