@@ -41,8 +41,9 @@ class Recorder:
 
     def take(self, item: Any) -> None:
         """Takes a frame, a report of the agent's sink, or a sign of the taps."""
+        take = _TAKE[type(item)]
         if self.capture is not None:
-            _TAKE[type(item)](self.capture, item)
+            take(self.capture, item)
         elif isinstance(item, Opened):
             self.capture = AudioCapture(item, self._make_resampler, silences=self._silences)
 
