@@ -6,7 +6,7 @@ reads them back. The same records in the same order give the same events.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from .._types import DeliveryCounts
@@ -14,60 +14,26 @@ from .facts import CallFacts, facts_of
 from .manifest import RecordingState
 from .pauses import PauseLog
 from .payloads import TimeLine, call_ended, call_started
-from .records import (
-    CallRecord,
-    ChunkRecord,
-    EndedRecord,
-    EndRecord,
-    GapRecord,
-    Happened,
-    MetadataRecord,
-    RecordingRecord,
-    SentRecord,
-)
+from .records import CallRecord, ChunkRecord, EndRecord, GapRecord, Happened, SwitchRecord
 from .turns import Voiced
 
 DIED = "process_died"  # callEndedReason of a call whose process was killed
 
 
 class CallState:
-    """What is known of a call from its journal.
-
-    Attributes:
-        call: The record that opened the journal.
-        facts: What was known at the beginning.
-        metadata: What the agent's code said.
-        happened: What livekit said.
-        end: How the call ended; None while it goes on, or if its process died.
-        recording: The recording, as far as it is certain.
-        pauses: Its pauses, and those of transcripts.
-        sent: The events that the service has accepted.
-        ended: The call-ended event as it was built last.
-        is_outdated: A chunk was accepted since: what `ended` says of the recording is too little.
-    """
+    """What is known of a call from its journal."""
 
     def __init__(self) -> None:
-        self.call: CallRecord | None = None
+        self.call: CallRecord | None = None  # opened the journal
         self.facts: CallFacts | None = None
         self.metadata: dict[str, Any] = {}
         self.happened: list[Happened] = []
-        self.end: EndRecord | None = None
+        self.end: EndRecord | None = None  # while it goes on, or if its process died
         self.recording = RecordingState()
         self.pauses = PauseLog()
-        self.sent: set[str] = set()
-        self.ended: dict[str, Any] | None = None
-        self.is_outdated = False
-        self._apply: dict[str, Callable[[Any], None]] = {
-            "call": self._on_call,
-            "metadata": self._on_metadata,
-            "recording": self._on_recording,
-            "switch": self.pauses.switch,
-            "end": self._on_end,
-            "chunk": self._on_chunk,
-            "gap": self._on_gap,
-            "sent": self._on_sent,
-            "ended": self._on_ended,
-        }
+        self.sent: set[str] = set()  # events that the service has accepted
+        self.ended: dict[str, Any] | None = None  # the call-ended event as it was built last
+        self.is_outdated = False  # a chunk was accepted since: `ended` says too little of the sound
 
     def apply(self, record: Mapping[str, Any]) -> None:
         """Takes the next record.
@@ -75,42 +41,40 @@ class CallState:
         Raises:
             KeyError, TypeError, ValueError: It is damaged, or another version's.
         """
-        apply = self._apply.get(str(record.get("type")))
-        if apply is not None:
-            apply(record)
-        else:
-            self.happened.append(cast(Happened, record))
+        match record.get("type"):
+            case "call":
+                self._begin(cast(CallRecord, record))
+            case "metadata":
+                self.metadata.update(record["values"])
+            case "recording":
+                self.recording.rate, self.recording.origin = record["rate"], record["origin"]
+            case "switch":
+                self.pauses.switch(cast(SwitchRecord, record))
+            case "end":
+                self._finish(cast(EndRecord, record))
+            case "chunk":
+                self.recording.chunks[record["index"]] = cast(ChunkRecord, record)
+                self.is_outdated |= self.ended is not None and record["result"] == "ok"
+            case "gap":
+                self.recording.gaps[record["start"]] = cast(GapRecord, record)
+            case "sent":
+                self.sent.add(record["event"])
+            case "ended":
+                self.ended, self.is_outdated = record["event"], False
+                self.sent.discard("call-ended")  # that was an older one
+            case _:
+                self.happened.append(cast(Happened, record))
 
-    def _on_call(self, record: CallRecord) -> None:
+    def _begin(self, record: CallRecord) -> None:
         self.call, self.facts = record, facts_of(record)
         self.metadata = dict(record["metadata"])
 
-    def _on_metadata(self, record: MetadataRecord) -> None:
-        self.metadata.update(record["values"])
-
-    def _on_recording(self, record: RecordingRecord) -> None:
-        self.recording.rate, self.recording.origin = record["rate"], record["origin"]
-
-    def _on_end(self, record: EndRecord) -> None:
+    def _finish(self, record: EndRecord) -> None:
         if "at" not in record or "reason" not in record:
             raise KeyError("a damaged end")
         self.end = record
         self.recording.sha256 = record.get("sha256")
         self.recording.pcm_bytes = record.get("pcm_bytes", 0)
-
-    def _on_chunk(self, record: ChunkRecord) -> None:
-        self.recording.chunks[record["index"]] = record
-        self.is_outdated |= self.ended is not None and record["result"] == "ok"
-
-    def _on_gap(self, record: GapRecord) -> None:
-        self.recording.gaps[record["start"]] = record
-
-    def _on_ended(self, record: EndedRecord) -> None:
-        self.ended, self.is_outdated = record["event"], False
-        self.sent.discard("call-ended")  # that was an older one
-
-    def _on_sent(self, record: SentRecord) -> None:
-        self.sent.add(record["event"])
 
     # The events
 
