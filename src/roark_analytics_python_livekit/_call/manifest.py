@@ -11,33 +11,24 @@ from .records import FRAME_BYTES, ChunkRecord, GapRecord
 
 @dataclass
 class RecordingState:
-    """The recording, as the journal's records describe it.
+    """The recording, as the journal's records describe it."""
 
-    Attributes:
-        rate: Samples a second; None before there is a recording.
-        origin: When its first sample was, in monotonic seconds.
-        pcm_bytes: Its length.
-        sha256: The digest of its whole PCM, where it is known.
-        chunks: What became of its chunks, by index.
-        gaps: Stretches that were lost on disk, by their first byte: silence.
-    """
-
-    rate: int | None = None
-    origin: float | None = None
+    rate: int | None = None  # samples a second; None before there is a recording
+    origin: float | None = None  # when its first sample was, in monotonic seconds
     pcm_bytes: int = 0
-    sha256: str | None = None
-    chunks: dict[int, ChunkRecord] = field(default_factory=dict)
-    gaps: dict[int, GapRecord] = field(default_factory=dict)
+    sha256: str | None = None  # of its whole PCM, where it is known
+    chunks: dict[int, ChunkRecord] = field(default_factory=dict)  # by index
+    gaps: dict[int, GapRecord] = field(default_factory=dict)  # by their first byte
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return self.pcm_bytes / FRAME_BYTES / (self.rate or 1)
 
     @property
     def length_ms(self) -> int:
         """Its length in milliseconds."""
         return self._milliseconds(self.pcm_bytes)
-
-    @property
-    def seconds(self) -> float:
-        """Its length in seconds."""
-        return self.pcm_bytes / FRAME_BYTES / (self.rate or 1)
 
     def manifest(
         self,
@@ -47,23 +38,17 @@ class RecordingState:
         *,
         is_off: bool,
     ) -> Recording:
-        """What call-ended says of it.
-
-        Args:
-            missing: (start, size) in bytes of PCM of each chunk that the service does not have.
-            failure: Why, in a few words.
-            pauses: The silenced spans.
-            is_off: Nothing was to be recorded.
-        """
+        """What call-ended says of it; (start, size) in bytes of PCM is `missing` at the service."""
         lost = [(start, start + size) for start, size in missing]
         damaged = [
             (gap["start"], gap["start"] + gap["size"])
             for gap in self.gaps.values()
             if not any(start <= gap["start"] < end for start, end in lost)
         ]
+        delivered = sum(chunk["result"] == "ok" for chunk in self.chunks.values())
         manifest: Recording = {
             "status": "complete",
-            "chunkCount": sum(chunk["result"] == "ok" for chunk in self.chunks.values()),
+            "chunkCount": delivered,
             "byteCount": self.pcm_bytes,
             "durationMs": self.length_ms,
             "gaps": [
@@ -82,7 +67,7 @@ class RecordingState:
         elif not self.pcm_bytes:
             manifest["status"], manifest["reason"] = "disabled", "the session had no audio"
         elif lost:
-            manifest["status"] = "partial" if manifest["chunkCount"] else "failed"
+            manifest["status"] = "partial" if delivered else "failed"
             manifest["reason"] = failure or "no answer"
         elif damaged:
             manifest["status"], manifest["reason"] = "partial", "lost on disk"

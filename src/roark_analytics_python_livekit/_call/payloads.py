@@ -27,16 +27,10 @@ ENDED_BY = {  # by livekit's close reasons, and our own
 
 @dataclass(frozen=True)
 class TimeLine:
-    """How moments of the call stand on its recording.
-
-    Attributes:
-        offset_ms: A moment's place on the recording, in milliseconds.
-        sample_rate: Samples a second; None where there is no recording.
-        voiced: Finds where the user's voice really begins and ends, where it is known.
-    """
+    """How moments of the call stand on its recording."""
 
     offset_ms: Callable[[float], int]
-    sample_rate: int | None = None
+    sample_rate: int | None = None  # None where there is no recording
     voiced: Voiced | None = None
 
 
@@ -99,14 +93,14 @@ def call_ended(
         event["metadata"] = json_safe(metadata)
     if transcript:
         event["agentSpokeFirst"] = transcript[0]["role"] == "assistant"
-    if facts.agent_prompt is None and rows.prompt:
-        event["agentPrompt"] = rows.prompt
+    if facts.agent_prompt is None and (prompt := rows.prompt()):
+        event["agentPrompt"] = prompt
     if (participant := rows.participant()) is not None:
         event["participant"] = participant
     if time_line.sample_rate is not None:
         event["recordingSampleRate"] = time_line.sample_rate
         event["recordingNumChannels"] = 2
-    if error := end.get("error") or rows.fatal:
+    if error := end.get("error") or rows.fatal():
         event["error"] = {"type": error["kind"], "message": error["message"]}
     return event
 

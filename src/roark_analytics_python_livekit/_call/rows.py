@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
+from .._serialize import is_number, wire_number
 from .._types import (
     Agent,
     CallEvent,
@@ -12,6 +13,7 @@ from .._types import (
     Handoff,
     Metric,
     Participant,
+    Placed,
     ToolRow,
     TranscriptTurn,
     Usage,
@@ -25,12 +27,12 @@ from .records import (
     MetricRecord,
     NoteRecord,
     ParticipantRecord,
+    TurnRecord,
     UsageRecord,
 )
 from .tool_calls import ToolRows
 from .transcript import Transcript, transcript_row
 from .turns import Voiced
-from .usage import eou_of_message, usage_of_metrics
 
 _PARTICIPANT_KEYS = {
     "identity": "identity",
@@ -40,16 +42,37 @@ _PARTICIPANT_KEYS = {
     "left": "disconnectReason",
     "attributes": "attributes",
 }
+_EOU_OF_MESSAGE = {  # in a user message's metrics → on the wire
+    "endOfTurnDelay": "endOfUtteranceDelay",
+    "transcriptionDelay": "transcriptionDelay",
+    "onUserTurnCompletedDelay": "onConversationItemAddedDelay",
+}
+_USAGE_OF_METRIC = {  # in a metrics row → in a usage row
+    "llm": {
+        "promptTokens": "inputTokens",
+        "cachedTokens": "inputCachedTokens",
+        "completionTokens": "outputTokens",
+        "cacheCreationTokens": "inputCacheCreationTokens",
+        "reasoningTokens": "outputReasoningTokens",
+        "sessionDuration": "sessionDuration",
+    },
+    "tts": {
+        "charactersCount": "charactersCount",
+        "audioDuration": "audioDuration",
+        "inputTokens": "inputTokens",
+        "outputTokens": "outputTokens",
+    },
+    "stt": {
+        "audioDuration": "audioDuration",
+        "inputTokens": "inputTokens",
+        "inputAudioTokens": "inputAudioTokens",
+        "outputTokens": "outputTokens",
+    },
+}
 
 
 class Rows:
-    """Collects a call's records by the list of call-ended that they belong to.
-
-    Args:
-        iso: A monotonic moment as ISO 8601.
-        offset_ms: Its place on the recording, in milliseconds.
-        voiced: Finds where the user's voice really begins and ends, where it is known.
-    """
+    """Collects a call's records by the list of call-ended that they belong to."""
 
     def __init__(
         self,
@@ -57,15 +80,14 @@ class Rows:
         offset_ms: Callable[[float], int],
         voiced: Voiced | None = None,
     ) -> None:
-        self.fatal: ErrorRecord | None = None
-        self._transcript = Transcript(voiced)
-        self._tools = ToolRows(iso, offset_ms)
-        self._agents: list[AgentRecord] = []
-        self._participant: ParticipantRecord | None = None
         self._iso = iso
         self._offset_ms = offset_ms
+        self._transcript = Transcript(voiced)
+        self._tools = ToolRows(self._place)
+        self._agents: list[AgentRecord] = []
+        self._participants: list[ParticipantRecord] = []
         self._metrics: list[MetricRecord] = []
-        self._usage: UsageRecord | None = None
+        self._usage: list[UsageRecord] = []
         self._handoffs: list[HandoffRecord] = []
         self._dtmf: list[DtmfRecord] = []
         self._events: list[NoteRecord | ErrorRecord] = []
@@ -74,49 +96,40 @@ class Rows:
             "heard": self._transcript.add_heard,
             "state": self._transcript.add_state,
             "metric": self._metrics.append,
-            "usage": self._add_usage,
+            "usage": self._usage.append,
             "handoff": self._handoffs.append,
             "agent": self._agents.append,
-            "participant": self._add_participant,
+            "participant": self._participants.append,
             "dtmf": self._dtmf.append,
             "note": self._events.append,
-            "error": self._add_error,
+            "error": self._events.append,
             **dict.fromkeys(
                 ("tool_call", "tool_result", "tool_update", "tool_ended"), self._tools.add
             ),
         }
 
     def add(self, record: Happened) -> None:
-        """Takes the next record, in the order in which they were made.
-
-        One that a newer version has left in the spool has no list here.
-        """
+        """Takes the next record, in the order in which they were made."""
         add = self._add.get(record["type"])
-        if add is not None:
+        if add is not None:  # a newer version may have left others in the spool
             add(record)
-
-    def _add_usage(self, record: UsageRecord) -> None:
-        self._usage = record
-
-    def _add_participant(self, record: ParticipantRecord) -> None:
-        self._participant = record
-
-    def _add_error(self, record: ErrorRecord) -> None:
-        self._events.append(record)
-        if self.fatal is None and not record.get("recoverable", False):
-            self.fatal = record
 
     # The lists of call-ended
 
-    @property
     def prompt(self) -> str | None:
         """The first agent's instructions."""
         return self._agents[0]["instructions"] if self._agents else None
 
+    def fatal(self) -> ErrorRecord | None:
+        """The first error that the session did not recover from."""
+        for record in self._events:
+            if record["type"] == "error" and not record.get("recoverable", False):
+                return record
+        return None
+
     def transcript(self) -> list[TranscriptTurn]:
         """The turns in the order in which they were spoken."""
-        turns = self._transcript.turns()
-        return [transcript_row(turn, self._iso, self._offset_ms) for turn in turns]
+        return [transcript_row(turn, self._place) for turn in self._transcript.turns()]
 
     def tools(self) -> list[ToolRow]:
         """Each call followed by its result, in the order of the calls."""
@@ -136,9 +149,8 @@ class Rows:
 
     def usage(self) -> list[Usage]:
         """What each model was used for: as the session has counted it, else from its metrics."""
-        if self._usage is not None:
-            return cast("list[Usage]", self._usage["models"])
-        return cast("list[Usage]", usage_of_metrics(self._metrics))
+        rows = self._usage[-1]["models"] if self._usage else usage_of_metrics(self._metrics)
+        return cast("list[Usage]", rows)
 
     def handoffs(self) -> list[Handoff]:
         """Who took over from whom; the first agent from nobody."""
@@ -157,17 +169,16 @@ class Rows:
 
     def participant(self) -> Participant | None:
         """The caller's side of the room, as it was known last."""
-        if self._participant is None:
+        if not self._participants:
             return None
         known: dict[str, Any] = {
-            wire: self._participant.get(key) for key, wire in _PARTICIPANT_KEYS.items()
+            wire: self._participants[-1].get(key) for key, wire in _PARTICIPANT_KEYS.items()
         }
         return cast(Participant, {wire: value for wire, value in known.items() if value})
 
     def dtmf(self) -> list[Dtmf]:
         """Keys that were pressed."""
-        rows = [{"digit": each["digit"], **self._place(each["at"])} for each in self._dtmf]
-        return cast("list[Dtmf]", rows)
+        return [{"digit": each["digit"], **self._place(each["at"])} for each in self._dtmf]
 
     def events(self) -> list[CallEvent]:
         """False interruptions, errors, and the like, by time."""
@@ -182,5 +193,40 @@ class Rows:
             rows.append(row)
         return cast("list[CallEvent]", rows)  # `_livekit/events.py` gives CallEvent's keys only
 
-    def _place(self, at: float) -> dict[str, Any]:
+    def _place(self, at: float) -> Placed:
         return {"timestamp": self._iso(at), "audioOffsetMs": self._offset_ms(at)}
+
+
+def eou_of_message(turn: TurnRecord) -> MetricRecord | None:
+    """The end-of-utterance metric that a user's message carries, if it does."""
+    measured = turn.get("metrics", {})
+    fields = {
+        wire: measured[name]
+        for name, wire in _EOU_OF_MESSAGE.items()
+        if is_number(measured.get(name))
+    }
+    if not fields:
+        return None
+    return {"type": "metric", "kind": "eou", "at": turn["at"], "fields": fields, "extra": {}}
+
+
+def usage_of_metrics(records: Iterable[MetricRecord]) -> list[dict[str, Any]]:
+    """One row a model from the metrics of single requests, where the session has not counted."""
+    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for record in records:
+        counted = _USAGE_OF_METRIC.get(record["kind"])
+        if counted is None:
+            continue
+        values = {**record["extra"], **record["fields"]}
+        metadata = values.get("metadata") or {}
+        provider = str(metadata.get("model_provider") or "")
+        model = str(metadata.get("model_name") or values.get("label") or "")
+        row = rows.setdefault(
+            (record["kind"], provider, model),
+            {"kind": record["kind"], "provider": provider, "model": model},
+        )
+        for name, count in counted.items():
+            value: Any = values.get(name)
+            if is_number(value) and value > 0:
+                row[count] = row.get(count, 0) + wire_number(count, value)
+    return list(rows.values())

@@ -36,11 +36,7 @@ class CallState:
         self.is_outdated = False  # a chunk was accepted since: `ended` says too little of the sound
 
     def apply(self, record: Mapping[str, Any]) -> None:
-        """Takes the next record.
-
-        Raises:
-            KeyError, TypeError, ValueError: It is damaged, or another version's.
-        """
+        """Takes the next record; raises where it is damaged, or another version's."""
         match record.get("type"):
             case "call":
                 self._begin(cast(CallRecord, record))
@@ -92,28 +88,20 @@ class CallState:
         voiced: Voiced | None = None,
         without_rows: bool = False,
     ) -> dict[str, Any]:
-        """The call-ended event.
+        """The call-ended event, `without_rows` if need be: better than none.
 
-        Args:
-            delivery: Counts of the delivery.
-            missing: (start, size) in bytes of PCM of each chunk that the service does not have.
-            failure: Why, in a few words.
-            voiced: Finds where the user's voice really begins and ends, where it is known.
-            without_rows: Leaves out what happened: better a call without its rows than none.
+        `missing` are (start, size) in bytes of PCM of each chunk that the service does not have.
         """
         assert self.facts is not None and self.call is not None
         recording = self.recording
         pauses = self.pauses.rows(self._offset_ms, recording.length_ms)
-        has_sound = recording.pcm_bytes > 0
         event = call_ended(
             self.facts,
             self.end or {"type": "end", "at": self._last_moment(), "reason": DIED},
             [] if without_rows else self.happened,
-            TimeLine(
-                self._offset_ms,
-                recording.rate if has_sound else None,
-                voiced if has_sound else None,
-            ),
+            TimeLine(self._offset_ms, recording.rate, voiced)
+            if recording.pcm_bytes
+            else TimeLine(self._offset_ms),
             recording.manifest(missing, failure, pauses, is_off=self.call["recording"] == "off"),
             delivery,
             self.metadata,

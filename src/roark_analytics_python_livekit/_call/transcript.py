@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any, cast
 
-from .._types import TranscriptTurn
+from .._types import Placed, TranscriptTurn
 from .records import HeardRecord, StateRecord, TurnRecord
 from .turns import LATE, Span, Speech, Voiced, place_turn
 
@@ -25,11 +25,7 @@ _TURN_KEYS = {
 
 
 class Transcript:
-    """Joins what belongs to one turn, in the order in which the records were made.
-
-    Args:
-        voiced: Finds where the user's voice really begins and ends, where it is known.
-    """
+    """Joins what belongs to one turn, in the order in which the records were made."""
 
     def __init__(self, voiced: Voiced | None = None) -> None:
         self.user_turns: list[TurnRecord] = []
@@ -130,18 +126,15 @@ class Transcript:
         return turns
 
 
-def transcript_row(
-    turn: TurnRecord, iso: Callable[[float], str], offset_ms: Callable[[float], int]
-) -> TranscriptTurn:
+def transcript_row(turn: TurnRecord, place: Callable[[float], Placed]) -> TranscriptTurn:
     """A turn that has its place, as the wire has it."""
-    start, end = turn["start"], turn["end"]
+    start, end = place(turn["start"]), place(turn["end"])
     row: dict[str, Any] = {
         "role": turn["role"],
         "content": turn["text"],
-        "timestamp": iso(start),
-        "endTimestamp": iso(end),
-        "audioOffsetMs": offset_ms(start),
-        "endAudioOffsetMs": offset_ms(end),
+        **start,
+        "endTimestamp": end["timestamp"],
+        "endAudioOffsetMs": end["audioOffsetMs"],
     }
     known = {wire: turn.get(key) for key, wire in _TURN_KEYS.items()}
     row |= {wire: value for wire, value in known.items() if value is not None}

@@ -90,17 +90,11 @@ def place_turn(turn: TurnRecord, spans: list[Span], voiced: Voiced | None) -> No
 
 
 class Moments:
-    """When that may have been said which livekit reports now: rather too wide than too narrow.
-
-    Args:
-        goes_on: Whoever still speaks when it is reported says more later. Not so for the agent,
-            whose turn is all of it.
-        silence: Seconds after which what is reported belongs to none of the speech that was seen.
-    """
+    """When that may have been said which livekit reports now: rather too wide than too narrow."""
 
     def __init__(self, *, goes_on: bool, silence: float = inf) -> None:
-        self._goes_on = goes_on
-        self._silence = silence
+        self._goes_on = goes_on  # after a report; not so the agent, whose turn is all of it
+        self._silence = silence  # seconds, then a report belongs to none of the speech seen
         self._speech = Speech()
         self._reported = -inf
 
