@@ -17,15 +17,10 @@ _COUNT = re.compile(r"(?i).*(tokens|count)$")  # whole numbers on the wire, what
 
 
 class CutText(str):
-    """A text that was too long, and says at its end how much of it is missing.
+    """A text that was too long, and says at its end how much of it is missing."""
 
-    Attributes:
-        kept: The beginning of the text, without that note.
-        missing: How many characters behind it are missing.
-    """
-
-    kept: str
-    missing: int
+    kept: str  # its beginning, without that note
+    missing: int  # characters
 
     def __new__(cls, kept: str, missing: int) -> CutText:
         made = super().__new__(cls, f"{kept}... [{missing} more characters]")
@@ -37,13 +32,9 @@ class CutText(str):
 
 
 class JsonText(str):
-    """JSON text that also knows its value.
+    """JSON text that also knows its value."""
 
-    Attributes:
-        value: The value, made of plain JSON types.
-    """
-
-    value: Any
+    value: Any  # made of plain JSON types
 
     def __new__(cls, value: object) -> JsonText:
         plain = json_safe(value)

@@ -31,8 +31,7 @@ from .records import (
     UsageRecord,
 )
 from .tool_calls import ToolRows
-from .transcript import Transcript, transcript_row
-from .turns import Voiced
+from .turns import Transcript, Voiced, transcript_row
 
 _PARTICIPANT_KEYS = {
     "identity": "identity",
@@ -47,27 +46,18 @@ _EOU_OF_MESSAGE = {  # in a user message's metrics → on the wire
     "transcriptionDelay": "transcriptionDelay",
     "onUserTurnCompletedDelay": "onConversationItemAddedDelay",
 }
-_USAGE_OF_METRIC = {  # in a metrics row → in a usage row
-    "llm": {
-        "promptTokens": "inputTokens",
-        "cachedTokens": "inputCachedTokens",
-        "completionTokens": "outputTokens",
-        "cacheCreationTokens": "inputCacheCreationTokens",
-        "reasoningTokens": "outputReasoningTokens",
-        "sessionDuration": "sessionDuration",
-    },
-    "tts": {
-        "charactersCount": "charactersCount",
-        "audioDuration": "audioDuration",
-        "inputTokens": "inputTokens",
-        "outputTokens": "outputTokens",
-    },
-    "stt": {
-        "audioDuration": "audioDuration",
-        "inputTokens": "inputTokens",
-        "inputAudioTokens": "inputAudioTokens",
-        "outputTokens": "outputTokens",
-    },
+_USAGE_OF_LLM = {  # in a metrics row → in a usage row; those of others have the same names in both
+    "promptTokens": "inputTokens",
+    "cachedTokens": "inputCachedTokens",
+    "completionTokens": "outputTokens",
+    "cacheCreationTokens": "inputCacheCreationTokens",
+    "reasoningTokens": "outputReasoningTokens",
+    "sessionDuration": "sessionDuration",
+}
+_COUNTED = {
+    "llm": tuple(_USAGE_OF_LLM),
+    "tts": ("charactersCount", "audioDuration", "inputTokens", "outputTokens"),
+    "stt": ("audioDuration", "inputTokens", "inputAudioTokens", "outputTokens"),
 }
 
 
@@ -214,19 +204,18 @@ def usage_of_metrics(records: Iterable[MetricRecord]) -> list[dict[str, Any]]:
     """One row a model from the metrics of single requests, where the session has not counted."""
     rows: dict[tuple[str, str, str], dict[str, Any]] = {}
     for record in records:
-        counted = _USAGE_OF_METRIC.get(record["kind"])
-        if counted is None:
+        kind = record["kind"]
+        if kind not in _COUNTED:
             continue
         values = {**record["extra"], **record["fields"]}
         metadata = values.get("metadata") or {}
         provider = str(metadata.get("model_provider") or "")
         model = str(metadata.get("model_name") or values.get("label") or "")
-        row = rows.setdefault(
-            (record["kind"], provider, model),
-            {"kind": record["kind"], "provider": provider, "model": model},
-        )
-        for name, count in counted.items():
+        new = {"kind": kind, "provider": provider, "model": model}
+        row = rows.setdefault((kind, provider, model), new)
+        for name in _COUNTED[kind]:
             value: Any = values.get(name)
             if is_number(value) and value > 0:
+                count = _USAGE_OF_LLM.get(name, name)
                 row[count] = row.get(count, 0) + wire_number(count, value)
     return list(rows.values())
