@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Mapping, Set
 from itertools import takewhile
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, TypeGuard
 
 MAX_TEXT = 65_536  # characters of one string; a tool that returns a whole page is cut, and says so
 MAX_ALL_TEXT = 1_048_576  # characters of all strings of one value
@@ -92,9 +92,6 @@ def camel(name: str) -> str:
     return first + "".join(part.capitalize() for part in rest)
 
 
-T = TypeVar("T")
-
-
 class _Copy:
     def __init__(self) -> None:
         self._parents: set[int] = set()
@@ -127,16 +124,16 @@ class _Copy:
         self._parents.add(id(value))
         try:
             if isinstance(value, Mapping):
-                items = self._while_room(value.items())
+                items = takewhile(self._has_room, value.items())
                 return {self._key(key): self.value(item, depth + 1) for key, item in items}
             if isinstance(value, (list, tuple, Set)):
-                return [self.value(item, depth + 1) for item in self._while_room(value)]
+                return [self.value(item, depth + 1) for item in takewhile(self._has_room, value)]
             return self._text(str(value))
         finally:
             self._parents.discard(id(value))
 
-    def _while_room(self, items: Iterable[T]) -> Iterator[T]:
-        return takewhile(lambda _: self._left > 0, items)
+    def _has_room(self, _: object) -> bool:
+        return self._left > 0
 
     def _key(self, key: object) -> str:
         return self._text(key if isinstance(key, str) else str(key))

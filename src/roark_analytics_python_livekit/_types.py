@@ -205,6 +205,3 @@ class CallEnded(TypedDict):
     delivery: NotRequired[DeliveryCounts]
     metadata: NotRequired[dict[str, Any]]
     sdk: NotRequired[Sdk]
-
-
-Event = CallStarted | CallEnded

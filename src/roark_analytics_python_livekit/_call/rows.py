@@ -5,19 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
+from .. import _types as wire
 from .._serialize import is_number, wire_number
-from .._types import (
-    Agent,
-    CallEvent,
-    Dtmf,
-    Handoff,
-    Metric,
-    Participant,
-    Placed,
-    ToolRow,
-    TranscriptTurn,
-    Usage,
-)
 from .records import (
     AgentRecord,
     DtmfRecord,
@@ -117,15 +106,15 @@ class Rows:
                 return record
         return None
 
-    def transcript(self) -> list[TranscriptTurn]:
+    def transcript(self) -> list[wire.TranscriptTurn]:
         """The turns in the order in which they were spoken."""
         return [transcript_row(turn, self._place) for turn in self._transcript.turns()]
 
-    def tools(self) -> list[ToolRow]:
+    def tools(self) -> list[wire.ToolRow]:
         """Each call followed by its result, in the order of the calls."""
         return self._tools.rows()
 
-    def metrics(self) -> list[Metric]:
+    def metrics(self) -> list[wire.Metric]:
         """The metrics by time. A turn's delays come as metrics, or else in its message."""
         records = self._metrics
         if not any(record["kind"] == "eou" for record in records):
@@ -135,42 +124,42 @@ class Rows:
         for record in sorted(records, key=lambda record: record["at"]):
             row = {"kind": record["kind"], **self._place(record["at"]), **record["fields"]}
             rows.append(row | ({"extra": record["extra"]} if record["extra"] else {}))
-        return cast("list[Metric]", rows)  # `_livekit/metrics.py` gives Metric's keys only
+        return cast("list[wire.Metric]", rows)  # `_livekit/metrics.py` gives Metric's keys only
 
-    def usage(self) -> list[Usage]:
+    def usage(self) -> list[wire.Usage]:
         """What each model was used for: as the session has counted it, else from its metrics."""
         rows = self._usage[-1]["models"] if self._usage else usage_of_metrics(self._metrics)
-        return cast("list[Usage]", rows)
+        return cast("list[wire.Usage]", rows)
 
-    def handoffs(self) -> list[Handoff]:
+    def handoffs(self) -> list[wire.Handoff]:
         """Who took over from whom; the first agent from nobody."""
         rows = []
         for record in self._handoffs:
             old = {} if record["old"] is None else {"fromAgentId": record["old"]}
             rows.append({"toAgentId": record["new"], **self._place(record["at"]), **old})
-        return cast("list[Handoff]", rows)
+        return cast("list[wire.Handoff]", rows)
 
-    def agents(self) -> list[Agent]:
+    def agents(self) -> list[wire.Agent]:
         """Every agent as it was when it took over; again where it was changed later."""
         return [
             {"id": each["id"], "instructions": each["instructions"], "tools": list(each["tools"])}
             for each in self._agents
         ]
 
-    def participant(self) -> Participant | None:
+    def participant(self) -> wire.Participant | None:
         """The caller's side of the room, as it was known last."""
         if not self._participants:
             return None
         known: dict[str, Any] = {
-            wire: self._participants[-1].get(key) for key, wire in _PARTICIPANT_KEYS.items()
+            name: self._participants[-1].get(key) for key, name in _PARTICIPANT_KEYS.items()
         }
-        return cast(Participant, {wire: value for wire, value in known.items() if value})
+        return cast(wire.Participant, {name: value for name, value in known.items() if value})
 
-    def dtmf(self) -> list[Dtmf]:
+    def dtmf(self) -> list[wire.Dtmf]:
         """Keys that were pressed."""
         return [{"digit": each["digit"], **self._place(each["at"])} for each in self._dtmf]
 
-    def events(self) -> list[CallEvent]:
+    def events(self) -> list[wire.CallEvent]:
         """False interruptions, errors, and the like, by time."""
         rows = []
         for record in sorted(self._events, key=lambda record: record["at"]):
@@ -181,9 +170,11 @@ class Rows:
                 row["message"] = record["message"]
                 row |= {key: record[key] for key in ("recoverable", "source") if key in record}
             rows.append(row)
-        return cast("list[CallEvent]", rows)  # `_livekit/events.py` gives CallEvent's keys only
+        return cast(
+            "list[wire.CallEvent]", rows
+        )  # `_livekit/events.py` gives CallEvent's keys only
 
-    def _place(self, at: float) -> Placed:
+    def _place(self, at: float) -> wire.Placed:
         return {"timestamp": self._iso(at), "audioOffsetMs": self._offset_ms(at)}
 
 
@@ -191,9 +182,7 @@ def eou_of_message(turn: TurnRecord) -> MetricRecord | None:
     """The end-of-utterance metric that a user's message carries, if it does."""
     measured = turn.get("metrics", {})
     fields = {
-        wire: measured[name]
-        for name, wire in _EOU_OF_MESSAGE.items()
-        if is_number(measured.get(name))
+        name: measured[key] for key, name in _EOU_OF_MESSAGE.items() if is_number(measured.get(key))
     }
     if not fields:
         return None

@@ -115,7 +115,9 @@ class CallState:
         """Takes the next record; raises where it is damaged, or another version's."""
         match record.get("type"):
             case "call":
-                self._begin(cast(CallRecord, record))
+                call = cast(CallRecord, record)
+                self.call, self.facts = call, facts_of(call)
+                self.metadata = dict(call["metadata"])
             case "metadata":
                 self.metadata.update(record["values"])
             case "recording":
@@ -136,10 +138,6 @@ class CallState:
                 self.sent.discard("call-ended")  # that was an older one
             case _:
                 self.happened.append(cast(Happened, record))
-
-    def _begin(self, record: CallRecord) -> None:
-        self.call, self.facts = record, facts_of(record)
-        self.metadata = dict(record["metadata"])
 
     def _finish(self, record: EndRecord) -> None:
         if "at" not in record or "reason" not in record:

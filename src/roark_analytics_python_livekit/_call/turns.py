@@ -75,10 +75,6 @@ class Speech:
         self.spans = [span for span in self.spans if span.start > at]
         return before
 
-    def clear(self) -> None:
-        """The turn is complete: what follows belongs to the next."""
-        self.spans = []
-
 
 def place_played(turn: TurnRecord, played: Iterable[Played]) -> None:
     """Gives the agent's turn the time at which it was played.
@@ -125,7 +121,7 @@ class Transcript:
         if turn["role"] == "user":
             self._complete_user_turn(turn)
         place_turn(turn, speech.spans, self._voiced)
-        speech.clear()
+        speech.spans = []  # what follows belongs to the next turn
         self._turns.append(turn)
 
     def add_heard(self, record: HeardRecord) -> None:
@@ -248,27 +244,26 @@ def _has_words(text: str, words: str) -> bool:
     return bool(words) and f" {words} " in f" {text} "
 
 
-class Moments:
-    """When that may have been said which livekit reports now: rather too wide than too narrow."""
+class Moments(Speech):
+    """When that may have been said which livekit reports now: rather too wide than too narrow.
+
+    Whoever `goes_on` may still be speaking then, and say more later; not so the agent, whose turn
+    is all of it. After `silence` seconds a report belongs to none of the speech that was seen.
+    """
 
     def __init__(self, *, goes_on: bool, silence: float = inf) -> None:
-        self._goes_on = goes_on  # after a report; not so the agent, whose turn is all of it
-        self._silence = silence  # seconds, then a report belongs to none of the speech seen
-        self._speech = Speech()
+        super().__init__()
+        self._goes_on = goes_on
+        self._silence = silence
         self._reported = -inf
-
-    def observe(self, record: StateRecord) -> None:
-        """Takes a state of this role."""
-        self._speech.observe(record)
 
     def take(self, at: float) -> list[tuple[float, float]]:
         """The [start, end] in which it may have been said; any time since, if nobody saw it."""
-        seen = self._speech.spans
-        moments = [(span.start, min(span.end, at)) for span in seen]
+        moments = [(span.start, min(span.end, at)) for span in self.spans]
         silent_since = moments[-1][1] if moments else self._reported
         if not moments or at - silent_since > self._silence:
             moments.append((silent_since, at))
-        goes_on = self._goes_on and self._speech.is_open
-        self._speech.spans = [Span(max(seen[-1].start, at - LATE))] if goes_on else []
+        goes_on = self._goes_on and self.is_open
+        self.spans = [Span(max(self.spans[-1].start, at - LATE))] if goes_on else []
         self._reported = at
         return moments
