@@ -19,7 +19,7 @@ def log_summary(
     stats = uploader.stats
     missing = sorted(stats.undelivered, key=lambda event: event != "call-started")
     if uploader.lost:
-        missing.insert("call-started" in missing, f"{len(uploader.lost)} recording chunks")
+        missing.insert(missing.count("call-started"), f"{len(uploader.lost)} recording chunks")
     counts = (
         f"sent {stats.events_sent} events, {stats.chunks_sent} chunks ({stats.bytes_sent} bytes); "
         f"{stats.retries} retries, {stats.spooled} kept in the spool, "

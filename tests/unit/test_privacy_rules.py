@@ -319,7 +319,7 @@ def test_each_type_of_record_has_its_rule_and_its_place() -> None:
     """What is private of a new one is decided, and something is made of it."""
     assert set(privacy.RULES) == kinds_of(Record)
     assert set(TranscriptFilter(PauseLog())._rules) == kinds_of(Happened)
-    assert set(Rows(lambda at: "", lambda at: 0)._add) == kinds_of(Happened)
+    assert set(Rows(lambda at: {"timestamp": "", "audioOffsetMs": 0})._add) == kinds_of(Happened)
 
 
 @pytest.mark.parametrize("kind", sorted(kinds_of(Record)))

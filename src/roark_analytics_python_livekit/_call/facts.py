@@ -38,12 +38,7 @@ def account_of(api_key: str) -> str:
 
 
 def call_record(
-    facts: CallFacts,
-    metadata: Mapping[str, Any],
-    *,
-    base_url: str,
-    api_key: str,
-    recording: str,
+    facts: CallFacts, metadata: Mapping[str, Any], *, base_url: str, api_key: str, recording: str
 ) -> CallRecord:
     """The record that opens a call's journal."""
     values = asdict(facts) | {"started_at": facts.started_at.isoformat()}

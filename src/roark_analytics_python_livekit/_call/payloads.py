@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._serialize import json_safe
-from .._types import CallEnded, CallStarted, DeliveryCounts, Recording, Sdk
+from .._types import CallEnded, CallStarted, DeliveryCounts, Placed, Recording, Sdk
 from .facts import CallFacts
 from .records import EndRecord, Happened
 from .rows import Rows
@@ -64,7 +64,11 @@ def call_ended(
     metadata: Mapping[str, Any],
 ) -> CallEnded:
     """The event that closes a call: everything that happened in it."""
-    rows = Rows(facts.iso, time_line.offset_ms, time_line.voiced)
+
+    def place(at: float) -> Placed:
+        return {"timestamp": facts.iso(at), "audioOffsetMs": time_line.offset_ms(at)}
+
+    rows = Rows(place, time_line.voiced)
     for record in records:
         rows.add(record)
     transcript = rows.transcript()

@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, cast
 
 from .._config import SettingsError
@@ -126,10 +127,6 @@ def _json(text: Any, redact: Redact, *, is_name: Callable[[str], bool] | None = 
     return text if is_all and after == value else json.dumps(after, ensure_ascii=False)
 
 
-def _arguments(text: Any, redact: Redact) -> Any:
-    return _json(text, redact, is_name=_is_parameter)
-
-
 def _is_parameter(key: str) -> bool:
     """Whether a key can be the name of a tool's parameter: the model writes it, and may err."""
     return key.isidentifier() and not LONG_NUMBER.search(key)
@@ -163,7 +160,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
     "metadata": {"values": _metadata},
     "turn": {"text": _text},
     "heard": {"text": _text, "speaker": _text},
-    "tool_call": {"arguments": _arguments},
+    "tool_call": {"arguments": partial(_json, is_name=_is_parameter)},
     "tool_result": {"content": _json},
     "tool_update": {"content": _json},
     "tool_ended": {"content": _json},

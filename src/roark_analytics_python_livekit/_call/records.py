@@ -1,4 +1,4 @@
-"""Every type of record that a call's journal holds, as plain JSON values, at monotonic seconds.
+"""Every type of record that a call's journal holds, as plain JSON; times are monotonic seconds.
 
 The strings under `type`, and the keys, are an on-disk format: journals outlive upgrades.
 """
@@ -189,10 +189,10 @@ ToolRecord = ToolCallRecord | ToolResultRecord | ToolUpdateRecord | ToolEndedRec
 SpeechRecord = TurnRecord | HeardRecord | StateRecord
 ModelRecord = MetricRecord | UsageRecord | ErrorRecord
 RoomRecord = HandoffRecord | AgentRecord | ParticipantRecord | DtmfRecord
-Happened = SpeechRecord | ToolRecord | ModelRecord | RoomRecord | NoteRecord
+Happened = SpeechRecord | ToolRecord | ModelRecord | RoomRecord | NoteRecord  # livekit says it
 AboutCall = CallRecord | MetadataRecord | RecordingRecord | SwitchRecord | EndRecord
 AboutDelivery = ChunkRecord | GapRecord | SentRecord | EndedRecord
-Control = AboutCall | AboutDelivery
+Control = AboutCall | AboutDelivery  # this library does
 Record = Happened | Control
 
 

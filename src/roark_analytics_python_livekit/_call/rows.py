@@ -53,16 +53,10 @@ _COUNTED = {
 class Rows:
     """Collects a call's records by the list of call-ended that they belong to."""
 
-    def __init__(
-        self,
-        iso: Callable[[float], str],
-        offset_ms: Callable[[float], int],
-        voiced: Voiced | None = None,
-    ) -> None:
-        self._iso = iso
-        self._offset_ms = offset_ms
+    def __init__(self, place: Callable[[float], wire.Placed], voiced: Voiced | None = None) -> None:
+        self._place = place
         self._transcript = Transcript(voiced)
-        self._tools = ToolRows(self._place)
+        self._tools = ToolRows(place)
         self._agents: list[AgentRecord] = []
         self._participants: list[ParticipantRecord] = []
         self._metrics: list[MetricRecord] = []
@@ -173,9 +167,6 @@ class Rows:
         return cast(
             "list[wire.CallEvent]", rows
         )  # `_livekit/events.py` gives CallEvent's keys only
-
-    def _place(self, at: float) -> wire.Placed:
-        return {"timestamp": self._iso(at), "audioOffsetMs": self._offset_ms(at)}
 
 
 def eou_of_message(turn: TurnRecord) -> MetricRecord | None:

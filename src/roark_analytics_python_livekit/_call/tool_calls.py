@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .._types import Placed, ToolCall, ToolResult, ToolRow
-from .records import (
-    ToolCallRecord,
-    ToolEndedRecord,
-    ToolRecord,
-    ToolResultRecord,
-    ToolUpdateRecord,
-)
+from .records import ToolCallRecord, ToolEndedRecord, ToolRecord, ToolResultRecord, ToolUpdateRecord
 
 _FAILED = {"error", "cancelled"}
 
