@@ -134,7 +134,9 @@ def _last_group_of_card(groups: list[re.Match[str]], first: int) -> int | None:
 
 
 def _is_card(digits: str) -> bool:
-    """An issuer's, with a check digit: every second from the right counts twice (Luhn)."""
+    """An issuer's, with Luhn's check digit: every second from the right is doubled, and the digits
+    of all of it add up to a multiple of ten.
+    """
     if _CARD_ISSUERS.fullmatch(digits) is None:
         return False
     values = [int(digit) * (1 + index % 2) for index, digit in enumerate(reversed(digits))]

@@ -17,7 +17,7 @@ class CallFacts:
     """What is known of a call from its beginning; `started` is monotonic, in seconds."""
 
     call_id: str
-    agent_id: str  # this and what follows as given to `observe_session`
+    agent_id: str  # and down to `is_test`: as given to `observe_session`
     agent_name: str | None
     agent_prompt: str | None
     is_test: bool
@@ -53,7 +53,7 @@ def call_record(
 
 
 def facts_of(record: CallRecord) -> CallFacts:
-    """The facts that a call record holds; raises where it is damaged, or another version's."""
+    """The facts that a call record holds; KeyError, TypeError or ValueError if it is damaged."""
     values = dict(record["facts"])
     values["started_at"] = datetime.fromisoformat(values["started_at"])
     return CallFacts(**values)

@@ -112,7 +112,7 @@ class CallState:
         self.is_outdated = False  # a chunk was accepted since: `ended` says too little of the sound
 
     def apply(self, record: Mapping[str, Any]) -> None:
-        """Takes the next record; raises where it is damaged, or another version's."""
+        """Takes the next record; KeyError, TypeError or ValueError if it is damaged."""
         match record.get("type"):
             case "call":
                 call = cast(CallRecord, record)
