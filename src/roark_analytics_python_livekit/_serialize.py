@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Mapping, Set
 from itertools import takewhile
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, TypeGuard
 
 MAX_TEXT = 65_536  # characters of one string; a tool that returns a whole page is cut, and says so
 MAX_ALL_TEXT = 1_048_576  # characters of all strings of one value
@@ -17,15 +17,10 @@ _COUNT = re.compile(r"(?i).*(tokens|count)$")  # whole numbers on the wire, what
 
 
 class CutText(str):
-    """A text that was too long, and says at its end how much of it is missing.
+    """A text that was too long, and says at its end how much of it is missing."""
 
-    Attributes:
-        kept: The beginning of the text, without that note.
-        missing: How many characters behind it are missing.
-    """
-
-    kept: str
-    missing: int
+    kept: str  # its beginning, without that note
+    missing: int  # characters
 
     def __new__(cls, kept: str, missing: int) -> CutText:
         made = super().__new__(cls, f"{kept}... [{missing} more characters]")
@@ -37,13 +32,9 @@ class CutText(str):
 
 
 class JsonText(str):
-    """JSON text that also knows its value.
+    """JSON text that also knows its value."""
 
-    Attributes:
-        value: The value, made of plain JSON types.
-    """
-
-    value: Any
+    value: Any  # made of plain JSON types
 
     def __new__(cls, value: object) -> JsonText:
         plain = json_safe(value)
@@ -101,9 +92,6 @@ def camel(name: str) -> str:
     return first + "".join(part.capitalize() for part in rest)
 
 
-T = TypeVar("T")
-
-
 class _Copy:
     def __init__(self) -> None:
         self._parents: set[int] = set()
@@ -136,16 +124,16 @@ class _Copy:
         self._parents.add(id(value))
         try:
             if isinstance(value, Mapping):
-                items = self._while_room(value.items())
+                items = takewhile(self._has_room, value.items())
                 return {self._key(key): self.value(item, depth + 1) for key, item in items}
             if isinstance(value, (list, tuple, Set)):
-                return [self.value(item, depth + 1) for item in self._while_room(value)]
+                return [self.value(item, depth + 1) for item in takewhile(self._has_room, value)]
             return self._text(str(value))
         finally:
             self._parents.discard(id(value))
 
-    def _while_room(self, items: Iterable[T]) -> Iterator[T]:
-        return takewhile(lambda _: self._left > 0, items)
+    def _has_room(self, _: object) -> bool:
+        return self._left > 0
 
     def _key(self, key: object) -> str:
         return self._text(key if isinstance(key, str) else str(key))

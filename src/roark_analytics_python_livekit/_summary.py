@@ -17,9 +17,9 @@ def log_summary(
             redaction_failures,
         )
     stats = uploader.stats
-    chunks = [f"{len(uploader.lost)} recording chunks"] if uploader.lost else []
-    missing = [*(e for e in stats.undelivered if e == "call-started"), *chunks]
-    missing += [e for e in stats.undelivered if e != "call-started"]
+    missing = sorted(stats.undelivered, key=lambda event: event != "call-started")
+    if uploader.lost:
+        missing.insert(missing.count("call-started"), f"{len(uploader.lost)} recording chunks")
     counts = (
         f"sent {stats.events_sent} events, {stats.chunks_sent} chunks ({stats.bytes_sent} bytes); "
         f"{stats.retries} retries, {stats.spooled} kept in the spool, "

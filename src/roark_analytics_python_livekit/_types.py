@@ -6,9 +6,6 @@ from typing import Any, Literal, TypedDict
 
 from typing_extensions import NotRequired
 
-Role = Literal["assistant", "user", "system"]
-MetricKind = Literal["eou", "stt", "llm", "tts", "agent"]
-RecordingStatus = Literal["complete", "partial", "disabled", "failed"]
 ContentType = Literal["audio/pcm", "audio/wav"]
 
 
@@ -35,12 +32,15 @@ class CallStarted(TypedDict):
     sdk: NotRequired[Sdk]  # additive
 
 
-class TranscriptTurn(TypedDict):
-    role: Role
-    content: str
+class Placed(TypedDict):  # a moment: ISO 8601 in UTC, and its place on the recording
     timestamp: str
-    endTimestamp: NotRequired[str]
     audioOffsetMs: int
+
+
+class TranscriptTurn(Placed):
+    role: Literal["assistant", "user", "system"]
+    content: str
+    endTimestamp: NotRequired[str]
     endAudioOffsetMs: NotRequired[int]
     userId: NotRequired[str]
     language: NotRequired[str]
@@ -56,23 +56,19 @@ class ToolUpdate(TypedDict):
     timestamp: str
 
 
-class ToolCall(TypedDict):
+class ToolCall(Placed):
     kind: Literal["tool_call"]
     toolCallId: str
     name: str
     arguments: str
-    timestamp: str
-    audioOffsetMs: int
     isRunning: NotRequired[bool]  # additive: it had not returned when the call ended
     updates: NotRequired[list[ToolUpdate]]  # additive: what it said of its progress
 
 
-class ToolResult(TypedDict):
+class ToolResult(Placed):
     kind: Literal["tool_result"]
     toolCallId: str
     content: str
-    timestamp: str
-    audioOffsetMs: int
     isError: NotRequired[bool]  # additive
     message: NotRequired[str]  # additive: the error, where the model was told less
     durationMs: NotRequired[int]  # additive
@@ -81,10 +77,8 @@ class ToolResult(TypedDict):
 ToolRow = ToolCall | ToolResult
 
 
-class Metric(TypedDict):
-    kind: MetricKind
-    timestamp: str
-    audioOffsetMs: int
+class Metric(Placed):
+    kind: Literal["eou", "stt", "llm", "tts", "agent"]
     endOfUtteranceDelay: NotRequired[float]
     transcriptionDelay: NotRequired[float]
     onConversationItemAddedDelay: NotRequired[float]
@@ -136,16 +130,12 @@ class Participant(TypedDict):
     attributes: NotRequired[dict[str, str]]
 
 
-class Dtmf(TypedDict):
+class Dtmf(Placed):
     digit: str
-    timestamp: str
-    audioOffsetMs: int
 
 
-class CallEvent(TypedDict):
+class CallEvent(Placed):
     kind: str
-    timestamp: str
-    audioOffsetMs: int
     resumed: NotRequired[bool]  # false_interruption
     isInterruption: NotRequired[bool]  # overlapping_speech, and what follows
     agentEnded: NotRequired[bool]
@@ -160,11 +150,9 @@ class CallEvent(TypedDict):
     source: NotRequired[str]
 
 
-class Handoff(TypedDict):
+class Handoff(Placed):
     fromAgentId: NotRequired[str]
     toAgentId: str
-    timestamp: str
-    audioOffsetMs: int
 
 
 class CallError(TypedDict):
@@ -173,7 +161,7 @@ class CallError(TypedDict):
 
 
 class Recording(TypedDict):
-    status: RecordingStatus
+    status: Literal["complete", "partial", "disabled", "failed"]
     reason: NotRequired[str]
     chunkCount: int
     byteCount: int
@@ -217,6 +205,3 @@ class CallEnded(TypedDict):
     delivery: NotRequired[DeliveryCounts]
     metadata: NotRequired[dict[str, Any]]
     sdk: NotRequired[Sdk]
-
-
-Event = CallStarted | CallEnded

@@ -134,16 +134,13 @@ def _last_group_of_card(groups: list[re.Match[str]], first: int) -> int | None:
 
 
 def _is_card(digits: str) -> bool:
-    return _CARD_ISSUERS.fullmatch(digits) is not None and _has_check_digit(digits)
-
-
-def _has_check_digit(digits: str) -> bool:
-    """Luhn: every second digit from the right is doubled, and all of it is a multiple of ten."""
-    total = 0
-    for index, digit in enumerate(reversed(digits)):
-        value = int(digit) * (1 + index % 2)
-        total += value - 9 if value > 9 else value
-    return total % 10 == 0
+    """An issuer's, with Luhn's check digit: every second from the right is doubled, and the digits
+    of all of it add up to a multiple of ten.
+    """
+    if _CARD_ISSUERS.fullmatch(digits) is None:
+        return False
+    values = [int(digit) * (1 + index % 2) for index, digit in enumerate(reversed(digits))]
+    return sum(value - 9 if value > 9 else value for value in values) % 10 == 0
 
 
 def _phone(found: re.Match[str]) -> str:

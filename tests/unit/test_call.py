@@ -20,6 +20,7 @@ import pytest
 
 from local_roark import Faults
 from roark_analytics_python_livekit import RoarkClient, _pipeline
+from roark_analytics_python_livekit._call.privacy import FAILED
 from roark_analytics_python_livekit._call.records import end_record
 from roark_analytics_python_livekit._call.redactor import Redact
 from roark_analytics_python_livekit._config import RecordingMode
@@ -412,6 +413,18 @@ class TestRedacting:
         await ending
         assert roark.accepted() == ["call-started", "call-ended"]
         assert roark.call(CALL)["started"]["metadata"] == {"plan": "GOLD"}
+
+    async def test_one_that_never_comes_back_leaves_time_to_deliver_the_end(
+        self, client: RoarkClient, roark: Roark
+    ) -> None:
+        """It is waited for until half of the budget is spent: the other half is the delivery's."""
+        release = threading.Event()
+        calling = Calling(client, redact=lambda text: str(release.wait(30)), budget=3.0)
+        calling.turn("user", "hello", 1.0)
+        await calling.end()
+        release.set()
+        assert roark.accepted() == ["call-started", "call-ended"]
+        assert [row["content"] for row in ended(roark)["transcript"]] == [FAILED]
 
 
 class TestWithoutRecording:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from roark_analytics_python_livekit._call.records import Record
-from roark_analytics_python_livekit._call.usage import eou_of_message, usage_of_metrics
+from roark_analytics_python_livekit._call.rows import eou_of_message, usage_of_metrics
 from roark_analytics_python_livekit._livekit import events as _events
 from roark_analytics_python_livekit._livekit import metrics as _metrics
 

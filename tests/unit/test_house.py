@@ -59,10 +59,6 @@ NO_STATE = {  # names of modules that are neither constants nor state
     "_drop_own_requests",  # a filter without attributes
 }
 
-RED = {  # rule, module → what is still missing
-    ("versions", "_call.tool_calls"): "its docstring names a version",
-}
-
 Rule = Callable[[str, str], list[str]]
 """A module's name and source → what breaks the rule in it."""
 
@@ -256,20 +252,7 @@ def change(node: ast.AST, tables: set[str]) -> str | None:
 # The code
 
 
-def each_module(rule: str) -> Any:
-    """Every module, those that are known to break the rule marked."""
-    return pytest.mark.parametrize(
-        "module",
-        [
-            pytest.param(
-                name,
-                marks=[pytest.mark.xfail(strict=True, reason=RED[rule, name])]
-                if (rule, name) in RED
-                else [],
-            )
-            for name in SOURCES
-        ],
-    )
+each_module = pytest.mark.parametrize("module", SOURCES)
 
 
 def test_every_room_and_module_has_its_place() -> None:
@@ -285,7 +268,7 @@ def test_a_room_knows_of_another_only_records_and_frames() -> None:
         assert others <= {"_call.records", "_recording.frames"}
 
 
-@each_module("imports")
+@each_module
 def test_imports_go_one_way(module: str) -> None:
     """From the session over the pipeline to the rooms, as the table has it."""
     assert wrong_imports(module, SOURCES[module]) == []
@@ -300,13 +283,13 @@ def test_no_import_comes_back() -> None:
     assert left == {}
 
 
-@each_module("livekit")
+@each_module
 def test_livekit_is_imported_in_its_room_only(module: str) -> None:
     """The rest works without it, and with every version."""
     assert livekit_imports(module, SOURCES[module]) == []
 
 
-@each_module("versions")
+@each_module
 def test_versions_of_livekit_are_known_in_its_room_only(module: str) -> None:
     """Also in what is said of the code: the other rooms are told what a sink or session can do."""
     assert version_facts(module, SOURCES[module]) == []
@@ -321,7 +304,7 @@ def test_versions_of_livekit_are_never_compared() -> None:
             assert not re.search(r"import.*version|packaging", source)
 
 
-@each_module("size")
+@each_module
 def test_modules_and_classes_stay_small(module: str) -> None:
     """One thing each: what is larger is two."""
     assert too_large(module, SOURCES[module]) == []
@@ -333,7 +316,7 @@ def test_the_package_stays_small() -> None:
     assert sum(len(source.splitlines()) for source in SOURCES.values()) <= 8000
 
 
-@each_module("state")
+@each_module
 def test_no_module_has_state(module: str) -> None:
     """State is in one named object a call; what belongs to the process is in one module."""
     assert state(module, SOURCES[module]) == []

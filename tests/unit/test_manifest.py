@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from math import inf
 
-from roark_analytics_python_livekit._call.manifest import RecordingState
 from roark_analytics_python_livekit._call.pauses import PauseLog
+from roark_analytics_python_livekit._call.state import RecordingState
 
 RATE = 8000
 SECOND = RATE * 4  # bytes

@@ -8,6 +8,7 @@ import pytest
 
 from roark_analytics_python_livekit._call.pauses import NOT_TRANSCRIBED, PauseLog, TranscriptFilter
 from roark_analytics_python_livekit._call.tool_calls import ToolRows
+from roark_analytics_python_livekit._types import Placed
 
 
 def turn(role: str = "user", at: float = 0.0, **more: Any) -> dict[str, Any]:
@@ -28,6 +29,11 @@ def withholding(*spans: tuple[float, float | None]) -> Any:
         if end is not None:
             log.switch({"type": "switch", "at": end, "on": True})
     return TranscriptFilter(log)
+
+
+def placed(at: float) -> Placed:
+    """A moment as the rows have it."""
+    return {"timestamp": str(at), "audioOffsetMs": round(at * 1000)}
 
 
 @pytest.fixture
@@ -152,7 +158,7 @@ def test_progress_that_falls_into_the_pause_does_not_hide_that_the_tool_ended(
     withheld: Any, at: float
 ) -> None:
     """Its first report is its result, too, until it really ends."""
-    rows = ToolRows(str, lambda moment: round(moment * 1000))
+    rows = ToolRows(placed)
     for record in (
         tool("call", 9.0, name="collect", arguments="{}"),
         tool("update", at, content="half"),
@@ -169,7 +175,7 @@ def test_progress_that_falls_into_the_pause_does_not_hide_that_the_tool_ended(
 
 def test_a_tool_that_still_runs_is_told_to_be_running(withheld: Any) -> None:
     """Its first report is no end."""
-    rows = ToolRows(str, lambda moment: round(moment * 1000))
+    rows = ToolRows(placed)
     for record in (
         tool("call", 9.0, name="collect", arguments="{}"),
         tool("update", 15.0, content="half"),

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, cast, get_args, get_type_hints
 
 import pytest
 
 from roark_analytics_python_livekit._call import privacy
 from roark_analytics_python_livekit._call.pauses import PauseLog, TranscriptFilter
 from roark_analytics_python_livekit._call.privacy import FAILED, check_redact, is_private
-from roark_analytics_python_livekit._call.records import Control, Happened, Record, kinds_of
+from roark_analytics_python_livekit._call.records import Happened, Record
 from roark_analytics_python_livekit._call.redactor import usable
 from roark_analytics_python_livekit._call.rows import Rows
 from roark_analytics_python_livekit._call.state import CallState
@@ -310,14 +310,25 @@ def test_an_answer_that_is_missing_is_the_marker_everywhere() -> None:
     assert redactor.failures == 2
 
 
+def kinds_of(union: Any) -> set[str]:
+    """The `type` strings of a union of record types."""
+    return {get_args(get_type_hints(each)["type"])[0] for each in get_args(union)}
+
+
 def test_each_type_of_record_has_its_rule_and_its_place() -> None:
     """What is private of a new one is decided, and something is made of it."""
-    kinds = kinds_of(Record)
-    assert set(privacy.RULES) == kinds
+    assert set(privacy.RULES) == kinds_of(Record)
     assert set(TranscriptFilter(PauseLog())._rules) == kinds_of(Happened)
-    rows = Rows(lambda at: "", lambda at: 0)
-    assert set(rows._add) == kinds_of(Happened)
-    assert set(CallState()._apply) == kinds_of(Control)
+    assert set(Rows(lambda at: {"timestamp": "", "audioOffsetMs": 0})._add) == kinds_of(Happened)
+
+
+@pytest.mark.parametrize("kind", sorted(kinds_of(Record)))
+def test_what_livekit_said_is_kept_apart_from_what_the_library_says(kind: str) -> None:
+    """A record about the call or its delivery is never a row of call-ended."""
+    state = CallState()
+    with contextlib.suppress(KeyError):  # nothing but its type
+        state.apply({"type": kind})
+    assert bool(state.happened) == (kind in kinds_of(Happened))
 
 
 def test_only_plain_functions_are_taken() -> None:

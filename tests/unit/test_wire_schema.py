@@ -38,7 +38,7 @@ PAIRS = {
     "DeliveryCounts": "delivery",
     "Sdk": "sdk",
 }
-NOT_OBJECTS_OF_ITS_OWN = {"CallError"}  # `error` may be anything readable
+NOT_OBJECTS_OF_ITS_OWN = {"CallError", "Placed"}  # `error` may be anything readable
 SENT_BY_OTHERS = {  # keys that a receiver takes, and this library does not send
     ("call-started", "agents"),
     ("turn", "speakerId"),

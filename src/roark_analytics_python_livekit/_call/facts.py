@@ -14,24 +14,15 @@ from .records import CallRecord
 
 @dataclass(frozen=True)
 class CallFacts:
-    """What is known of a call from its beginning.
-
-    Attributes:
-        call_id: The `livekitCallId`.
-        agent_id: And what follows: as given to `observe_session`.
-        job: jobId, roomName, roomSid and participantIdentity, as far as known.
-        versions: Of this package and livekit-agents.
-        started_at: The beginning on the wall clock.
-        started: The same moment in monotonic seconds.
-    """
+    """What is known of a call from its beginning; `started` is monotonic, in seconds."""
 
     call_id: str
-    agent_id: str
+    agent_id: str  # and down to `is_test`: as given to `observe_session`
     agent_name: str | None
     agent_prompt: str | None
     is_test: bool
-    job: Mapping[str, str]
-    versions: Mapping[str, str]
+    job: Mapping[str, str]  # jobId, roomName, roomSid and participantIdentity, as far as known
+    versions: Mapping[str, str]  # of this package and livekit-agents
     started_at: datetime
     started: float
 
@@ -47,12 +38,7 @@ def account_of(api_key: str) -> str:
 
 
 def call_record(
-    facts: CallFacts,
-    metadata: Mapping[str, Any],
-    *,
-    base_url: str,
-    api_key: str,
-    recording: str,
+    facts: CallFacts, metadata: Mapping[str, Any], *, base_url: str, api_key: str, recording: str
 ) -> CallRecord:
     """The record that opens a call's journal."""
     values = asdict(facts) | {"started_at": facts.started_at.isoformat()}
@@ -67,11 +53,7 @@ def call_record(
 
 
 def facts_of(record: CallRecord) -> CallFacts:
-    """The facts that a call record holds.
-
-    Raises:
-        TypeError, ValueError: It is damaged, or another version's.
-    """
+    """The facts that a call record holds; KeyError, TypeError or ValueError if it is damaged."""
     values = dict(record["facts"])
     values["started_at"] = datetime.fromisoformat(values["started_at"])
     return CallFacts(**values)

@@ -60,21 +60,16 @@ class PauseLog:
         return any(start <= pause.end and pause.silent_from <= end for pause in self._pauses)
 
     def rows(self, offset_ms: Callable[[float], int], length_ms: int) -> list[Pause]:
-        """The pauses on the recording.
-
-        Args:
-            offset_ms: A moment's place on the recording, in milliseconds.
-            length_ms: The recording's length, where a pause ends that was never ended.
-        """
-        return [self._row(pause, offset_ms, length_ms) for pause in self._pauses]
-
-    def _row(self, pause: _Pause, offset_ms: Callable[[float], int], length_ms: int) -> Pause:
-        start = offset_ms(pause.start)
-        end = max(start, length_ms) if pause.end == inf else offset_ms(pause.end)
-        row: Pause = {"startMs": start, "endMs": end}
-        if pause.silent_from < inf:
-            row["transcripts"] = False
-        return row
+        """The pauses on the recording; one that was never ended lasts until its end."""
+        rows: list[Pause] = []
+        for pause in self._pauses:
+            start = offset_ms(pause.start)
+            end = max(start, length_ms) if pause.end == inf else offset_ms(pause.end)
+            row: Pause = {"startMs": start, "endMs": end}
+            if pause.silent_from < inf:
+                row["transcripts"] = False
+            rows.append(row)
+        return rows
 
 
 class TranscriptFilter:
@@ -83,9 +78,6 @@ class TranscriptFilter:
     A turn is left out if any of it may have been said in a pause of transcripts, a tool call if it
     began in one: its arguments are what was said. One that began before keeps its rows, without
     the content that it gave once the pause had begun.
-
-    Args:
-        pauses: Tells when transcripts are paused.
     """
 
     def __init__(self, pauses: PauseLog) -> None:
@@ -98,10 +90,12 @@ class TranscriptFilter:
         self._over_at: dict[str, float] = {}
         self._rules: Mapping[str, Callable[[Any], Happened | None] | None] = {
             "state": self._observe,
-            "turn": self._turn,
-            "heard": self._transcript,
-            "dtmf": self._key,
-            **dict.fromkeys(("tool_call", "tool_result", "tool_update", "tool_ended"), self._tool),
+            "turn": self._filter_turn,
+            "heard": self._filter_heard,
+            "dtmf": self._filter_key,
+            **dict.fromkeys(
+                ("tool_call", "tool_result", "tool_update", "tool_ended"), self._filter_tool
+            ),
             # What the caller said is in none of these.
             **dict.fromkeys(
                 ("agent", "error", "handoff", "metric", "note", "participant", "usage")
@@ -113,15 +107,6 @@ class TranscriptFilter:
         rule = self._rules[record["type"]]
         return record if rule is None else rule(record)
 
-    def _turn(self, record: TurnRecord) -> TurnRecord | None:
-        return None if self._is_secret_turn(record) else record
-
-    def _transcript(self, record: HeardRecord) -> HeardRecord | None:
-        return None if self._is_secret_transcript(record) else record
-
-    def _key(self, record: DtmfRecord) -> DtmfRecord | None:
-        return None if self._pauses.is_withheld(record["at"], record["at"]) else record
-
     def _observe(self, record: StateRecord) -> StateRecord:
         self._turns[record["who"]].observe(record)
         if record["who"] == "user":
@@ -130,16 +115,17 @@ class TranscriptFilter:
                 self._late_until = -inf
         return record
 
-    def _is_secret_transcript(self, record: HeardRecord) -> bool:
+    def _filter_heard(self, record: HeardRecord) -> HeardRecord | None:
         at = record["at"]
         if self._is_any_withheld(self._heard.take(at)):
             self._late_until = at + LATE
         elif at > self._late_until:
-            return False
-        self._secrets += filter(None, [record.get("text", "").strip()])
-        return True
+            return record
+        if text := record.get("text", "").strip():
+            self._secrets.append(text)
+        return None
 
-    def _is_secret_turn(self, record: TurnRecord) -> bool:
+    def _filter_turn(self, record: TurnRecord) -> TurnRecord | None:
         at, role = record["at"], record["role"]
         moments = self._turns[role].take(at)
         is_late = role == "user" and at <= self._late_until and "start" not in record
@@ -151,9 +137,12 @@ class TranscriptFilter:
             self._secrets.clear()
             if is_secret:
                 self._late_until = at + LATE
-        return is_secret
+        return None if is_secret else record
 
-    def _tool(self, record: ToolRecord) -> ToolRecord | None:
+    def _filter_key(self, record: DtmfRecord) -> DtmfRecord | None:
+        return None if self._pauses.is_withheld(record["at"], record["at"]) else record
+
+    def _filter_tool(self, record: ToolRecord) -> ToolRecord | None:
         call_id, at = record["id"], record["at"]
         if record["type"] == "tool_call":
             self._begin_call(call_id, at)
@@ -162,10 +151,9 @@ class TranscriptFilter:
         called_at = self._called_at.get(call_id, at)
         if self._pauses.is_withheld(called_at, called_at):
             return None
-        is_content_secret = "content" in record and self._pauses.is_withheld(called_at, at)
-        if not is_content_secret:
-            return record
-        return cast(ToolRecord, {**record, "content": NOT_TRANSCRIBED})
+        if "content" in record and self._pauses.is_withheld(called_at, at):
+            return cast(ToolRecord, {**record, "content": NOT_TRANSCRIBED})
+        return record
 
     def _begin_call(self, call_id: str, at: float) -> None:
         """A call, perhaps reported twice; or a new one with an id that some models use again."""

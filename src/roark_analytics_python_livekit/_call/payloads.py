@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._serialize import json_safe
-from .._types import CallEnded, CallStarted, DeliveryCounts, Recording, Sdk
+from .._types import CallEnded, CallStarted, DeliveryCounts, Placed, Recording, Sdk
 from .facts import CallFacts
 from .records import EndRecord, Happened
 from .rows import Rows
@@ -27,16 +27,10 @@ ENDED_BY = {  # by livekit's close reasons, and our own
 
 @dataclass(frozen=True)
 class TimeLine:
-    """How moments of the call stand on its recording.
-
-    Attributes:
-        offset_ms: A moment's place on the recording, in milliseconds.
-        sample_rate: Samples a second; None where there is no recording.
-        voiced: Finds where the user's voice really begins and ends, where it is known.
-    """
+    """How moments of the call stand on its recording."""
 
     offset_ms: Callable[[float], int]
-    sample_rate: int | None = None
+    sample_rate: int | None = None  # None where there is no recording
     voiced: Voiced | None = None
 
 
@@ -70,7 +64,11 @@ def call_ended(
     metadata: Mapping[str, Any],
 ) -> CallEnded:
     """The event that closes a call: everything that happened in it."""
-    rows = Rows(facts.iso, time_line.offset_ms, time_line.voiced)
+
+    def place(at: float) -> Placed:
+        return {"timestamp": facts.iso(at), "audioOffsetMs": time_line.offset_ms(at)}
+
+    rows = Rows(place, time_line.voiced)
     for record in records:
         rows.add(record)
     transcript = rows.transcript()
@@ -99,14 +97,14 @@ def call_ended(
         event["metadata"] = json_safe(metadata)
     if transcript:
         event["agentSpokeFirst"] = transcript[0]["role"] == "assistant"
-    if facts.agent_prompt is None and rows.prompt:
-        event["agentPrompt"] = rows.prompt
+    if facts.agent_prompt is None and (prompt := rows.prompt()):
+        event["agentPrompt"] = prompt
     if (participant := rows.participant()) is not None:
         event["participant"] = participant
     if time_line.sample_rate is not None:
         event["recordingSampleRate"] = time_line.sample_rate
         event["recordingNumChannels"] = 2
-    if error := end.get("error") or rows.fatal:
+    if error := end.get("error") or rows.fatal():
         event["error"] = {"type": error["kind"], "message": error["message"]}
     return event
 

@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, cast
 
 from .._config import SettingsError
@@ -36,47 +37,43 @@ IDS = frozenset(  # of a telephone call: SIP attributes that are no number of an
 MAX_DEPTH = 40  # deeper than `json_safe` leaves anything
 
 Redact = Callable[[str], str]
-Fields = dict[str, Any]
-Rule = Callable[[Fields, Redact], None]
-"""Replaces the private fields of a record's copy."""
+Rule = Callable[[Any, Redact], Any]
+"""A field's value → what may be kept of it."""
 
 
 def check_redact(redact: object) -> None:
-    """Refuses what cannot redact, so that nothing goes out as it is.
-
-    Raises:
-        SettingsError: With a message that is fit for a log.
-    """
+    """Refuses with a `SettingsError` what cannot redact, so that nothing goes out as it is."""
     if redact is not None and (not callable(redact) or inspect.iscoroutinefunction(redact)):
         raise SettingsError("redact must be a plain function of a text, or None")
 
 
 def is_private(record: Mapping[str, Any]) -> bool:
     """Whether there can be anything private in a record."""
-    kind = record.get("type")
-    return bool(_unknown(record)) if kind == "metric" else RULES.get(str(kind)) is not None
+    kind = str(record.get("type"))
+    return bool(_unknown(record.get("extra")) if kind == "metric" else RULES.get(kind))
 
 
 def redacted(record: Mapping[str, Any], redact: Redact) -> Record:
     """A copy of a record in which `redact` was applied to every private text, number and key."""
-    copy = dict(record)
-    rule = RULES.get(str(record.get("type")))
-    if rule is not None:
-        rule(copy, redact)
-    return cast(Record, copy)
+    return cast(Record, _fields(RULES.get(str(record.get("type")), {}))(record, redact))
+
+
+def _fields(rules: Mapping[str, Rule]) -> Rule:
+    """The rule of an object that has a rule for each of these fields, where it has them."""
+
+    def rule(fields: Mapping[str, Any] | None, redact: Redact) -> dict[str, Any]:
+        return {
+            name: rules[name](value, redact) if name in rules else value
+            for name, value in (fields or {}).items()
+        }
+
+    return rule
 
 
 def _value(
     value: object, redact: Redact, depth: int = 0, *, is_name: Callable[[str], bool] | None = None
 ) -> Any:
-    """A JSON value whose every text, number and key is redacted.
-
-    Args:
-        value: Plain JSON, as `json_safe` makes it.
-        redact: Redacts one text.
-        depth: How deep it lies.
-        is_name: Tells which keys of an object are names that the agent's code has given.
-    """
+    """Plain JSON, whose every text, number and key is redacted but for keys that are names."""
     if depth > MAX_DEPTH:
         return FAILED
     if isinstance(value, str):
@@ -97,22 +94,11 @@ def _value(
     return value
 
 
-def _texts(*names: str) -> Rule:
-    def rule(fields: Fields, redact: Redact) -> None:
-        for name in names:
-            if isinstance(fields.get(name), str):
-                fields[name] = redact(fields[name])
-
-    return rule
+def _text(text: Any, redact: Redact) -> Any:
+    return redact(text) if isinstance(text, str) else text
 
 
-def _callers(fields: Fields, redact: Redact, *names: str) -> None:
-    for name in names:
-        if isinstance(fields.get(name), str):
-            fields[name] = _caller(fields[name], redact)
-
-
-def _caller(text: str, redact: Redact) -> str:
+def _caller(text: Any, redact: Redact) -> Any:
     """A name that LiveKit makes of a caller's number, without any number of such a length.
 
     It has no `+` where the trunk sends none, so that `redact` may not know it for a number. Numbers
@@ -122,66 +108,23 @@ def _caller(text: str, redact: Redact) -> str:
     def masked(number: re.Match[str]) -> str:
         return PHONE if number.group() in text else number.group()
 
-    return LONG_NUMBER.sub(masked, redact(text))
+    return LONG_NUMBER.sub(masked, redact(text)) if isinstance(text, str) else _value(text, redact)
 
 
-def _json(name: str, *, is_name: Callable[[str], bool] | None = None) -> Rule:
-    """Text that may be JSON: it is redacted inside its values, so that it stays JSON."""
-
-    def rule(fields: Fields, redact: Redact) -> None:
-        text = fields.get(name)
-        if not isinstance(text, str):
-            return
-        value, is_all = _parsed(text)
-        if isinstance(value, (dict, list)):
-            after = _value(value, redact, is_name=is_name)
-            unchanged = is_all and after == value
-            fields[name] = text if unchanged else json.dumps(after, ensure_ascii=False)
-        else:
-            fields[name] = redact(text)
-
-    return rule
-
-
-def _call(fields: Fields, redact: Redact) -> None:
-    facts = fields["facts"] = dict(fields.get("facts") or {})
-    _texts("agent_prompt")(facts, redact)
-    job = facts["job"] = dict(facts.get("job") or {})
-    _callers(job, redact, "participantIdentity", "roomName")
-    _metadata("metadata")(fields, redact)
-
-
-def _metadata(name: str) -> Rule:
-    def rule(fields: Fields, redact: Redact) -> None:
-        values = json_safe(fields.get(name) or {})
-        fields[name] = _value(values, redact, is_name=lambda key: True)
-
-    return rule
-
-
-def _participant(fields: Fields, redact: Redact) -> None:
-    _callers(fields, redact, "identity", "name")
-    fields["attributes"] = {
+def _attributes(attributes: Mapping[str, Any] | None, redact: Redact) -> dict[str, Any]:
+    return {
         name: _value(value, redact) if name in IDS else _caller(value, redact)
-        for name, value in (fields.get("attributes") or {}).items()
+        for name, value in (attributes or {}).items()
     }
 
 
-def _metric(fields: Fields, redact: Redact) -> None:
-    extra = {name: _value(value, redact) for name, value in _unknown(fields).items()}
-    fields["extra"] = {**fields["extra"], **extra}
-
-
-def _dtmf(fields: Fields, redact: Redact) -> None:
-    fields["digit"] = MASKED_KEY
-
-
-def _end(fields: Fields, redact: Redact) -> None:
-    if fields.get("reason") not in REASONS:
-        _texts("reason")(fields, redact)
-    if fields.get("error"):
-        error = fields["error"] = dict(fields["error"])
-        _texts("message")(error, redact)
+def _json(text: Any, redact: Redact, *, is_name: Callable[[str], bool] | None = None) -> Any:
+    """Text that may be JSON: it is redacted inside its values, so that it stays JSON."""
+    value, is_all = _parsed(text) if isinstance(text, str) else (None, False)
+    if not isinstance(value, (dict, list)):
+        return _text(text, redact)
+    after = _value(value, redact, is_name=is_name)
+    return text if is_all and after == value else json.dumps(after, ensure_ascii=False)
 
 
 def _is_parameter(key: str) -> bool:
@@ -189,33 +132,51 @@ def _is_parameter(key: str) -> bool:
     return key.isidentifier() and not LONG_NUMBER.search(key)
 
 
-RULES: Mapping[str, Rule | None] = {
-    "call": _call,
-    "metadata": _metadata("values"),
-    "turn": _texts("text"),
-    "heard": _texts("text", "speaker"),
-    "tool_call": _json("arguments", is_name=_is_parameter),
-    "tool_result": _json("content"),
-    "tool_update": _json("content"),
-    "tool_ended": _json("content"),
-    "metric": _metric,
-    "error": _texts("message"),
-    "agent": _texts("instructions"),
-    "participant": _participant,
-    "dtmf": _dtmf,
-    "end": _end,
-    "state": None,
-    "handoff": None,
-    "note": None,
-    "usage": None,
-    "recording": None,
-    "switch": None,
-    "chunk": None,
-    "gap": None,
-    "sent": None,
-    "ended": None,  # it is made of records that are redacted already
+def _metadata(values: Any, redact: Redact) -> Any:
+    return _value(json_safe(values or {}), redact, is_name=lambda key: True)
+
+
+def _extra(values: Mapping[str, Any] | None, redact: Redact) -> dict[str, Any]:
+    unknown = {name: _value(value, redact) for name, value in _unknown(values).items()}
+    return {**(values or {}), **unknown}
+
+
+def _unknown(extra: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a plugin's metrics have beside livekit's: nobody knows what it is."""
+    return {name: each for name, each in (extra or {}).items() if name not in METRICS_OF_LIVEKIT}
+
+
+def _key(digit: Any, redact: Redact) -> str:
+    return MASKED_KEY
+
+
+def _reason(reason: Any, redact: Redact) -> Any:
+    return reason if reason in REASONS else _text(reason, redact)
+
+
+JOB_RULE = _fields({"participantIdentity": _caller, "roomName": _caller})
+RULES: Mapping[str, Mapping[str, Rule]] = {
+    "call": {"facts": _fields({"agent_prompt": _text, "job": JOB_RULE}), "metadata": _metadata},
+    "metadata": {"values": _metadata},
+    "turn": {"text": _text},
+    "heard": {"text": _text, "speaker": _text},
+    "tool_call": {"arguments": partial(_json, is_name=_is_parameter)},
+    "tool_result": {"content": _json},
+    "tool_update": {"content": _json},
+    "tool_ended": {"content": _json},
+    "metric": {"extra": _extra},
+    "error": {"message": _text},
+    "agent": {"instructions": _text},
+    "participant": {"identity": _caller, "name": _caller, "attributes": _attributes},
+    "dtmf": {"digit": _key},
+    "end": {"reason": _reason, "error": _fields({"message": _text})},
+    # Nothing is private in these.
+    **dict.fromkeys(
+        ("state", "handoff", "note", "usage", "recording", "switch", "chunk", "gap", "sent"), {}
+    ),
+    "ended": {},  # it is made of records that are redacted already
 }
-"""For each type of record, what of it is private; None where nothing is."""
+"""For each type of record, what of it is private."""
 
 
 def _parsed(text: str) -> tuple[Any, bool]:
@@ -238,9 +199,3 @@ def _parsed(text: str) -> tuple[Any, bool]:
     except (ValueError, RecursionError):
         return None, False
     return value, not lost
-
-
-def _unknown(metric: Mapping[str, Any]) -> dict[str, Any]:
-    """What a plugin's metrics have beside livekit's: nobody knows what it is."""
-    extra = metric.get("extra") or {}
-    return {name: value for name, value in extra.items() if name not in METRICS_OF_LIVEKIT}

@@ -21,6 +21,7 @@ MAX_HANGING = 3  # calls of `redact` that have not come back: each holds a threa
 HALVED = 256  # characters at the end of a text that was cut: what is halved there is no longer
 
 Write = Callable[[Record], None]
+Tell = Callable[[object], None]
 
 
 class Journal:
@@ -28,13 +29,6 @@ class Journal:
 
     However slow `redact` is, sound and delivery go on. A text whose redaction does not come back in
     time has the marker in its place. Without `redact`, each record is written as it comes.
-
-    Args:
-        write: Stores a record.
-        redact: The user's function, if there is one.
-        guard: Counts what cannot be written.
-        patience: Seconds for the redaction of one text.
-        max_waiting: Records that may wait; those on top get the marker.
     """
 
     def __init__(
@@ -57,8 +51,7 @@ class Journal:
     def begin(self, record: Record) -> None:
         """Takes the first record, without which the others cannot be understood.
 
-        It is written at once, with the marker in the place of its texts until they are redacted:
-        the process may die meanwhile.
+        The process may die while it is redacted: it is written at once, with the marker for texts.
         """
         if self._worker is not None:
             self._write(redacted(record, lambda text: FAILED))
@@ -119,14 +112,14 @@ class Journal:
 
 def _private_texts(record: Mapping[str, Any]) -> list[str]:
     """The texts that are to be redacted, each once."""
-    texts: dict[str, str] = {}
+    texts: dict[str, None] = {}
 
     def collect(text: str) -> str:
-        texts.setdefault(text, text)
+        texts[text] = None
         return text
 
     redacted(record, collect)
-    return list(texts.values())
+    return list(texts)
 
 
 def usable(text: str, answer: object) -> str | None:
@@ -149,15 +142,11 @@ class RedactionWorker:
     """Asks `redact` on a thread of its own, one text after the other.
 
     A thread that does not come back in time is left alone, and another one takes its place; not
-    more than three of them at a time.
-
-    Args:
-        redact: The user's function.
-        patience: Seconds for one text.
+    more than `MAX_HANGING` of them at a time.
     """
 
-    def __init__(self, redact: Redact, patience: float = PATIENCE) -> None:
-        self.patience = patience
+    def __init__(self, redact: Redact, patience: float) -> None:
+        self.patience = patience  # seconds for one text
         self._redact = redact
         self._thread: _Thread | None = None
         self._hanging: list[_Thread] = []
@@ -204,26 +193,17 @@ class RedactionWorker:
             answer.set_result(given)
 
 
-class _Thread:
-    """A thread that answers one text after the other, until it is given None.
-
-    Raises:
-        RuntimeError: There can be no more threads.
-    """
+class _Thread(threading.Thread):
+    """Answers one text after the other, until it is given None."""
 
     def __init__(self, redact: Redact) -> None:
-        self.texts: queue.SimpleQueue[tuple[str, Callable[[object], None]] | None] = (
-            queue.SimpleQueue()
-        )
+        super().__init__(name="roark-redact", daemon=True)
+        self.texts: queue.SimpleQueue[tuple[str, Tell] | None] = queue.SimpleQueue()
         self._redact = redact
-        self._thread = threading.Thread(target=self._run, name="roark-redact", daemon=True)
-        self._thread.start()
+        self.start()
 
-    def is_alive(self) -> bool:
-        """Whether it is at work, or may be."""
-        return self._thread.is_alive()
-
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Asks for each text, and tells the answer; None where there is none."""
         while (asked := self.texts.get()) is not None:
             text, tell = asked
             answer: object = None

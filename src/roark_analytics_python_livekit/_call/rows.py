@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
-from .._types import (
-    Agent,
-    CallEvent,
-    Dtmf,
-    Handoff,
-    Metric,
-    Participant,
-    ToolRow,
-    TranscriptTurn,
-    Usage,
-)
+from .. import _types as wire
+from .._serialize import is_number, wire_number
 from .records import (
     AgentRecord,
     DtmfRecord,
@@ -25,12 +16,11 @@ from .records import (
     MetricRecord,
     NoteRecord,
     ParticipantRecord,
+    TurnRecord,
     UsageRecord,
 )
 from .tool_calls import ToolRows
-from .transcript import Transcript, transcript_row
-from .turns import Voiced
-from .usage import eou_of_message, usage_of_metrics
+from .turns import Transcript, Voiced, transcript_row
 
 _PARTICIPANT_KEYS = {
     "identity": "identity",
@@ -40,32 +30,37 @@ _PARTICIPANT_KEYS = {
     "left": "disconnectReason",
     "attributes": "attributes",
 }
+_EOU_OF_MESSAGE = {  # in a user message's metrics → on the wire
+    "endOfTurnDelay": "endOfUtteranceDelay",
+    "transcriptionDelay": "transcriptionDelay",
+    "onUserTurnCompletedDelay": "onConversationItemAddedDelay",
+}
+_USAGE_OF_LLM = {  # in a metrics row → in a usage row; those of others have the same names in both
+    "promptTokens": "inputTokens",
+    "cachedTokens": "inputCachedTokens",
+    "completionTokens": "outputTokens",
+    "cacheCreationTokens": "inputCacheCreationTokens",
+    "reasoningTokens": "outputReasoningTokens",
+    "sessionDuration": "sessionDuration",
+}
+_COUNTED = {
+    "llm": tuple(_USAGE_OF_LLM),
+    "tts": ("charactersCount", "audioDuration", "inputTokens", "outputTokens"),
+    "stt": ("audioDuration", "inputTokens", "inputAudioTokens", "outputTokens"),
+}
 
 
 class Rows:
-    """Collects a call's records by the list of call-ended that they belong to.
+    """Collects a call's records by the list of call-ended that they belong to."""
 
-    Args:
-        iso: A monotonic moment as ISO 8601.
-        offset_ms: Its place on the recording, in milliseconds.
-        voiced: Finds where the user's voice really begins and ends, where it is known.
-    """
-
-    def __init__(
-        self,
-        iso: Callable[[float], str],
-        offset_ms: Callable[[float], int],
-        voiced: Voiced | None = None,
-    ) -> None:
-        self.fatal: ErrorRecord | None = None
+    def __init__(self, place: Callable[[float], wire.Placed], voiced: Voiced | None = None) -> None:
+        self._place = place
         self._transcript = Transcript(voiced)
-        self._tools = ToolRows(iso, offset_ms)
+        self._tools = ToolRows(place)
         self._agents: list[AgentRecord] = []
-        self._participant: ParticipantRecord | None = None
-        self._iso = iso
-        self._offset_ms = offset_ms
+        self._participants: list[ParticipantRecord] = []
         self._metrics: list[MetricRecord] = []
-        self._usage: UsageRecord | None = None
+        self._usage: list[UsageRecord] = []
         self._handoffs: list[HandoffRecord] = []
         self._dtmf: list[DtmfRecord] = []
         self._events: list[NoteRecord | ErrorRecord] = []
@@ -74,55 +69,46 @@ class Rows:
             "heard": self._transcript.add_heard,
             "state": self._transcript.add_state,
             "metric": self._metrics.append,
-            "usage": self._add_usage,
+            "usage": self._usage.append,
             "handoff": self._handoffs.append,
             "agent": self._agents.append,
-            "participant": self._add_participant,
+            "participant": self._participants.append,
             "dtmf": self._dtmf.append,
             "note": self._events.append,
-            "error": self._add_error,
+            "error": self._events.append,
             **dict.fromkeys(
                 ("tool_call", "tool_result", "tool_update", "tool_ended"), self._tools.add
             ),
         }
 
     def add(self, record: Happened) -> None:
-        """Takes the next record, in the order in which they were made.
-
-        One that a newer version has left in the spool has no list here.
-        """
+        """Takes the next record, in the order in which they were made."""
         add = self._add.get(record["type"])
-        if add is not None:
+        if add is not None:  # a newer version may have left others in the spool
             add(record)
-
-    def _add_usage(self, record: UsageRecord) -> None:
-        self._usage = record
-
-    def _add_participant(self, record: ParticipantRecord) -> None:
-        self._participant = record
-
-    def _add_error(self, record: ErrorRecord) -> None:
-        self._events.append(record)
-        if self.fatal is None and not record.get("recoverable", False):
-            self.fatal = record
 
     # The lists of call-ended
 
-    @property
     def prompt(self) -> str | None:
         """The first agent's instructions."""
         return self._agents[0]["instructions"] if self._agents else None
 
-    def transcript(self) -> list[TranscriptTurn]:
-        """The turns in the order in which they were spoken."""
-        turns = self._transcript.turns()
-        return [transcript_row(turn, self._iso, self._offset_ms) for turn in turns]
+    def fatal(self) -> ErrorRecord | None:
+        """The first error that the session did not recover from."""
+        for record in self._events:
+            if record["type"] == "error" and not record.get("recoverable", False):
+                return record
+        return None
 
-    def tools(self) -> list[ToolRow]:
+    def transcript(self) -> list[wire.TranscriptTurn]:
+        """The turns in the order in which they were spoken."""
+        return [transcript_row(turn, self._place) for turn in self._transcript.turns()]
+
+    def tools(self) -> list[wire.ToolRow]:
         """Each call followed by its result, in the order of the calls."""
         return self._tools.rows()
 
-    def metrics(self) -> list[Metric]:
+    def metrics(self) -> list[wire.Metric]:
         """The metrics by time. A turn's delays come as metrics, or else in its message."""
         records = self._metrics
         if not any(record["kind"] == "eou" for record in records):
@@ -132,44 +118,42 @@ class Rows:
         for record in sorted(records, key=lambda record: record["at"]):
             row = {"kind": record["kind"], **self._place(record["at"]), **record["fields"]}
             rows.append(row | ({"extra": record["extra"]} if record["extra"] else {}))
-        return cast("list[Metric]", rows)  # `_livekit/metrics.py` gives Metric's keys only
+        return cast("list[wire.Metric]", rows)  # `_livekit/metrics.py` gives Metric's keys only
 
-    def usage(self) -> list[Usage]:
+    def usage(self) -> list[wire.Usage]:
         """What each model was used for: as the session has counted it, else from its metrics."""
-        if self._usage is not None:
-            return cast("list[Usage]", self._usage["models"])
-        return cast("list[Usage]", usage_of_metrics(self._metrics))
+        rows = self._usage[-1]["models"] if self._usage else usage_of_metrics(self._metrics)
+        return cast("list[wire.Usage]", rows)
 
-    def handoffs(self) -> list[Handoff]:
+    def handoffs(self) -> list[wire.Handoff]:
         """Who took over from whom; the first agent from nobody."""
         rows = []
         for record in self._handoffs:
             old = {} if record["old"] is None else {"fromAgentId": record["old"]}
             rows.append({"toAgentId": record["new"], **self._place(record["at"]), **old})
-        return cast("list[Handoff]", rows)
+        return cast("list[wire.Handoff]", rows)
 
-    def agents(self) -> list[Agent]:
+    def agents(self) -> list[wire.Agent]:
         """Every agent as it was when it took over; again where it was changed later."""
         return [
             {"id": each["id"], "instructions": each["instructions"], "tools": list(each["tools"])}
             for each in self._agents
         ]
 
-    def participant(self) -> Participant | None:
+    def participant(self) -> wire.Participant | None:
         """The caller's side of the room, as it was known last."""
-        if self._participant is None:
+        if not self._participants:
             return None
         known: dict[str, Any] = {
-            wire: self._participant.get(key) for key, wire in _PARTICIPANT_KEYS.items()
+            name: self._participants[-1].get(key) for key, name in _PARTICIPANT_KEYS.items()
         }
-        return cast(Participant, {wire: value for wire, value in known.items() if value})
+        return cast(wire.Participant, {name: value for name, value in known.items() if value})
 
-    def dtmf(self) -> list[Dtmf]:
+    def dtmf(self) -> list[wire.Dtmf]:
         """Keys that were pressed."""
-        rows = [{"digit": each["digit"], **self._place(each["at"])} for each in self._dtmf]
-        return cast("list[Dtmf]", rows)
+        return [{"digit": each["digit"], **self._place(each["at"])} for each in self._dtmf]
 
-    def events(self) -> list[CallEvent]:
+    def events(self) -> list[wire.CallEvent]:
         """False interruptions, errors, and the like, by time."""
         rows = []
         for record in sorted(self._events, key=lambda record: record["at"]):
@@ -180,7 +164,38 @@ class Rows:
                 row["message"] = record["message"]
                 row |= {key: record[key] for key in ("recoverable", "source") if key in record}
             rows.append(row)
-        return cast("list[CallEvent]", rows)  # `_livekit/events.py` gives CallEvent's keys only
+        return cast(
+            "list[wire.CallEvent]", rows
+        )  # `_livekit/events.py` gives CallEvent's keys only
 
-    def _place(self, at: float) -> dict[str, Any]:
-        return {"timestamp": self._iso(at), "audioOffsetMs": self._offset_ms(at)}
+
+def eou_of_message(turn: TurnRecord) -> MetricRecord | None:
+    """The end-of-utterance metric that a user's message carries, if it does."""
+    measured = turn.get("metrics", {})
+    fields = {
+        name: measured[key] for key, name in _EOU_OF_MESSAGE.items() if is_number(measured.get(key))
+    }
+    if not fields:
+        return None
+    return {"type": "metric", "kind": "eou", "at": turn["at"], "fields": fields, "extra": {}}
+
+
+def usage_of_metrics(records: Iterable[MetricRecord]) -> list[dict[str, Any]]:
+    """One row a model from the metrics of single requests, where the session has not counted."""
+    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for record in records:
+        kind = record["kind"]
+        if kind not in _COUNTED:
+            continue
+        values = {**record["extra"], **record["fields"]}
+        metadata = values.get("metadata") or {}
+        provider = str(metadata.get("model_provider") or "")
+        model = str(metadata.get("model_name") or values.get("label") or "")
+        new = {"kind": kind, "provider": provider, "model": model}
+        row = rows.setdefault((kind, provider, model), new)
+        for name in _COUNTED[kind]:
+            value: Any = values.get(name)
+            if is_number(value) and value > 0:
+                count = _USAGE_OF_LLM.get(name, name)
+                row[count] = row.get(count, 0) + wire_number(count, value)
+    return list(rows.values())

@@ -6,111 +6,145 @@ reads them back. The same records in the same order give the same events.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, cast
 
-from .._types import DeliveryCounts
+from .._types import DeliveryCounts, Pause, Recording
 from .facts import CallFacts, facts_of
-from .manifest import RecordingState
 from .pauses import PauseLog
 from .payloads import TimeLine, call_ended, call_started
 from .records import (
+    FRAME_BYTES,
     CallRecord,
     ChunkRecord,
-    EndedRecord,
     EndRecord,
     GapRecord,
     Happened,
-    MetadataRecord,
-    RecordingRecord,
-    SentRecord,
+    SwitchRecord,
 )
 from .turns import Voiced
 
 DIED = "process_died"  # callEndedReason of a call whose process was killed
 
 
-class CallState:
-    """What is known of a call from its journal.
+@dataclass
+class RecordingState:
+    """The recording, as the journal's records describe it."""
 
-    Attributes:
-        call: The record that opened the journal.
-        facts: What was known at the beginning.
-        metadata: What the agent's code said.
-        happened: What livekit said.
-        end: How the call ended; None while it goes on, or if its process died.
-        recording: The recording, as far as it is certain.
-        pauses: Its pauses, and those of transcripts.
-        sent: The events that the service has accepted.
-        ended: The call-ended event as it was built last.
-        is_outdated: A chunk was accepted since: what `ended` says of the recording is too little.
-    """
+    rate: int | None = None  # samples a second; None before there is a recording
+    origin: float | None = None  # when its first sample was, in monotonic seconds
+    pcm_bytes: int = 0
+    sha256: str | None = None  # of its whole PCM, where it is known
+    chunks: dict[int, ChunkRecord] = field(default_factory=dict)  # by index
+    gaps: dict[int, GapRecord] = field(default_factory=dict)  # by their first byte
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return self.pcm_bytes / FRAME_BYTES / (self.rate or 1)
+
+    @property
+    def length_ms(self) -> int:
+        """Its length in milliseconds."""
+        return self._milliseconds(self.pcm_bytes)
+
+    def manifest(
+        self,
+        missing: Iterable[tuple[int, int]],
+        failure: str | None,
+        pauses: list[Pause],
+        *,
+        is_off: bool,
+    ) -> Recording:
+        """What call-ended says of it; (start, size) in bytes of PCM is `missing` at the service."""
+        lost = [(start, start + size) for start, size in missing]
+        damaged = [
+            (gap["start"], gap["start"] + gap["size"])
+            for gap in self.gaps.values()
+            if not any(start <= gap["start"] < end for start, end in lost)
+        ]
+        delivered = sum(chunk["result"] == "ok" for chunk in self.chunks.values())
+        manifest: Recording = {
+            "status": "complete",
+            "chunkCount": delivered,
+            "byteCount": self.pcm_bytes,
+            "durationMs": self.length_ms,
+            "gaps": [
+                {
+                    "startMs": self._milliseconds(start),
+                    "endMs": self._milliseconds(min(end, self.pcm_bytes)),
+                }
+                for start, end in sorted([*lost, *damaged])
+            ],
+            "pauses": pauses,
+        }
+        if self.sha256 is not None and self.pcm_bytes:
+            manifest["sha256"] = self.sha256
+        if is_off:
+            manifest["status"], manifest["reason"] = "disabled", "recording is off"
+        elif not self.pcm_bytes:
+            manifest["status"], manifest["reason"] = "disabled", "the session had no audio"
+        elif lost:
+            manifest["status"] = "partial" if delivered else "failed"
+            manifest["reason"] = failure or "no answer"
+        elif damaged:
+            manifest["status"], manifest["reason"] = "partial", "lost on disk"
+        return manifest
+
+    def _milliseconds(self, size: int) -> int:
+        return round(size / FRAME_BYTES / (self.rate or 1) * 1000)
+
+
+class CallState:
+    """What is known of a call from its journal."""
 
     def __init__(self) -> None:
-        self.call: CallRecord | None = None
+        self.call: CallRecord | None = None  # opened the journal
         self.facts: CallFacts | None = None
         self.metadata: dict[str, Any] = {}
         self.happened: list[Happened] = []
-        self.end: EndRecord | None = None
+        self.end: EndRecord | None = None  # while it goes on, or if its process died
         self.recording = RecordingState()
         self.pauses = PauseLog()
-        self.sent: set[str] = set()
-        self.ended: dict[str, Any] | None = None
-        self.is_outdated = False
-        self._apply: dict[str, Callable[[Any], None]] = {
-            "call": self._on_call,
-            "metadata": self._on_metadata,
-            "recording": self._on_recording,
-            "switch": self.pauses.switch,
-            "end": self._on_end,
-            "chunk": self._on_chunk,
-            "gap": self._on_gap,
-            "sent": self._on_sent,
-            "ended": self._on_ended,
-        }
+        self.sent: set[str] = set()  # events that the service has accepted
+        self.ended: dict[str, Any] | None = None  # the call-ended event as it was built last
+        self.is_outdated = False  # a chunk was accepted since: `ended` says too little of the sound
 
     def apply(self, record: Mapping[str, Any]) -> None:
-        """Takes the next record.
+        """Takes the next record; KeyError, TypeError or ValueError if it is damaged."""
+        match record.get("type"):
+            case "call":
+                call = cast(CallRecord, record)
+                self.call, self.facts = call, facts_of(call)
+                self.metadata = dict(call["metadata"])
+            case "metadata":
+                self.metadata.update(record["values"])
+            case "recording":
+                self.recording.rate, self.recording.origin = record["rate"], record["origin"]
+            case "switch":
+                self.pauses.switch(cast(SwitchRecord, record))
+            case "end":
+                self._finish(cast(EndRecord, record))
+            case "chunk":
+                self.recording.chunks[record["index"]] = cast(ChunkRecord, record)
+                self.is_outdated |= self.ended is not None and record["result"] == "ok"
+            case "gap":
+                self.recording.gaps[record["start"]] = cast(GapRecord, record)
+            case "sent":
+                self.sent.add(record["event"])
+            case "ended":
+                self.ended, self.is_outdated = record["event"], False
+                self.sent.discard("call-ended")  # that was an older one
+            case _:
+                self.happened.append(cast(Happened, record))
 
-        Raises:
-            KeyError, TypeError, ValueError: It is damaged, or another version's.
-        """
-        apply = self._apply.get(str(record.get("type")))
-        if apply is not None:
-            apply(record)
-        else:
-            self.happened.append(cast(Happened, record))
-
-    def _on_call(self, record: CallRecord) -> None:
-        self.call, self.facts = record, facts_of(record)
-        self.metadata = dict(record["metadata"])
-
-    def _on_metadata(self, record: MetadataRecord) -> None:
-        self.metadata.update(record["values"])
-
-    def _on_recording(self, record: RecordingRecord) -> None:
-        self.recording.rate, self.recording.origin = record["rate"], record["origin"]
-
-    def _on_end(self, record: EndRecord) -> None:
+    def _finish(self, record: EndRecord) -> None:
         if "at" not in record or "reason" not in record:
             raise KeyError("a damaged end")
         self.end = record
         self.recording.sha256 = record.get("sha256")
         self.recording.pcm_bytes = record.get("pcm_bytes", 0)
-
-    def _on_chunk(self, record: ChunkRecord) -> None:
-        self.recording.chunks[record["index"]] = record
-        self.is_outdated |= self.ended is not None and record["result"] == "ok"
-
-    def _on_gap(self, record: GapRecord) -> None:
-        self.recording.gaps[record["start"]] = record
-
-    def _on_ended(self, record: EndedRecord) -> None:
-        self.ended, self.is_outdated = record["event"], False
-        self.sent.discard("call-ended")  # that was an older one
-
-    def _on_sent(self, record: SentRecord) -> None:
-        self.sent.add(record["event"])
 
     # The events
 
@@ -128,28 +162,20 @@ class CallState:
         voiced: Voiced | None = None,
         without_rows: bool = False,
     ) -> dict[str, Any]:
-        """The call-ended event.
+        """The call-ended event, `without_rows` if need be: better than none.
 
-        Args:
-            delivery: Counts of the delivery.
-            missing: (start, size) in bytes of PCM of each chunk that the service does not have.
-            failure: Why, in a few words.
-            voiced: Finds where the user's voice really begins and ends, where it is known.
-            without_rows: Leaves out what happened: better a call without its rows than none.
+        `missing` are (start, size) in bytes of PCM of each chunk that the service does not have.
         """
         assert self.facts is not None and self.call is not None
         recording = self.recording
         pauses = self.pauses.rows(self._offset_ms, recording.length_ms)
-        has_sound = recording.pcm_bytes > 0
         event = call_ended(
             self.facts,
             self.end or {"type": "end", "at": self._last_moment(), "reason": DIED},
             [] if without_rows else self.happened,
-            TimeLine(
-                self._offset_ms,
-                recording.rate if has_sound else None,
-                voiced if has_sound else None,
-            ),
+            TimeLine(self._offset_ms, recording.rate, voiced)
+            if recording.pcm_bytes
+            else TimeLine(self._offset_ms),
             recording.manifest(missing, failure, pauses, is_off=self.call["recording"] == "off"),
             delivery,
             self.metadata,

@@ -3,47 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
 
-from .._types import ToolCall, ToolResult, ToolRow
-from .records import (
-    Record,
-    ToolCallRecord,
-    ToolEndedRecord,
-    ToolResultRecord,
-    ToolUpdateRecord,
-)
+from .._types import Placed, ToolCall, ToolResult, ToolRow
+from .records import ToolCallRecord, ToolEndedRecord, ToolRecord, ToolResultRecord, ToolUpdateRecord
 
 _FAILED = {"error", "cancelled"}
 
 
 class ToolRows:
-    """Joins a tool's records by its call's id.
+    """Joins a tool's records by its call's id."""
 
-    Args:
-        iso: A monotonic moment as ISO 8601.
-        offset_ms: Its place on the recording, in milliseconds.
-    """
-
-    def __init__(self, iso: Callable[[float], str], offset_ms: Callable[[float], int]) -> None:
-        self._iso = iso
-        self._offset = offset_ms
+    def __init__(self, place: Callable[[float], Placed]) -> None:
+        self._place = place
         self._times: dict[str, int] = {}  # that an id was used, where that is more than once
         self._calls: dict[str, ToolCallRecord] = {}
         self._results: dict[str, ToolResultRecord] = {}
         self._ended: dict[str, ToolEndedRecord] = {}
         self._updates: dict[str, list[ToolUpdateRecord]] = {}
 
-    def add(self, record: Record) -> None:
+    def add(self, record: ToolRecord) -> None:
         """Takes the next record of a tool."""
+        own = self._own_id(record["id"])
         if record["type"] == "tool_call":
             self._begin(record)
         elif record["type"] == "tool_result":
-            self._results[self._own_id(record["id"])] = record
+            self._results[own] = record
         elif record["type"] == "tool_ended":
-            self._ended[self._own_id(record["id"])] = record
-        elif record["type"] == "tool_update":
-            self._updates.setdefault(self._own_id(record["id"]), []).append(record)
+            self._ended[own] = record
+        else:
+            self._updates.setdefault(own, []).append(record)
 
     def _begin(self, call: ToolCallRecord) -> None:
         """A call; some models number theirs anew in each answer, so that an id comes again."""
@@ -69,7 +57,7 @@ class ToolRows:
         return rows
 
     def _result_of(self, call_id: str) -> ToolResultRecord | None:
-        """The result, with the end that was really the call's, where livekit tells (1.6).
+        """The result, with the end that was really the call's, where livekit tells.
 
         A tool that reports its progress gives its first report as its result, and the real one
         when it ends.
@@ -77,54 +65,49 @@ class ToolRows:
         result, ended = self._results.get(call_id), self._ended.get(call_id)
         if ended is None:
             return None if call_id in self._updates else result
-        if result is None or ended["final"]:
-            content = ended.get("content", "cancelled" if ended["status"] == "cancelled" else "")
-            return cast(
-                ToolResultRecord,
-                {
-                    "type": "tool_result",
-                    "id": call_id,
-                    "content": content,
-                    "error": ended["status"] in _FAILED,
-                    "at": ended["at"],
-                },
-            )
-        return {**result, "at": ended["at"]}
+        if result is not None and not ended["final"]:
+            return {**result, "at": ended["at"]}
+        return {
+            "type": "tool_result",
+            "id": call_id,
+            "content": ended.get("content", "cancelled" if ended["status"] == "cancelled" else ""),
+            "error": ended["status"] in _FAILED,
+            "at": ended["at"],
+        }
 
     def _call_row(self, call: ToolCallRecord, *, is_running: bool) -> ToolCall:
+        placed = self._place(call["at"])
         row: ToolCall = {
             "kind": "tool_call",
             "toolCallId": call["id"],
             "name": call["name"],
             "arguments": call["arguments"],
-            "timestamp": self._iso(call["at"]),
-            "audioOffsetMs": self._offset(call["at"]),
+            "timestamp": placed["timestamp"],
+            "audioOffsetMs": placed["audioOffsetMs"],
         }
         if is_running:
             row["isRunning"] = True
         if updates := self._updates.get(call["id"]):
             row["updates"] = [
-                {"content": update["content"], "timestamp": self._iso(update["at"])}
+                {"content": update["content"], "timestamp": self._place(update["at"])["timestamp"]}
                 for update in updates
             ]
         return row
 
     def _result_row(self, call: ToolCallRecord, result: ToolResultRecord) -> ToolResult:
+        placed = self._place(result["at"])
         row: ToolResult = {
             "kind": "tool_result",
             "toolCallId": call["id"],
             "content": result["content"],
-            "timestamp": self._iso(result["at"]),
-            "audioOffsetMs": self._offset(result["at"]),
+            "timestamp": placed["timestamp"],
+            "audioOffsetMs": placed["audioOffsetMs"],
             "durationMs": max(0, round((result["at"] - call["at"]) * 1000)),
         }
         if result["error"]:
             row["isError"] = True
-            if (message := self._message_of(call["id"])) not in ("", result["content"]):
-                row["message"] = message
+            ended = self._ended.get(call["id"])
+            message = ended.get("content") if ended is not None else None
+            if message and message != result["content"]:
+                row["message"] = message  # the error itself; the model is told less of it
         return row
-
-    def _message_of(self, call_id: str) -> str:
-        """The error itself; the model is told less of it."""
-        ended = self._ended.get(call_id)
-        return "" if ended is None else ended.get("content", "")
