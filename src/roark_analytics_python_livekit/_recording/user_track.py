@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 
-from .drift import Drift
 from .frames import Samples, UserFrame
 from .mixer import USER, ResamplerFactory, Run, StereoMixer
 
@@ -14,6 +15,9 @@ JITTER = 0.05  # seconds between two runs that are timing noise, and no silence
 STALL = 5.0  # seconds that a silent source is waited for: its audio may come as a burst
 QUIET = 0.75  # seconds, if it is paced and has a listener: then there is nothing that could come
 LISTENED = 0.3  # seconds between two signs of a listener; with more, it was held up
+DRIFT_WINDOW = 5.0  # seconds over which the earliest arrival tells the source's clock
+DRIFT_NOTICED = 0.002  # seconds; less than that is jitter, and the audio stays as it is
+DRIFT_STEP = 0.001  # seconds of correction for each second of audio: 1,000 ppm, inaudible
 
 
 class UserTrack:
@@ -22,10 +26,6 @@ class UserTrack:
     A run starts at the minimum of (arrival - cumulative duration) over its first half second, so
     that a burst after a slow start takes its true place. After that the track follows the drift
     between the source's clock and this machine's with single samples, at most 0.1 % of them.
-
-    Args:
-        started_at: When capturing began, in monotonic seconds.
-        make_resampler: Used where a frame's rate is not the recording's.
     """
 
     def __init__(self, started_at: float, make_resampler: ResamplerFactory) -> None:
@@ -174,3 +174,57 @@ class _HeardRun:
             self.started_at = mixer.time_of(filled)
             return filled
         return position  # a longer overlap came too late: the mixer leaves out its beginning
+
+
+class Drift:
+    """How far a run of frames has drifted from this machine's clock, and the correction."""
+
+    def __init__(self) -> None:
+        self.shift = 0.0  # seconds by which the run's audio was moved so far
+        self._minima: deque[tuple[float, float]] = deque()  # (second, earliest start seen in it)
+        self._following = False
+        self._allowed = 0.0  # samples that may be added or left out by now
+
+    def observe(self, at: float, lateness: float) -> None:
+        """A frame that arrived at `at` puts the run's start `lateness` seconds behind its own."""
+        second = at // 1.0
+        if self._minima and self._minima[-1][0] == second:
+            self._minima[-1] = (second, min(self._minima[-1][1], lateness))
+        else:
+            self._minima.append((second, lateness))
+        while self._minima[0][0] < second - DRIFT_WINDOW:
+            self._minima.popleft()
+
+    def correct(self, samples: Samples, rate: int) -> Samples:
+        """`samples` with a few more or less, as the window tells, at most 0.1 % of them."""
+        if not self._minima or self._minima[-1][0] - self._minima[0][0] < DRIFT_WINDOW:
+            return samples  # a busy machine is late for a second or two, a clock for ever
+        target = min(lateness for _, lateness in self._minima) - self.shift
+        self._following = abs(target) > (1 / rate if self._following else DRIFT_NOTICED)
+        if not self._following:
+            self._allowed = 0.0
+            return samples
+        self._allowed += DRIFT_STEP * len(samples)
+        added = max(-int(self._allowed), min(int(self._allowed), round(target * rate)))
+        resized = _resized(samples, added)
+        changed = len(resized) - len(samples)
+        self._allowed -= abs(changed)
+        self.shift += changed / rate
+        return resized
+
+
+def _resized(samples: Samples, added: int) -> Samples:
+    """Adds or leaves out single samples, each where the waveform is flattest around it."""
+    size = (len(samples) - 2) // max(1, abs(added))
+    if added == 0 or size < 8:
+        return samples
+    wide = samples.astype(np.int32)
+    steps = np.abs(np.diff(wide))
+    steep = steps[1:] + steps[:-1]
+    places = [
+        1 + i * size + int(np.argmin(steep[i * size : (i + 1) * size])) for i in range(abs(added))
+    ]
+    if added < 0:
+        return np.delete(samples, places)
+    between = (wide[places] + wide[[place + 1 for place in places]]) // 2
+    return np.insert(samples, [place + 1 for place in places], between.astype(np.int16))
