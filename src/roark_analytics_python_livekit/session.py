@@ -34,7 +34,7 @@ from .client import RoarkClient
 try:
     from ._livekit import agents, compat, job
     from ._livekit.observation import Observation
-    from ._livekit.resampler import RtcResampler
+    from ._livekit.taps import RtcResampler
 except ImportError:  # without livekit-agents the client and the mixer still work
     compat = None  # type: ignore[assignment]  # checked where it is used
 

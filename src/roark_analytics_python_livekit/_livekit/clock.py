@@ -18,10 +18,6 @@ class WallClock:
     """Remembers how far the wall clock was ahead of the monotonic one, and since when.
 
     So a time from before the clock was set is read by the clock as it was then.
-
-    Args:
-        wall: Returns the seconds since the epoch.
-        monotonic: Returns the seconds of a clock that is never set.
     """
 
     def __init__(

@@ -6,24 +6,12 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Protocol
 
+import numpy as np
 from livekit import rtc
 from livekit.agents.voice import io
 
 from .._diagnostics import Guard
-from .._recording.frames import (
-    AgentFrame,
-    Cleared,
-    Finished,
-    Flushed,
-    Listening,
-    Opened,
-    Paused,
-    Progressed,
-    Report,
-    Resumed,
-    Started,
-    UserFrame,
-)
+from .._recording import frames
 from .clock import WallClock
 from .compat import Capabilities, is_real_time, is_unpublish, sink_traits
 
@@ -63,7 +51,7 @@ class InputTap(io.AudioInput):
         finally:
             self.is_waiting = False
         with self._guard("input tap"):
-            self._queue.put(UserFrame(*_copied(frame), is_unpublish(frame)))
+            self._queue.put(frames.UserFrame(*_copied(frame), is_unpublish(frame)))
         return frame
 
     # The base class's own forwarding recurses for ever on 1.2.
@@ -108,23 +96,23 @@ class OutputTap(io.AudioOutput):
         await self._next.capture_frame(frame)
         await super().capture_frame(frame)
         with self._guard("output tap"):
-            self._queue.put(AgentFrame(*_copied(frame)))
+            self._queue.put(frames.AgentFrame(*_copied(frame)))
 
     def flush(self) -> None:
-        self._put(Flushed(time.monotonic()))
+        self._put(frames.Flushed(time.monotonic()))
         super().flush()
         self._next.flush()
 
     def clear_buffer(self) -> None:
-        self._put(Cleared(time.monotonic()))
+        self._put(frames.Cleared(time.monotonic()))
         self._next.clear_buffer()
 
     def pause(self) -> None:
-        self._put(Paused(time.monotonic()))
+        self._put(frames.Paused(time.monotonic()))
         super().pause()
 
     def resume(self) -> None:
-        self._put(Resumed(time.monotonic()))
+        self._put(frames.Resumed(time.monotonic()))
         super().resume()
 
     def on_attached(self) -> None:
@@ -135,11 +123,11 @@ class OutputTap(io.AudioOutput):
 
     def on_playback_started(self, *, created_at: float) -> None:
         super().on_playback_started(created_at=created_at)
-        self._put(Started(self._clock.monotonic(created_at)))
+        self._put(frames.Started(self._clock.monotonic(created_at)))
 
     def on_playback_progressed(self, *, started_at: float, offset: float, duration: float) -> None:
         super().on_playback_progressed(started_at=started_at, offset=offset, duration=duration)
-        self._put(Progressed(self._clock.monotonic(started_at), offset, duration))
+        self._put(frames.Progressed(self._clock.monotonic(started_at), offset, duration))
 
     def on_playback_finished(
         self,
@@ -153,9 +141,9 @@ class OutputTap(io.AudioOutput):
             interrupted=interrupted,
             synchronized_transcript=synchronized_transcript,
         )
-        self._put(Finished(time.monotonic(), playback_position, interrupted))
+        self._put(frames.Finished(time.monotonic(), playback_position, interrupted))
 
-    def _put(self, report: Report) -> None:
+    def _put(self, report: frames.Report) -> None:
         with self._guard("output tap"):
             self._queue.put(report)
 
@@ -183,7 +171,7 @@ class AudioTaps:
         """Reports that the session waits for the caller's audio: it took all there was."""
         tap = _input_tap(self._session.input.audio)
         if tap is not None and tap.is_waiting:
-            self._queue.put(Listening(time.monotonic()))
+            self._queue.put(frames.Listening(time.monotonic()))
 
     def _tap_input(self) -> bool:
         source = self._session.input.audio
@@ -203,9 +191,9 @@ class AudioTaps:
         )
         return True
 
-    def _opened(self, *, new_input: bool) -> Opened:
+    def _opened(self, *, new_input: bool) -> frames.Opened:
         source, sink = self._session.input.audio, self._session.output.audio
-        return Opened(
+        return frames.Opened(
             at=time.monotonic(),
             hears_user=source is not None,
             sink=None if sink is None else sink_traits(list(_sinks(sink)), self._can),
@@ -237,3 +225,32 @@ def _sinks(sink: io.AudioOutput | None) -> Iterator[io.AudioOutput]:
         yield sink
         tapped = sink.tapped if isinstance(sink, OutputTap) else None
         sink = tapped or getattr(sink, "next_in_chain", None)
+
+
+class RtcResampler:
+    """Resamples a stream of mono samples."""
+
+    def __init__(self, input_rate: int, output_rate: int) -> None:
+        self._rate = input_rate
+        self._resampler = rtc.AudioResampler(
+            input_rate, output_rate, num_channels=1, quality=rtc.AudioResamplerQuality.HIGH
+        )
+
+    def push(self, samples: frames.Samples) -> frames.Samples:
+        """Takes the next samples, and returns those that are ready."""
+        frame = rtc.AudioFrame(
+            data=samples.tobytes(),
+            sample_rate=self._rate,
+            num_channels=1,
+            samples_per_channel=len(samples),
+        )
+        return _joined(self._resampler.push(frame))
+
+    def flush(self) -> frames.Samples:
+        """Returns what is left at the end of the stream."""
+        return _joined(self._resampler.flush())
+
+
+def _joined(resampled: list[rtc.AudioFrame]) -> frames.Samples:
+    parts = [np.frombuffer(frame.data, dtype=np.int16) for frame in resampled]
+    return np.concatenate(parts) if parts else np.zeros(0, np.int16)
