@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from livekit import rtc
@@ -14,6 +14,8 @@ from .._diagnostics import Guard
 from .._recording import frames
 from .clock import WallClock
 from .compat import Capabilities, is_real_time, is_unpublish, sink_traits
+
+Part = TypeVar("Part", io.AudioInput, io.AudioOutput)
 
 LABEL = "Roark"  # of the taps, in livekit's logs
 
@@ -130,16 +132,10 @@ class OutputTap(io.AudioOutput):
         self._put(frames.Progressed(self._clock.monotonic(started_at), offset, duration))
 
     def on_playback_finished(
-        self,
-        *,
-        playback_position: float,
-        interrupted: bool,
-        synchronized_transcript: str | None = None,
+        self, *, playback_position: float, interrupted: bool, **others: Any
     ) -> None:
         super().on_playback_finished(
-            playback_position=playback_position,
-            interrupted=interrupted,
-            synchronized_transcript=synchronized_transcript,
+            playback_position=playback_position, interrupted=interrupted, **others
         )
         self._put(frames.Finished(time.monotonic(), playback_position, interrupted))
 
@@ -182,7 +178,7 @@ class AudioTaps:
 
     def _tap_output(self) -> bool:
         sink = self._session.output.audio
-        if sink is None or any(isinstance(part, OutputTap) for part in _sinks(sink)):
+        if sink is None or any(isinstance(part, OutputTap) for part in _chain(sink)):
             return False
         if self._session.current_speech is not None:
             return False
@@ -196,10 +192,10 @@ class AudioTaps:
         return frames.Opened(
             at=time.monotonic(),
             hears_user=source is not None,
-            sink=None if sink is None else sink_traits(list(_sinks(sink)), self._can),
+            sink=None if sink is None else sink_traits(list(_chain(sink)), self._can),
             rate=None if sink is None else sink.sample_rate,
             new_input=new_input,
-            paced_input=any(is_real_time(part) for part in _sources(source)),
+            paced_input=any(is_real_time(part) for part in _chain(source)),
         )
 
 
@@ -207,24 +203,17 @@ def _copied(frame: rtc.AudioFrame) -> tuple[float, bytes, int, int]:
     return time.monotonic(), bytes(frame.data), frame.sample_rate, frame.num_channels
 
 
-def _sources(source: io.AudioInput | None) -> Iterator[io.AudioInput]:
-    """An input, and those that it takes its audio from."""
-    while source is not None:
-        yield source
-        tapped = source.tapped if isinstance(source, InputTap) else None
-        source = tapped or getattr(source, "source", None)
+def _chain(part: Part | None) -> Iterator[Part]:
+    """An input and those that it takes its audio from; an output and those that it passes it to."""
+    while part is not None:
+        yield part
+        following = "source" if isinstance(part, io.AudioInput) else "next_in_chain"
+        is_tap = isinstance(part, (InputTap, OutputTap))
+        part = getattr(part, "tapped" if is_tap else following, None)
 
 
 def _input_tap(source: io.AudioInput | None) -> InputTap | None:
-    return next((part for part in _sources(source) if isinstance(part, InputTap)), None)
-
-
-def _sinks(sink: io.AudioOutput | None) -> Iterator[io.AudioOutput]:
-    """An output, and those that it passes its audio on to."""
-    while sink is not None:
-        yield sink
-        tapped = sink.tapped if isinstance(sink, OutputTap) else None
-        sink = tapped or getattr(sink, "next_in_chain", None)
+    return next((part for part in _chain(source) if isinstance(part, InputTap)), None)
 
 
 class RtcResampler:
@@ -238,12 +227,7 @@ class RtcResampler:
 
     def push(self, samples: frames.Samples) -> frames.Samples:
         """Takes the next samples, and returns those that are ready."""
-        frame = rtc.AudioFrame(
-            data=samples.tobytes(),
-            sample_rate=self._rate,
-            num_channels=1,
-            samples_per_channel=len(samples),
-        )
+        frame = rtc.AudioFrame(samples.tobytes(), self._rate, 1, len(samples))
         return _joined(self._resampler.push(frame))
 
     def flush(self) -> frames.Samples:
