@@ -44,7 +44,9 @@ class AgentWatch:
         before, self._last = self._last, agent
         record = agent_record(agent, time.monotonic())
         if agent is not before and self._records_handoffs:
-            self._put(_handoff(before, record))
+            old = None if before is None else agent_id(before)
+            handoff = HandoffRecord(type="handoff", old=old, new=record["id"], at=record["at"])
+            self._put(handoff)
         known = hash((record["id"], record["instructions"], *record["tools"]))
         if known not in self._recorded and len(self._recorded) < MAX_AGENTS:
             self._recorded.add(known)
@@ -94,17 +96,10 @@ def agent_id(agent: Any) -> str:
     return "default_agent" if name == "Agent" else snake(name)
 
 
-def _handoff(before: Any, record: AgentRecord) -> HandoffRecord:
-    old = None if before is None else agent_id(before)
-    return {"type": "handoff", "old": old, "new": record["id"], "at": record["at"]}
-
-
 def _instructions(instructions: Any) -> str:
     """Text, or livekit's object that renders to it (1.5)."""
     render = getattr(instructions, "render", None)
-    if callable(render):
-        return str(render())
-    return str(instructions or "")
+    return str(render() if callable(render) else instructions or "")
 
 
 def _tool_names(tools: Iterable[Any]) -> Iterator[str]:

@@ -78,27 +78,26 @@ def tool_updated(event: Any, monotonic: ToMonotonic) -> list[Record]:
 
 def false_interruption(event: Any, monotonic: ToMonotonic) -> list[Record]:
     """`agent_false_interruption` (1.2): the agent paused without need; whether it resumed."""
-    return _note("false_interruption", event, monotonic, {"resumed": ("resumed", bool)})
+    return _note("false_interruption", event, monotonic, {"resumed": bool})
 
 
 def overlapping_speech(event: Any, monotonic: ToMonotonic) -> list[Record]:
     """`overlapping_speech` (1.5): the caller spoke while the agent did; whether to interrupt."""
     known = {
-        "is_interruption": ("isInterruption", bool),
-        "agent_ended": ("agentEnded", bool),
-        "detection_delay": ("detectionDelay", float),
-        "prediction_duration": ("predictionDuration", float),
-        "total_duration": ("totalDuration", float),
-        "probability": ("probability", float),
-        "num_requests": ("numRequests", int),
+        "is_interruption": bool,
+        "agent_ended": bool,
+        "detection_delay": float,
+        "prediction_duration": float,
+        "total_duration": float,
+        "probability": float,
+        "num_requests": int,
     }
     return _note("overlapping_speech", event, monotonic, known)
 
 
 def transcription_timeout(event: Any, monotonic: ToMonotonic) -> list[Record]:
     """`user_transcription_timeout` (1.6): the caller spoke, and no transcript came of it."""
-    known = {"speech_duration": ("speechDuration", float)}
-    return _note("transcription_timeout", event, monotonic, known)
+    return _note("transcription_timeout", event, monotonic, {"speech_duration": float})
 
 
 def user_away(event: Any, monotonic: ToMonotonic) -> list[Record]:
@@ -186,13 +185,10 @@ def _tool_ended(update: Any, at: float) -> records.ToolEndedRecord:
 
 
 def _note(
-    kind: str,
-    event: Any,
-    monotonic: ToMonotonic,
-    known: Mapping[str, tuple[str, Callable[[Any], Any]]],
+    kind: str, event: Any, monotonic: ToMonotonic, known: Mapping[str, Callable[[Any], Any]]
 ) -> list[Record]:
-    """An event of which the wire wants these fields: livekit's name → the wire's name, and type."""
-    values = {wire: _typed(getattr(event, name, None), to) for name, (wire, to) in known.items()}
+    """An event of which the wire wants these fields: livekit's name → the type."""
+    values = {camel(name): _typed(getattr(event, name, None), to) for name, to in known.items()}
     at, fields = _at(event, monotonic), json_safe(values)
     return [records.NoteRecord(type="note", kind=kind, at=at, fields=fields)]
 

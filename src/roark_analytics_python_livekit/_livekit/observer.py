@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from .._call.records import EndRecord, Record, end_record
@@ -185,23 +186,16 @@ class SessionObserver:
             self._put(record)
 
 
+@dataclass
 class Lookout:
     """Looks ten times a second for what has no event: replaced audio, models and agents."""
 
-    def __init__(
-        self,
-        taps: AudioTaps | None,
-        models: ModelWatch,
-        agents: AgentWatch,
-        clock: WallClock,
-        guard: Guard,
-    ) -> None:
-        self._taps = taps
-        self._models = models
-        self._agents = agents
-        self._clock = clock
-        self._guard = guard
-        self._timer: asyncio.TimerHandle | None = None
+    taps: AudioTaps | None
+    models: ModelWatch
+    agents: AgentWatch
+    clock: WallClock
+    guard: Guard
+    _timer: asyncio.TimerHandle | None = None
 
     def wake(self) -> None:
         """Looks now, because the session does something; the first time, looks regularly."""
@@ -216,21 +210,21 @@ class Lookout:
             self._timer.cancel()
 
     def _tick(self) -> None:
-        self._clock.look()
+        self.clock.look()
         self._timer = asyncio.get_running_loop().call_later(LOOK_EVERY, self._tick)
         self._look()
-        with self._guard("taps"):
-            if self._taps is not None:
-                self._taps.report_listening()
+        with self.guard("taps"):
+            if self.taps is not None:
+                self.taps.report_listening()
 
     def _look(self) -> None:
-        with self._guard("taps"):
-            if self._taps is not None:
-                self._taps.install()
-        with self._guard("metrics"):
-            self._models.check_replaced()
-        with self._guard("agents"):
-            self._agents.check_replaced()
+        with self.guard("taps"):
+            if self.taps is not None:
+                self.taps.install()
+        with self.guard("metrics"):
+            self.models.check_replaced()
+        with self.guard("agents"):
+            self.agents.check_replaced()
 
 
 def end_of(event: Any) -> EndRecord:

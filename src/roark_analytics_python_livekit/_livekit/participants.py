@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from livekit import rtc
@@ -51,8 +51,7 @@ class RoomWatch:
             self._record(participant)
 
     def _on_dtmf(self, event: Any) -> None:
-        record: DtmfRecord = {"type": "dtmf", "digit": str(event.digit), "at": time.monotonic()}
-        self._put(record)
+        self._put(DtmfRecord(type="dtmf", digit=str(event.digit), at=time.monotonic()))
 
     def _record(self, participant: Any) -> None:
         record = participant_record(participant, time.monotonic())
@@ -62,24 +61,24 @@ class RoomWatch:
             self._put(record)
 
 
-def participants(room: Any) -> Iterator[Any]:
+def participants(room: Any) -> list[Any]:
     """Those in the room beside the agent itself."""
     known = getattr(room, "remote_participants", None)
-    if isinstance(known, dict):
-        yield from known.values()
+    return list(known.values()) if isinstance(known, dict) else []
 
 
 def participant_record(participant: Any, at: float) -> ParticipantRecord:
     """A participant's identity, kind, and LiveKit's attributes of the telephone call."""
     attributes = getattr(participant, "attributes", None)
     known = attributes if isinstance(attributes, Mapping) else {}
+    left = getattr(participant, "disconnect_reason", None)
     return {
         "type": "participant",
         "identity": str(getattr(participant, "identity", "") or ""),
         "sid": str(getattr(participant, "sid", "") or ""),
         "name": str(getattr(participant, "name", "") or ""),
         "kind": _kind(participant),
-        "left": _disconnect_reason(participant),
+        "left": _named(rtc.DisconnectReason, left),  # user_rejected, ...; "" while not known
         "attributes": {
             str(name): clean_text(str(value), 1000)
             for name, value in sorted(known.items())
@@ -96,18 +95,13 @@ def is_caller(participant: Any) -> bool:
 
 def _kind(participant: Any) -> str:
     """standard, sip, agent, ... as LiveKit names it."""
-    kind = getattr(participant, "kind", None)
-    try:
-        name = rtc.ParticipantKind.Name(kind)  # type: ignore[arg-type]  # it may be anything
-    except (TypeError, ValueError):
-        return "unknown"
-    return str(name).removeprefix("PARTICIPANT_KIND_").lower()
+    name = _named(rtc.ParticipantKind, getattr(participant, "kind", None))
+    return name.removeprefix("participant_kind_") or "unknown"
 
 
-def _disconnect_reason(participant: Any) -> str:
-    """client_initiated, user_rejected, ... as LiveKit names it; "" while it is not known."""
-    reason = getattr(participant, "disconnect_reason", None)
+def _named(enum: Any, number: object) -> str:
+    """The name of a number in one of LiveKit's enums, or "" for anything else."""
     try:
-        return str(rtc.DisconnectReason.Name(reason)).lower()  # type: ignore[arg-type]  # as above
+        return str(enum.Name(number)).lower()
     except (TypeError, ValueError):
         return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -144,55 +145,51 @@ class OutputTap(io.AudioOutput):
             self._queue.put(report)
 
 
+@dataclass
 class AudioTaps:
     """Keeps a tap at whatever audio input and output the session has."""
 
-    def __init__(
-        self, session: Any, queue: EventQueue, guard: Guard, can: Capabilities, clock: WallClock
-    ) -> None:
-        self._session = session
-        self._queue = queue
-        self._guard = guard
-        self._can = can
-        self._clock = clock
+    session: Any
+    queue: EventQueue
+    guard: Guard
+    can: Capabilities
+    clock: WallClock
 
     def install(self) -> None:
         """Puts a tap where one is missing; not at a sink that is in the middle of a speech."""
         new_input = self._tap_input()
         new_output = self._tap_output()
         if new_input or new_output:
-            self._queue.put_urgent(self._opened(new_input=new_input))
+            self.queue.put_urgent(self._opened(new_input=new_input))
 
     def report_listening(self) -> None:
         """Reports that the session waits for the caller's audio: it took all there was."""
-        tap = _input_tap(self._session.input.audio)
+        tap = _input_tap(self.session.input.audio)
         if tap is not None and tap.is_waiting:
-            self._queue.put(frames.Listening(time.monotonic()))
+            self.queue.put(frames.Listening(time.monotonic()))
 
     def _tap_input(self) -> bool:
-        source = self._session.input.audio
+        source = self.session.input.audio
         if source is None or _input_tap(source) is not None:
             return False
-        self._session.input.audio = InputTap(source, self._queue, self._guard, self._can)
+        self.session.input.audio = InputTap(source, self.queue, self.guard, self.can)
         return True
 
     def _tap_output(self) -> bool:
-        sink = self._session.output.audio
+        sink = self.session.output.audio
         if sink is None or any(isinstance(part, OutputTap) for part in _chain(sink)):
             return False
-        if self._session.current_speech is not None:
+        if self.session.current_speech is not None:
             return False
-        self._session.output.audio = OutputTap(
-            sink, self._queue, self._guard, self._can, self._clock
-        )
+        self.session.output.audio = OutputTap(sink, self.queue, self.guard, self.can, self.clock)
         return True
 
     def _opened(self, *, new_input: bool) -> frames.Opened:
-        source, sink = self._session.input.audio, self._session.output.audio
+        source, sink = self.session.input.audio, self.session.output.audio
         return frames.Opened(
             at=time.monotonic(),
             hears_user=source is not None,
-            sink=None if sink is None else sink_traits(list(_chain(sink)), self._can),
+            sink=None if sink is None else sink_traits(list(_chain(sink)), self.can),
             rate=None if sink is None else sink.sample_rate,
             new_input=new_input,
             paced_input=any(is_real_time(part) for part in _chain(source)),
