@@ -15,8 +15,8 @@ from . import events
 from .agents import AgentWatch
 from .clock import WallClock
 from .compat import is_running, probe
-from .models import ModelWatch
-from .participants import RoomWatch
+from .job import RoomWatch
+from .metrics import ModelWatch
 from .subscriptions import Handler, Subscriptions
 from .taps import AudioTaps, EventQueue
 
