@@ -65,7 +65,6 @@ def _takes(of: type[Any], parameter: str) -> bool:
 
 
 def is_session(session: object) -> bool:
-    """Whether this is an agent session."""
     return isinstance(session, AgentSession)
 
 

@@ -25,7 +25,7 @@ _METRIC_KINDS = {
     "realtime_model_metrics": "llm",
     "tts_metrics": "tts",
 }
-_RENAMED = {  # the others have livekit's name on the wire
+_RENAMED = {  # the others are livekit's in camel case
     "on_user_turn_completed_delay": "onConversationItemAddedDelay",
     "input_tokens": "promptTokens",
     "output_tokens": "completionTokens",
@@ -44,7 +44,7 @@ _NEVER_NEGATIVE = _TOKENS | {"ttft", "ttfb"}  # some plugins give -1 for none
 def request_records(metric: Any, monotonic: Callable[[float | None], float]) -> list[Record]:
     """The metrics of one request to a model; none of voice activity, which `VadSummary` sums up."""
     values = _dump(metric)
-    livekit_type = type_of(metric, values)
+    livekit_type = type_of(metric)
     if livekit_type == VAD:
         return []
     kind: Any = _METRIC_KINDS.get(livekit_type, "agent")
@@ -79,10 +79,9 @@ def _split(values: Values, of_kind: frozenset[str]) -> tuple[Values, Values]:
     return fields, extra
 
 
-def type_of(metric: Any, values: Values | None = None) -> str:
+def type_of(metric: Any) -> str:
     """The type of a metrics object, in livekit's words."""
-    named = (values or {}).get("type") or getattr(metric, "type", None)
-    return str(named or "") or snake(type(metric).__name__)
+    return str(getattr(metric, "type", None) or snake(type(metric).__name__))
 
 
 class VadSummary:
@@ -92,7 +91,6 @@ class VadSummary:
         self._sums: dict[str, Values] = {}
 
     def add(self, metric: Any) -> None:
-        """Adds one report."""
         label = str(getattr(metric, "label", ""))
         none = {"reports": 0, "inferenceCount": 0, "inferenceDurationTotal": 0.0}
         row = self._sums.setdefault(label, {**none, "longestIdleTime": 0.0})
@@ -142,7 +140,6 @@ class ModelWatch:
                     self.subscriptions.add(model, "metrics_collected", self._on_metrics)
 
     def end(self, at: float) -> None:
-        """Records what was summed up."""
         self._put_all(self.vad.records(at))
         if self.counts_usage:
             self._put_all(usage_records(self.session.usage.model_usage, at))

@@ -205,7 +205,6 @@ class Lookout:
             self._look()
 
     def stop(self) -> None:
-        """Looks no more."""
         if self._timer is not None:
             self._timer.cancel()
 

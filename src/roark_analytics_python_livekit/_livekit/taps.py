@@ -223,12 +223,10 @@ class RtcResampler:
         )
 
     def push(self, samples: frames.Samples) -> frames.Samples:
-        """Takes the next samples, and returns those that are ready."""
         frame = rtc.AudioFrame(samples.tobytes(), self._rate, 1, len(samples))
         return _joined(self._resampler.push(frame))
 
     def flush(self) -> frames.Samples:
-        """Returns what is left at the end of the stream."""
         return _joined(self._resampler.flush())
 
 

@@ -36,7 +36,6 @@ class AgentTrack:
         self._early: Started | None = None  # reported before the frame it is about was taken
 
     def push(self, frame: Frame) -> None:
-        """Takes a frame that the sink has accepted."""
         if not self._segments or not self._segments[-1].is_open:
             self._begin_segment(frame)
         segment = self._segments[-1]
@@ -81,11 +80,6 @@ class AgentTrack:
         while self._segments and self._segments[0].is_done:
             self._segments.popleft().audio.end_run()
 
-    def placed_end_sample(self) -> int | None:
-        """The sample up to which every open run has come out of its resampler, if one is open."""
-        ends = (segment.audio.placed_end_sample for segment in self._segments)
-        return min((end for end in ends if end is not None), default=None)
-
     def close(self, now: float) -> None:
         """The call is over: what has not been played never will be."""
         while (playing := self._playing()) is not None:
@@ -99,9 +93,9 @@ class AgentTrack:
         while (playing := self._playing()) is not None and playing.is_overdue(frame.at):
             playing.stop(frame.at)
             self._make_way(playing)
-        cut = self.traits.first_frames_seconds if self._cuts_afresh else ()
+        first_frames = self.traits.first_frames_seconds if self._cuts_afresh else ()
         self._cuts_afresh = False
-        traits = replace(self.traits, first_frames_seconds=cut)
+        traits = replace(self.traits, first_frames_seconds=first_frames)
         segment = Segment(frame, traits, self._make_resampler)
         free_at = self._segments[-1].stopped_at if self._segments else float("-inf")
         self._segments.append(segment)

@@ -26,7 +26,6 @@ class Loudness:
         self._rest = np.zeros(0, np.int16)
 
     def add(self, samples: Samples, rate: int) -> None:
-        """Appends the channel's next samples."""
         size = round(STEP * rate)
         self._step = size / rate
         samples = np.concatenate([self._rest, samples])

@@ -36,6 +36,7 @@ class StereoMixer:
     def __init__(self, rate: int, origin: float = 0.0) -> None:
         self.rate = rate
         self.settled_samples = 0  # of each channel, given out
+        self.open_runs: set[Run] = set()  # samples of theirs may still be in their resampler
         self._origin = origin  # monotonic seconds of the recording's first sample
         self._placed: tuple[list[tuple[int, Samples]], list[tuple[int, Samples]]] = ([], [])
         self._end_samples = [0, 0]
@@ -97,9 +98,9 @@ class Run:
         self._channel = channel
         self._resampler = None if rate == mixer.rate else make_resampler(rate, mixer.rate)
         self.end_sample = position
+        mixer.open_runs.add(self)
 
     def push(self, samples: Samples) -> None:
-        """Places the next samples."""
         self._place(samples if self._resampler is None else self._resampler.push(samples))
 
     def finish(self) -> None:
@@ -107,6 +108,7 @@ class Run:
         if self._resampler is not None:
             self._place(self._resampler.flush())
             self._resampler = None
+        self._mixer.open_runs.discard(self)
 
     def _place(self, samples: Samples) -> None:
         self._mixer.place(self._channel, self.end_sample, samples)

@@ -20,7 +20,6 @@ class Span:
 
     @property
     def end_sample(self) -> int:
-        """The first sample behind it."""
         return self.first_sample + self.count
 
 
@@ -83,7 +82,6 @@ class PlaybackSchedule:
         self.add(self.ends_at(default), self.end_sample, end_sample)
 
     def stop(self, at: float) -> None:
-        """Nothing plays from `at` on."""
         self.truncate(self.sample_at(at))
 
     def delay(self, seconds: float) -> float:

@@ -83,13 +83,11 @@ class Segment:
             self._on_paused(self.started_at)
 
     def push(self, frame: Frame) -> None:
-        """Takes the next frame."""
         before = self.audio.playable_end_sample
         self.audio.push(frame)
         self._extend(frame.at, before)
 
     def flush(self, at: float) -> None:
-        """No more frames belong to it."""
         before = self.audio.playable_end_sample
         self.audio.flush(at)
         self._extend(at, before)
@@ -117,7 +115,6 @@ class Segment:
         self._schedule.stop(at)
 
     def stop(self, now: float) -> None:
-        """Ends the segment without a report."""
         self._schedule.stop(now)
         self._finish(now)
 

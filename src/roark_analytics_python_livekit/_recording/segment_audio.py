@@ -34,7 +34,6 @@ class FrameCuts:
         return FrameCuts(tuple(accumulate(sizes, initial=0)), size, traits.resume_seconds)
 
     def before(self, sample: int) -> int:
-        """The last cut up to `sample`."""
         last = self.first[-1]
         if sample < last:
             return max(cut for cut in self.first if cut <= sample)
@@ -73,13 +72,7 @@ class SegmentAudio:
         """The sample up to which the sink can play: it waits for whole frames until the flush."""
         return self.end_sample if self.is_complete else self._cuts.before(self.end_sample)
 
-    @property
-    def placed_end_sample(self) -> int | None:
-        """Where the open run ends in the recording, or None without one."""
-        return self._run.end_sample if self._run is not None else None
-
     def push(self, frame: Frame) -> None:
-        """Takes the next frame."""
         self.arrived_at = frame.at
         if frame.rate != self._incoming_rate:
             self._flush_resampler()
@@ -90,7 +83,6 @@ class SegmentAudio:
         self._append(samples if self._resampler is None else self._resampler.push(samples))
 
     def flush(self, at: float) -> None:
-        """No more frames will come."""
         self.is_complete = True
         self.flushed_at = at
         self._flush_resampler()

@@ -38,7 +38,6 @@ class UserTrack:
         self._listening_since = self._listening_at = float("-inf")
 
     def push(self, frame: UserFrame) -> None:
-        """Takes the next frame."""
         if frame.is_unpublish:
             self.close()
             return
@@ -60,10 +59,10 @@ class UserTrack:
 
     def first_heard_at(self, now: float) -> float | None:
         """When the first run was heard, or None while that can still change."""
-        runs = [*self._closed, *([self._run] if self._run else [])]
-        if not runs or not (self._closed or runs[0].is_anchored(now)):
-            return None
-        return runs[0].started_at
+        if self._closed:
+            return self._closed[0].started_at
+        run = self._run
+        return run.started_at if run is not None and run.is_anchored(now) else None
 
     def settled_until(self, now: float) -> float:
         """Up to when this channel can no longer change."""
@@ -83,10 +82,6 @@ class UserTrack:
         self._closed.clear()
         if self._run is not None and self._run.is_anchored(now):
             self._place_run(self._run, mixer)
-
-    def placed_end_sample(self) -> int | None:
-        """The sample up to which an open run has come out of its resampler, if one is open."""
-        return self._run.placed_end_sample if self._run is not None else None
 
     def replace_source(self) -> None:
         """The frames from here on come from another source."""
@@ -127,10 +122,6 @@ class _HeardRun:
     @property
     def ended_at(self) -> float:
         return self.started_at + self._drift.shift + self._pushed / self._rate
-
-    @property
-    def placed_end_sample(self) -> int | None:
-        return self._run.end_sample if self._run is not None else None
 
     def is_anchored(self, now: float) -> bool:
         return self._run is not None or now - self._first_arrival >= ANCHORING
