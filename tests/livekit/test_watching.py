@@ -18,7 +18,7 @@ from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._livekit.agents import MAX_AGENTS, AgentWatch
 from roark_analytics_python_livekit._livekit.clock import WallClock
 from roark_analytics_python_livekit._livekit.compat import probe
-from roark_analytics_python_livekit._livekit.metrics import ModelWatch
+from roark_analytics_python_livekit._livekit.models import ModelWatch
 from roark_analytics_python_livekit._livekit.observer import Lookout, Observation
 from roark_analytics_python_livekit._livekit.subscriptions import Subscriptions
 from roark_analytics_python_livekit._livekit.taps import OutputTap

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -41,9 +40,11 @@ class WallClock:
     def monotonic(self, wall: object) -> float:
         """The monotonic moment of a wall-clock time; now for None and for what cannot be one."""
         now = self.look()
-        seconds = _seconds(wall)
-        moment = now if seconds is None else self._read(seconds, now)
-        return moment if abs(moment - now) <= FAR else now
+        try:
+            moment = self._read(float(wall), now)  # type: ignore[arg-type]  # it may be anything
+        except (TypeError, ValueError, OverflowError):
+            return now
+        return moment if abs(moment - now) <= FAR else now  # nor infinity, nor NaN
 
     def _read(self, wall: float, now: float) -> float:
         until = now
@@ -53,11 +54,3 @@ class WallClock:
                 return moment
             until = since
         return wall - self._settings[-1][1]
-
-
-def _seconds(wall: object) -> float | None:
-    try:
-        seconds = float(wall)  # type: ignore[arg-type]  # it may be anything
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return seconds if math.isfinite(seconds) else None

@@ -1,23 +1,17 @@
-"""livekit's metrics → records: of one request, of voice activity in sum, usage by model."""
+"""livekit's metrics → records, pure: of one request, of voice activity in sum, usage by model."""
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .._call.records import MetricRecord, Record, UsageRecord
 from .._serialize import camel, is_number, json_safe, wire_number
-from .clock import WallClock
-from .compat import current_agent
-from .subscriptions import Subscriptions
 
 Values = dict[str, Any]
 
 VAD = "vad_metrics"
-_MODELS = ("stt", "llm", "tts", "vad", "turn_detection")  # attributes of sessions and of agents
 _METRIC_KINDS = {
     "eou_metrics": "eou",
     "stt_metrics": "stt",
@@ -44,7 +38,7 @@ _NEVER_NEGATIVE = _TOKENS | {"ttft", "ttfb"}  # some plugins give -1 for none
 def request_records(metric: Any, monotonic: Callable[[float | None], float]) -> list[Record]:
     """The metrics of one request to a model; none of voice activity, which `VadSummary` sums up."""
     values = _dump(metric)
-    livekit_type = type_of(metric)
+    livekit_type = type_of(metric, values)
     if livekit_type == VAD:
         return []
     kind: Any = _METRIC_KINDS.get(livekit_type, "agent")
@@ -79,9 +73,10 @@ def _split(values: Values, of_kind: frozenset[str]) -> tuple[Values, Values]:
     return fields, extra
 
 
-def type_of(metric: Any) -> str:
+def type_of(metric: Any, values: Values | None = None) -> str:
     """The type of a metrics object, in livekit's words."""
-    return str(getattr(metric, "type", None) or snake(type(metric).__name__))
+    named = (values or {}).get("type") or getattr(metric, "type", None)
+    return str(named or snake(type(metric).__name__))
 
 
 class VadSummary:
@@ -108,69 +103,6 @@ class VadSummary:
             _metric_record("agent", at, {}, {"type": VAD, "label": label, **row})
             for label, row in self._sums.items()
         ]
-
-
-@dataclass
-class ModelWatch:
-    """Subscribes to the metrics of the models in use, and records them.
-
-    A session that counts usage (1.5) has its own `metrics_collected` deprecated: then it is the
-    models that are subscribed to.
-    """
-
-    session: Any
-    put: Callable[[Record], None]
-    subscriptions: Subscriptions
-    clock: WallClock
-    counts_usage: bool
-    vad: VadSummary = field(default_factory=VadSummary)
-
-    def begin(self) -> None:
-        """Subscribes to the session, where it does not count usage."""
-        if not self.counts_usage:
-            self.subscriptions.add(
-                self.session, "metrics_collected", lambda event: self._take(event.metrics)
-            )
-
-    def check_replaced(self) -> None:
-        """Subscribes to models that are new."""
-        if self.counts_usage:
-            for model in self._models():
-                if not self.subscriptions.has(model):
-                    self.subscriptions.add(model, "metrics_collected", self._on_metrics)
-
-    def end(self, at: float) -> None:
-        self._put_all(self.vad.records(at))
-        if self.counts_usage:
-            self._put_all(usage_records(self.session.usage.model_usage, at))
-
-    def _models(self) -> Iterator[Any]:
-        agent = current_agent(self.session)
-        for owner in (self.session, agent):
-            for name in _MODELS:
-                model = getattr(owner, name, None)
-                if callable(getattr(model, "on", None)):
-                    yield model
-        try:
-            realtime = agent.realtime_llm_session
-        except Exception:  # RuntimeError: the agent is not running, or has no realtime model
-            return
-        yield realtime
-
-    def _on_metrics(self, collected: Any) -> None:
-        # The session's own handler adds the speech's id to this object, perhaps after this one.
-        take = self.subscriptions.guarded("metrics_collected", self._take)
-        asyncio.get_running_loop().call_soon(take, collected)
-
-    def _take(self, collected: Any) -> None:
-        if type_of(collected) == VAD:
-            self.vad.add(collected)
-        else:
-            self._put_all(request_records(collected, self.clock.monotonic))
-
-    def _put_all(self, records: Iterable[Record]) -> None:
-        for record in records:
-            self.put(record)
 
 
 def usage_records(models: Iterable[Any], at: float) -> list[Record]:

@@ -16,7 +16,7 @@ from .agents import AgentWatch
 from .clock import WallClock
 from .compat import is_running, probe
 from .job import RoomWatch
-from .metrics import ModelWatch
+from .models import ModelWatch
 from .subscriptions import Handler, Subscriptions
 from .taps import AudioTaps, EventQueue
 

@@ -74,7 +74,7 @@ class UserTrack:
 
     def place(self, mixer: StereoMixer, now: float) -> None:
         """Moves all whose place is certain into the mixer."""
-        if self._run is not None and self._run.is_over(self._quiet_until(now)):
+        if self._run is not None and self._run.last_arrival <= self._quiet_until(now):
             self.close()
         for run in self._closed:
             self._place_run(run, mixer)
@@ -112,7 +112,7 @@ class _HeardRun:
         self.started_at = float("inf")  # the earliest that a frame allows, until it is placed
         self._new_source = new_source
         self._first_arrival = at
-        self._last_arrival = at
+        self.last_arrival = at
         self._rate = rate
         self._pushed = 0  # samples
         self._pending: list[Samples] = []
@@ -126,16 +126,13 @@ class _HeardRun:
     def is_anchored(self, now: float) -> bool:
         return self._run is not None or now - self._first_arrival >= ANCHORING
 
-    def is_over(self, quiet_until: float) -> bool:
-        return self._last_arrival <= quiet_until
-
     def continues_with(self, frame: UserFrame, count: int) -> bool:
         started_at = frame.at - (self._pushed + count) / self._rate
         late = started_at - (self.started_at + self._drift.shift)
         return frame.rate == self._rate and late <= GAP
 
     def push(self, at: float, samples: Samples) -> None:
-        self._last_arrival = at
+        self.last_arrival = at
         self._pushed += len(samples)
         started_at = at - self._pushed / self._rate
         if self._run is None:
