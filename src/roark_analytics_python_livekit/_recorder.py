@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import Any, get_args
+from typing import Any
 
 from ._call.records import Record
 from ._delivery.outbox import Outbox
@@ -17,7 +17,7 @@ _TAKE: Mapping[type, Callable[[AudioCapture, Any], None]] = {
     UserFrame: AudioCapture.heard,
     AgentFrame: AudioCapture.captured,
     Listening: AudioCapture.listening,
-    **dict.fromkeys(get_args(Report), AudioCapture.report),
+    **dict.fromkeys(Report.__subclasses__(), AudioCapture.report),
 }
 
 

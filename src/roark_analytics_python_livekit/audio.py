@@ -100,9 +100,8 @@ class AudioCapture:
         heard_until = self._user.settled_until(now) if self._hears_user else now
         until = min(heard_until, self._agent.settled_until(now))
         self._agent.place(mixer, until)
-        open_ends = (self._user.placed_end_sample(), self._agent.placed_end_sample())
-        certain = (end for end in open_ends if end is not None)
-        return self._pcm(mixer, min([mixer.sample_at(until), *certain]))
+        open_ends = (run.end_sample for run in mixer.open_runs)
+        return self._pcm(mixer, min([mixer.sample_at(until), *open_ends]))
 
     def finish(self, now: float) -> bytes:
         """The rest of the PCM, up to `now`; nothing follows."""

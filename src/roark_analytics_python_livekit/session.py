@@ -33,8 +33,8 @@ from .client import RoarkClient
 # Here and not in `observe_session`: an import takes time, which the agent's event loop has not.
 try:
     from ._livekit import agents, compat, job
-    from ._livekit.observation import Observation
-    from ._livekit.resampler import RtcResampler
+    from ._livekit.observer import Observation
+    from ._livekit.taps import RtcResampler
 except ImportError:  # without livekit-agents the client and the mixer still work
     compat = None  # type: ignore[assignment]  # checked where it is used
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roark_analytics_python_livekit._recording.drift import Drift
 from roark_analytics_python_livekit._recording.frames import Listening, Opened, Samples, UserFrame
+from roark_analytics_python_livekit._recording.user_track import Drift
 from tests.support.signals import Times, difference, sine, user_frame
 from tests.support.simulated_caller import Line, spoken, stalled, when_said
 

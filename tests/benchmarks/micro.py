@@ -111,7 +111,7 @@ async def settle() -> list[Row]:
 
 
 def _settling(interval: float) -> Iterator[Row]:
-    from roark_analytics_python_livekit._livekit.resampler import RtcResampler
+    from roark_analytics_python_livekit._livekit.taps import RtcResampler
     from roark_analytics_python_livekit._recording.frames import AgentFrame, Opened, UserFrame
     from roark_analytics_python_livekit.audio import AudioCapture
 

@@ -34,8 +34,8 @@ from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._livekit import events as _events
 from roark_analytics_python_livekit._livekit import metrics as _metrics
 from roark_analytics_python_livekit._livekit.agents import agent_record
+from roark_analytics_python_livekit._livekit.job import RoomWatch, participant_record
 from roark_analytics_python_livekit._livekit.observer import end_of
-from roark_analytics_python_livekit._livekit.participants import RoomWatch, participant_record
 from tests.support.facts import facts_of
 
 TABLE = Path(__file__).parents[2] / "docs" / "events.md"

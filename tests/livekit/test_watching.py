@@ -18,9 +18,8 @@ from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._livekit.agents import MAX_AGENTS, AgentWatch
 from roark_analytics_python_livekit._livekit.clock import WallClock
 from roark_analytics_python_livekit._livekit.compat import probe
-from roark_analytics_python_livekit._livekit.lookout import Lookout
 from roark_analytics_python_livekit._livekit.models import ModelWatch
-from roark_analytics_python_livekit._livekit.observation import Observation
+from roark_analytics_python_livekit._livekit.observer import Lookout, Observation
 from roark_analytics_python_livekit._livekit.subscriptions import Subscriptions
 from roark_analytics_python_livekit._livekit.taps import OutputTap
 from roark_analytics_python_livekit._recording.frames import Cleared, Flushed, Paused, Resumed

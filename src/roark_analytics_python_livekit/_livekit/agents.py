@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-import weakref
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from .._call.records import AgentRecord, HandoffRecord, Record
 from .._serialize import clean_text
@@ -15,40 +16,40 @@ from .metrics import snake
 MAX_AGENTS = 50  # records of agents in a call: a prompt may contain the time, and change each turn
 
 
+@dataclass
 class AgentWatch:
     """Records each agent that takes over or changes, and knows whose speech it is.
 
     Handoffs are recorded here only where livekit does not report them.
     """
 
-    def __init__(
-        self, session: Any, put: Callable[[Record], None], *, records_handoffs: bool
-    ) -> None:
-        self._session = session
-        self._put = put
-        self._records_handoffs = records_handoffs
-        self._last: Any = None
-        self._recorded: set[int] = set()  # hashes of the records
-        self._speakers: weakref.WeakKeyDictionary[Any, str | None] = weakref.WeakKeyDictionary()
+    session: Any
+    put: Callable[[Record], None]
+    records_handoffs: bool
+    _last: Any = None
+    _recorded: set[int] = field(default_factory=set)  # hashes of the records
+    _speakers: WeakKeyDictionary[Any, str | None] = field(default_factory=WeakKeyDictionary)
 
     def check_replaced(self) -> None:
         """Records the session's agent where another one has taken over."""
-        if current_agent(self._session) is not self._last:
+        if current_agent(self.session) is not self._last:
             self.check()
 
     def check(self) -> None:
         """Records the session's agent where it is new or changed."""
-        agent = current_agent(self._session)
+        agent = current_agent(self.session)
         if agent is None:
             return
         before, self._last = self._last, agent
         record = agent_record(agent, time.monotonic())
-        if agent is not before and self._records_handoffs:
-            self._put(_handoff(before, record))
+        if agent is not before and self.records_handoffs:
+            old = None if before is None else agent_id(before)
+            handoff = HandoffRecord(type="handoff", old=old, new=record["id"], at=record["at"])
+            self.put(handoff)
         known = hash((record["id"], record["instructions"], *record["tools"]))
         if known not in self._recorded and len(self._recorded) < MAX_AGENTS:
             self._recorded.add(known)
-            self._put(record)
+            self.put(record)
 
     def speech_begins(self, speech: Any) -> None:
         """Remembers whose speech this is: its agent may hand over while it goes on."""
@@ -56,7 +57,7 @@ class AgentWatch:
 
     def speaker(self) -> str | None:
         """The id of the agent whose speech the session plays, else of the current agent."""
-        return self._speaker_of(self._session.current_speech)
+        return self._speaker_of(self.session.current_speech)
 
     def _speaker_of(self, speech: Any) -> str | None:
         # Before 1.2 the reply to a tool's result is a speech of its own, with a parent.
@@ -64,7 +65,7 @@ class AgentWatch:
             if known := self._speakers.get(speech):
                 return known
             speech = getattr(speech, "parent", None)
-        agent = current_agent(self._session)
+        agent = current_agent(self.session)
         return None if agent is None else agent_id(agent)
 
 
@@ -94,17 +95,10 @@ def agent_id(agent: Any) -> str:
     return "default_agent" if name == "Agent" else snake(name)
 
 
-def _handoff(before: Any, record: AgentRecord) -> HandoffRecord:
-    old = None if before is None else agent_id(before)
-    return {"type": "handoff", "old": old, "new": record["id"], "at": record["at"]}
-
-
 def _instructions(instructions: Any) -> str:
     """Text, or livekit's object that renders to it (1.5)."""
     render = getattr(instructions, "render", None)
-    if callable(render):
-        return str(render())
-    return str(instructions or "")
+    return str(render() if callable(render) else instructions or "")
 
 
 def _tool_names(tools: Iterable[Any]) -> Iterator[str]:

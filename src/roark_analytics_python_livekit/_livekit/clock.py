@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -18,10 +17,6 @@ class WallClock:
     """Remembers how far the wall clock was ahead of the monotonic one, and since when.
 
     So a time from before the clock was set is read by the clock as it was then.
-
-    Args:
-        wall: Returns the seconds since the epoch.
-        monotonic: Returns the seconds of a clock that is never set.
     """
 
     def __init__(
@@ -45,9 +40,11 @@ class WallClock:
     def monotonic(self, wall: object) -> float:
         """The monotonic moment of a wall-clock time; now for None and for what cannot be one."""
         now = self.look()
-        seconds = _seconds(wall)
-        moment = now if seconds is None else self._read(seconds, now)
-        return moment if abs(moment - now) <= FAR else now
+        try:
+            moment = self._read(float(wall), now)  # type: ignore[arg-type]  # it may be anything
+        except (TypeError, ValueError, OverflowError):
+            return now
+        return moment if abs(moment - now) <= FAR else now  # nor infinity, nor NaN
 
     def _read(self, wall: float, now: float) -> float:
         until = now
@@ -57,11 +54,3 @@ class WallClock:
                 return moment
             until = since
         return wall - self._settings[-1][1]
-
-
-def _seconds(wall: object) -> float | None:
-    try:
-        seconds = float(wall)  # type: ignore[arg-type]  # it may be anything
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return seconds if math.isfinite(seconds) else None

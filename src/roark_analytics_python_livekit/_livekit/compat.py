@@ -31,28 +31,18 @@ _UNPUBLISHED = 0.4  # seconds; RoomIO pushes a frame of 0.5 s when the caller's 
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What this livekit-agents can do, each with the version it appeared in.
+    """What this livekit-agents can do, each with the version it appeared in."""
 
-    Attributes:
-        labelled_input: `AudioInput(label=, source=)` (1.2).
-        output_options: `AudioOutput(label=, capabilities=)`: pause and resume (1.2).
-        playback_started: Sinks report when they begin to play (1.3.11).
-        playback_progressed: Sinks report what they have played (1.7).
-        progressive_frames: RoomIO's first frames are shorter (1.5).
-        usage: `AgentSession.usage`. It makes the session's `metrics_collected` deprecated, and
-            messages carry the end-of-utterance delays themselves (1.5).
-        handoff_items: Handoffs come as conversation items (1.5).
-        events: The names of the session's events; no other is subscribed to.
-    """
-
-    labelled_input: bool
-    output_options: bool
-    playback_started: bool
-    playback_progressed: bool
-    progressive_frames: bool
+    labelled_input: bool  # `AudioInput(label=, source=)` (1.2)
+    output_options: bool  # `AudioOutput(label=, capabilities=)`: pause and resume (1.2)
+    playback_started: bool  # sinks report when they begin to play (1.3.11)
+    playback_progressed: bool  # sinks report what they have played (1.7)
+    progressive_frames: bool  # RoomIO's first frames are shorter (1.5)
+    # `AgentSession.usage` makes the session's `metrics_collected` deprecated, and messages carry
+    # the end-of-utterance delays themselves (1.5).
     usage: bool
-    handoff_items: bool
-    events: frozenset[str]
+    handoff_items: bool  # handoffs come as conversation items (1.5)
+    events: frozenset[str]  # the names of the session's; no other is subscribed to
 
 
 def probe() -> Capabilities:
@@ -75,7 +65,6 @@ def _takes(of: type[Any], parameter: str) -> bool:
 
 
 def is_session(session: object) -> bool:
-    """Whether this is an agent session."""
     return isinstance(session, AgentSession)
 
 

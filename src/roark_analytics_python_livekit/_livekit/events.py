@@ -7,21 +7,10 @@ monotonic ones while the event is handled, so that a clock jump moves nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
-from .._call.records import (
-    ErrorRecord,
-    HandoffRecord,
-    HeardRecord,
-    NoteRecord,
-    Record,
-    StateRecord,
-    ToolCallRecord,
-    ToolEndedRecord,
-    ToolResultRecord,
-    ToolUpdateRecord,
-    TurnRecord,
-)
+from .._call import records
+from .._call.records import Record
 from .._serialize import camel, clean_text, is_number, json_safe, json_text
 
 ToMonotonic = Callable[[float | None], float]
@@ -46,7 +35,7 @@ def transcribed(event: Any, monotonic: ToMonotonic) -> list[Record]:
     """`user_input_transcribed`: words that may become a turn, with their language and speaker."""
     if not event.is_final:
         return []
-    record: HeardRecord = {"type": "heard", "at": _at(event, monotonic)}
+    record: records.HeardRecord = {"type": "heard", "at": _at(event, monotonic)}
     if text := str(getattr(event, "transcript", None) or ""):
         record["text"] = clean_text(text)
     if language := getattr(event, "language", None):
@@ -60,23 +49,19 @@ def state_changed(event: Any, monotonic: ToMonotonic, *, of_agent: bool) -> list
     """`agent_state_changed` and `user_state_changed`, where somebody begins or ends to speak."""
     if "speaking" not in (event.old_state, event.new_state):
         return []
-    record: StateRecord = {
-        "type": "state",
-        "who": "assistant" if of_agent else "user",
-        "speaking": event.new_state == "speaking",
-        "at": _at(event, monotonic),
-    }
-    return [record]
+    speaking, at = event.new_state == "speaking", _at(event, monotonic)
+    who: Literal["assistant", "user"] = "assistant" if of_agent else "user"
+    return [records.StateRecord(type="state", who=who, speaking=speaking, at=at)]
 
 
 def tools_executed(event: Any, monotonic: ToMonotonic) -> list[Record]:
     """`function_tools_executed`: each call, and its result or error with the same id."""
     at = _at(event, monotonic)
-    records: list[Record] = []
+    executed: list[Record] = []
     for call, output in event.zipped():
-        records.append(_tool_call(call, at, monotonic))
-        records.append(_tool_result(call, output, at, monotonic))
-    return records
+        executed.append(_tool_call(call, at, monotonic))
+        executed.append(_tool_result(call, output, at, monotonic))
+    return executed
 
 
 def tool_updated(event: Any, monotonic: ToMonotonic) -> list[Record]:
@@ -84,43 +69,35 @@ def tool_updated(event: Any, monotonic: ToMonotonic) -> list[Record]:
     update, at = event.update, _at(event, monotonic)
     kind = getattr(update, "type", None)
     if kind == "tool_call_started":
-        call = _tool_call(update.function_call, 0.0, monotonic)
-        call["at"] = at
-        return [call]
+        return [{**_tool_call(update.function_call, at, monotonic), "at": at}]
     if kind == "tool_call_updated":
-        progress: ToolUpdateRecord = {
-            "type": "tool_update",
-            "id": str(update.call_id),
-            "content": json_text(update.message),
-            "at": at,
-        }
-        return [progress]
+        call, content = str(update.call_id), json_text(update.message)
+        return [records.ToolUpdateRecord(type="tool_update", id=call, content=content, at=at)]
     return [_tool_ended(update, at)] if kind == "tool_call_ended" else []
 
 
 def false_interruption(event: Any, monotonic: ToMonotonic) -> list[Record]:
     """`agent_false_interruption` (1.2): the agent paused without need; whether it resumed."""
-    return _note("false_interruption", event, monotonic, {"resumed": ("resumed", bool)})
+    return _note("false_interruption", event, monotonic, {"resumed": bool})
 
 
 def overlapping_speech(event: Any, monotonic: ToMonotonic) -> list[Record]:
     """`overlapping_speech` (1.5): the caller spoke while the agent did; whether to interrupt."""
     known = {
-        "is_interruption": ("isInterruption", bool),
-        "agent_ended": ("agentEnded", bool),
-        "detection_delay": ("detectionDelay", float),
-        "prediction_duration": ("predictionDuration", float),
-        "total_duration": ("totalDuration", float),
-        "probability": ("probability", float),
-        "num_requests": ("numRequests", int),
+        "is_interruption": bool,
+        "agent_ended": bool,
+        "detection_delay": float,
+        "prediction_duration": float,
+        "total_duration": float,
+        "probability": float,
+        "num_requests": int,
     }
     return _note("overlapping_speech", event, monotonic, known)
 
 
 def transcription_timeout(event: Any, monotonic: ToMonotonic) -> list[Record]:
     """`user_transcription_timeout` (1.6): the caller spoke, and no transcript came of it."""
-    known = {"speech_duration": ("speechDuration", float)}
-    return _note("transcription_timeout", event, monotonic, known)
+    return _note("transcription_timeout", event, monotonic, {"speech_duration": float})
 
 
 def user_away(event: Any, monotonic: ToMonotonic) -> list[Record]:
@@ -131,10 +108,10 @@ def user_away(event: Any, monotonic: ToMonotonic) -> list[Record]:
     return _note(kind, event, monotonic, {})
 
 
-def failed(error: Any, at: float, source: Any = None) -> ErrorRecord:
+def failed(error: Any, at: float, source: Any = None) -> records.ErrorRecord:
     """The error of an `error` or `close` event: an exception, or livekit's object around one."""
     cause = getattr(error, "error", None) or error
-    record: ErrorRecord = {
+    record: records.ErrorRecord = {
         "type": "error",
         "kind": str(getattr(error, "type", None) or type(cause).__name__),
         "message": clean_text(_text_of(cause), 2000),
@@ -147,8 +124,8 @@ def failed(error: Any, at: float, source: Any = None) -> ErrorRecord:
     return record
 
 
-def _turn(item: Any, text: str, at: float, monotonic: ToMonotonic, agent: str | None) -> TurnRecord:
-    record: TurnRecord = {"type": "turn", "role": item.role, "text": clean_text(text), "at": at}
+def _turn(item: Any, text: str, at: float, monotonic: ToMonotonic, agent: str | None) -> Record:
+    record = records.TurnRecord(type="turn", role=item.role, text=clean_text(text), at=at)
     measured = dict(getattr(item, "metrics", None) or {})
     if started := measured.get("started_speaking_at"):
         record["start"] = monotonic(started)
@@ -168,17 +145,13 @@ def _turn(item: Any, text: str, at: float, monotonic: ToMonotonic, agent: str | 
     return record
 
 
-def _handoff(item: Any, at: float) -> HandoffRecord:
+def _handoff(item: Any, at: float) -> records.HandoffRecord:
     old = getattr(item, "old_agent_id", None)
-    return {
-        "type": "handoff",
-        "old": None if old is None else str(old),
-        "new": str(item.new_agent_id),
-        "at": at,
-    }
+    old = None if old is None else str(old)
+    return {"type": "handoff", "old": old, "new": str(item.new_agent_id), "at": at}
 
 
-def _tool_call(call: Any, at: float, monotonic: ToMonotonic) -> ToolCallRecord:
+def _tool_call(call: Any, at: float, monotonic: ToMonotonic) -> records.ToolCallRecord:
     return {
         "type": "tool_call",
         "id": str(call.call_id),
@@ -188,19 +161,18 @@ def _tool_call(call: Any, at: float, monotonic: ToMonotonic) -> ToolCallRecord:
     }
 
 
-def _tool_result(call: Any, output: Any, at: float, monotonic: ToMonotonic) -> ToolResultRecord:
-    content = "" if output is None else json_text(output.output)
+def _tool_result(call: Any, output: Any, at: float, monotonic: ToMonotonic) -> Record:
     return {
         "type": "tool_result",
         "id": str(call.call_id),
-        "content": content,
+        "content": "" if output is None else json_text(output.output),
         "error": bool(getattr(output, "is_error", False)),
         "at": _created(output, at, monotonic),
     }
 
 
-def _tool_ended(update: Any, at: float) -> ToolEndedRecord:
-    record: ToolEndedRecord = {
+def _tool_ended(update: Any, at: float) -> records.ToolEndedRecord:
+    record: records.ToolEndedRecord = {
         "type": "tool_ended",
         "id": str(update.call_id),
         "status": str(update.status),
@@ -213,20 +185,12 @@ def _tool_ended(update: Any, at: float) -> ToolEndedRecord:
 
 
 def _note(
-    kind: str,
-    event: Any,
-    monotonic: ToMonotonic,
-    known: Mapping[str, tuple[str, Callable[[Any], Any]]],
+    kind: str, event: Any, monotonic: ToMonotonic, known: Mapping[str, Callable[[Any], Any]]
 ) -> list[Record]:
-    """An event of which the wire wants these fields: livekit's name → the wire's name, and type."""
-    values = {wire: _typed(getattr(event, name, None), to) for name, (wire, to) in known.items()}
-    note: NoteRecord = {
-        "type": "note",
-        "kind": kind,
-        "at": _at(event, monotonic),
-        "fields": json_safe(values),
-    }
-    return [note]
+    """An event of which the wire wants these fields: livekit's name → the type."""
+    values = {camel(name): _typed(getattr(event, name, None), to) for name, to in known.items()}
+    at, fields = _at(event, monotonic), json_safe(values)
+    return [records.NoteRecord(type="note", kind=kind, at=at, fields=fields)]
 
 
 def _typed(value: Any, to: Callable[[Any], Any]) -> Any:

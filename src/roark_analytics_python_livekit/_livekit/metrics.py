@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .._call.records import MetricRecord, Record, UsageRecord
-from .._serialize import camel, is_count, is_number, json_safe, wire_number
+from .._serialize import camel, is_number, json_safe, wire_number
+
+Values = dict[str, Any]
 
 VAD = "vad_metrics"
 _METRIC_KINDS = {
@@ -17,40 +19,20 @@ _METRIC_KINDS = {
     "realtime_model_metrics": "llm",
     "tts_metrics": "tts",
 }
-_WIRE_FIELDS = {
-    "end_of_utterance_delay": "endOfUtteranceDelay",
-    "transcription_delay": "transcriptionDelay",
+_RENAMED = {  # the others are livekit's in camel case
     "on_user_turn_completed_delay": "onConversationItemAddedDelay",
-    "ttft": "ttft",
-    "ttfb": "ttfb",
-    "duration": "duration",
-    "audio_duration": "audioDuration",
-    "prompt_tokens": "promptTokens",
-    "completion_tokens": "completionTokens",
     "input_tokens": "promptTokens",
     "output_tokens": "completionTokens",
-    "total_tokens": "totalTokens",
     "prompt_cached_tokens": "cachedTokens",
-    "tokens_per_second": "tokensPerSecond",
-    "streamed": "streamed",
 }
+_TOKENS = frozenset({"promptTokens", "completionTokens", "totalTokens", "cachedTokens"})
 _FIELDS_OF_KIND = {
     "eou": frozenset({"endOfUtteranceDelay", "transcriptionDelay", "onConversationItemAddedDelay"}),
     "stt": frozenset({"duration", "audioDuration", "streamed"}),
-    "llm": frozenset(
-        {
-            "ttft",
-            "duration",
-            "promptTokens",
-            "completionTokens",
-            "totalTokens",
-            "cachedTokens",
-            "tokensPerSecond",
-        }
-    ),
+    "llm": _TOKENS | {"ttft", "duration", "tokensPerSecond"},
     "tts": frozenset({"ttfb", "duration", "audioDuration", "streamed"}),
 }
-_LATENCIES = frozenset({"ttft", "ttfb"})  # some plugins give -1 for none, and so for tokens
+_NEVER_NEGATIVE = _TOKENS | {"ttft", "ttfb"}  # some plugins give -1 for none
 
 
 def request_records(metric: Any, monotonic: Callable[[float | None], float]) -> list[Record]:
@@ -65,25 +47,21 @@ def request_records(metric: Any, monotonic: Callable[[float | None], float]) -> 
     fields, extra = _split(values, _FIELDS_OF_KIND.get(kind, frozenset()))
     if kind == "agent":
         extra = {"type": livekit_type, **extra}
-    record: MetricRecord = {
-        "type": "metric",
-        "kind": kind,
-        "at": at,
-        "fields": json_safe(fields),
-        "extra": json_safe(extra),
-    }
-    return [record]
+    return [_metric_record(kind, at, fields, extra)]
 
 
-def _split(
-    values: dict[str, Any], of_kind: frozenset[str]
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def _metric_record(kind: Any, at: float, fields: Values, extra: Values) -> MetricRecord:
+    fields, extra = json_safe(fields), json_safe(extra)
+    return {"type": "metric", "kind": kind, "at": at, "fields": fields, "extra": extra}
+
+
+def _split(values: Values, of_kind: frozenset[str]) -> tuple[Values, Values]:
     """The numbers that the wire has fields for, and all the rest."""
-    fields: dict[str, Any] = {}
-    extra: dict[str, Any] = {}
+    fields: Values = {}
+    extra: Values = {}
     for name, value in values.items():
-        wire = _WIRE_FIELDS.get(name, "")
-        if value is None or (_is_never_negative(wire) and is_number(value) and value < 0):
+        wire = _RENAMED.get(name) or camel(name)
+        if value is None or (wire in _NEVER_NEGATIVE and is_number(value) and value < 0):
             continue
         if wire in of_kind and is_number(value):
             fields[wire] = bool(value) if wire == "streamed" else wire_number(wire, value)
@@ -95,34 +73,26 @@ def _split(
     return fields, extra
 
 
-def _is_never_negative(wire: str) -> bool:
-    return wire in _LATENCIES or is_count(wire)
-
-
-def type_of(metric: Any, values: dict[str, Any] | None = None) -> str:
+def type_of(metric: Any, values: Values | None = None) -> str:
     """The type of a metrics object, in livekit's words."""
     named = (values or {}).get("type") or getattr(metric, "type", None)
-    return str(named or "") or snake(type(metric).__name__)
+    return str(named or snake(type(metric).__name__))
 
 
 class VadSummary:
     """Sums up what each voice activity detector reports every second, to one record a call."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, dict[str, Any]] = {}
+        self._sums: dict[str, Values] = {}
 
     def add(self, metric: Any) -> None:
-        """Adds one report."""
         label = str(getattr(metric, "label", ""))
-        row = self._sums.setdefault(
-            label, {"reports": 0, "inferenceCount": 0, "inferenceDurationTotal": 0.0}
-        )
+        none = {"reports": 0, "inferenceCount": 0, "inferenceDurationTotal": 0.0}
+        row = self._sums.setdefault(label, {**none, "longestIdleTime": 0.0})
         row["reports"] += 1
         row["inferenceCount"] += getattr(metric, "inference_count", 0)
         row["inferenceDurationTotal"] += getattr(metric, "inference_duration_total", 0.0)
-        row["longestIdleTime"] = max(
-            row.get("longestIdleTime", 0.0), getattr(metric, "idle_time", 0.0)
-        )
+        row["longestIdleTime"] = max(row["longestIdleTime"], getattr(metric, "idle_time", 0.0))
         metadata = getattr(metric, "metadata", None)
         if metadata is not None:
             row["metadata"] = _dump(metadata)
@@ -130,13 +100,7 @@ class VadSummary:
     def records(self, at: float) -> list[Record]:
         """One record a detector, with the sums so far."""
         return [
-            MetricRecord(
-                type="metric",
-                kind="agent",
-                at=at,
-                fields={},
-                extra=json_safe({"type": VAD, "label": label, **row}),
-            )
+            _metric_record("agent", at, {}, {"type": VAD, "label": label, **row})
             for label, row in self._sums.items()
         ]
 
@@ -148,7 +112,7 @@ def usage_records(models: Iterable[Any], at: float) -> list[Record]:
     return [record] if rows else []
 
 
-def _usage_row(values: dict[str, Any]) -> dict[str, Any]:
+def _usage_row(values: Values) -> Values:
     kind = str(values.pop("type", "")).removesuffix("_usage")
     named = {name: values.pop(name, "") or "" for name in ("provider", "model")}
     counts = {
@@ -159,7 +123,7 @@ def _usage_row(values: dict[str, Any]) -> dict[str, Any]:
     return {"kind": kind, **{name: str(value) for name, value in named.items()}, **counts}
 
 
-def _dump(metric: Any) -> dict[str, Any]:
+def _dump(metric: Any) -> Values:
     if hasattr(metric, "model_dump"):
         return dict(metric.model_dump())
     return dict(vars(metric))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from .._call.records import Record
@@ -15,6 +16,7 @@ from .subscriptions import Subscriptions
 _MODELS = ("stt", "llm", "tts", "vad", "turn_detection")  # attributes of sessions and of agents
 
 
+@dataclass
 class ModelWatch:
     """Subscribes to the metrics of the models in use.
 
@@ -22,45 +24,35 @@ class ModelWatch:
     models that are subscribed to.
     """
 
-    def __init__(
-        self,
-        session: Any,
-        put: Callable[[Record], None],
-        subscriptions: Subscriptions,
-        clock: WallClock,
-        *,
-        counts_usage: bool,
-    ) -> None:
-        self._session = session
-        self._put = put
-        self._subscriptions = subscriptions
-        self._clock = clock
-        self._counts_usage = counts_usage
-        self._vad = metrics.VadSummary()
+    session: Any
+    put: Callable[[Record], None]
+    subscriptions: Subscriptions
+    clock: WallClock
+    counts_usage: bool
+    vad: metrics.VadSummary = field(default_factory=metrics.VadSummary)
 
     def begin(self) -> None:
         """Subscribes to the session, where it does not count usage."""
-        if not self._counts_usage:
-            self._subscriptions.add(
-                self._session, "metrics_collected", lambda event: self._take(event.metrics)
+        if not self.counts_usage:
+            self.subscriptions.add(
+                self.session, "metrics_collected", lambda event: self._take(event.metrics)
             )
 
     def check_replaced(self) -> None:
         """Subscribes to models that are new."""
-        if self._counts_usage:
+        if self.counts_usage:
             for model in self._models():
-                if not self._subscriptions.has(model):
-                    self._subscriptions.add(model, "metrics_collected", self._on_metrics)
+                if not self.subscriptions.has(model):
+                    self.subscriptions.add(model, "metrics_collected", self._on_metrics)
 
     def end(self, at: float) -> None:
-        """Records what was summed up."""
-        self._put_all(self._vad.records(at))
-        if self._counts_usage:
-            self._put_all(metrics.usage_records(self._session.usage.model_usage, at))
+        self._put_all(self.vad.records(at))
+        if self.counts_usage:
+            self._put_all(metrics.usage_records(self.session.usage.model_usage, at))
 
     def _models(self) -> Iterator[Any]:
-        agent = current_agent(self._session)
-        for owner in (self._session, agent):
+        agent = current_agent(self.session)
+        for owner in (self.session, agent):
             for name in _MODELS:
                 model = getattr(owner, name, None)
                 if callable(getattr(model, "on", None)):
@@ -73,15 +65,15 @@ class ModelWatch:
 
     def _on_metrics(self, collected: Any) -> None:
         # The session's own handler adds the speech's id to this object, perhaps after this one.
-        take = self._subscriptions.guarded("metrics_collected", self._take)
+        take = self.subscriptions.guarded("metrics_collected", self._take)
         asyncio.get_running_loop().call_soon(take, collected)
 
     def _take(self, collected: Any) -> None:
         if metrics.type_of(collected) == metrics.VAD:
-            self._vad.add(collected)
+            self.vad.add(collected)
         else:
-            self._put_all(metrics.request_records(collected, self._clock.monotonic))
+            self._put_all(metrics.request_records(collected, self.clock.monotonic))
 
     def _put_all(self, records: Iterable[Record]) -> None:
         for record in records:
-            self._put(record)
+            self.put(record)

@@ -1,9 +1,12 @@
-"""Subscribes to a session's events, and dispatches each to what makes records of it."""
+"""Observes a session: dispatches its events, looks for the rest, decides when the call is over."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from .._call.records import EndRecord, Record, end_record
@@ -12,13 +15,56 @@ from . import events
 from .agents import AgentWatch
 from .clock import WallClock
 from .compat import is_running, probe
-from .lookout import Lookout
+from .job import RoomWatch
 from .models import ModelWatch
-from .participants import RoomWatch
 from .subscriptions import Handler, Subscriptions
 from .taps import AudioTaps, EventQueue
 
+LOOK_EVERY = 0.1  # seconds; the audio of a replaced input is lost until the next look
+LAST_MESSAGE = 1.0  # seconds to wait for the message of a speech that is cut off; some never come
+
 ToRecords = Callable[[Any, events.ToMonotonic], list[Record]]
+
+
+class Observation:
+    """Observes a session until it closes; after that, it holds nothing of livekit.
+
+    The end of the call is the last record that it puts.
+    """
+
+    def __init__(
+        self, session: Any, queue: EventQueue, guard: Guard, *, audio: bool, room: Any = None
+    ) -> None:
+        self._queue = queue
+        self._over = asyncio.Event()
+        self._observer: SessionObserver | None = SessionObserver(
+            session, queue, guard, self._finish, audio=audio, room=room
+        )
+
+    def attach(self) -> None:
+        """Subscribes to the session's events; the first of them brings the taps."""
+        if self._observer is not None:
+            self._observer.attach()
+
+    async def end(self, reason: str, ended_by: str | None = None) -> None:
+        """The call is over, whatever the session says.
+
+        Waits only where the agent's last speech is cut off: its message comes any moment now.
+        `ended_by` says who did it, where the reason does not.
+        """
+        if self._observer is None:
+            return
+        if self._observer.is_cut_off(by_job=ended_by == "worker"):
+            with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
+                await asyncio.wait_for(self._over.wait(), LAST_MESSAGE)
+        self._finish(end_record(time.monotonic(), reason, ended_by=ended_by))
+
+    def _finish(self, end: EndRecord) -> None:
+        observer, self._observer = self._observer, None
+        if observer is not None:
+            observer.detach(end["at"])
+            self._over.set()
+            self._queue.put_urgent(end)
 
 
 class SessionObserver:
@@ -76,8 +122,7 @@ class SessionObserver:
     def is_cut_off(self, *, by_job: bool) -> bool:
         """Whether the message of a speech that does not reach its end is still to come.
 
-        Args:
-            by_job: The job shuts down, and closes the session at the same time.
+        A job that shuts down (`by_job`) closes the session at the same time.
         """
         if self._last_speech is not None:
             return bool(self._last_speech.interrupted)
@@ -139,6 +184,46 @@ class SessionObserver:
     def _put_all(self, records: Iterable[Record]) -> None:
         for record in records:
             self._put(record)
+
+
+@dataclass
+class Lookout:
+    """Looks ten times a second for what has no event: replaced audio, models and agents."""
+
+    taps: AudioTaps | None
+    models: ModelWatch
+    agents: AgentWatch
+    clock: WallClock
+    guard: Guard
+    _timer: asyncio.TimerHandle | None = None
+
+    def wake(self) -> None:
+        """Looks now, because the session does something; the first time, looks regularly."""
+        if self._timer is None:
+            self._tick()
+        else:
+            self._look()
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _tick(self) -> None:
+        self.clock.look()
+        self._timer = asyncio.get_running_loop().call_later(LOOK_EVERY, self._tick)
+        self._look()
+        with self.guard("taps"):
+            if self.taps is not None:
+                self.taps.report_listening()
+
+    def _look(self) -> None:
+        with self.guard("taps"):
+            if self.taps is not None:
+                self.taps.install()
+        with self.guard("metrics"):
+            self.models.check_replaced()
+        with self.guard("agents"):
+            self.agents.check_replaced()
 
 
 def end_of(event: Any) -> EndRecord:

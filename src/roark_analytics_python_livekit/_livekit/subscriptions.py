@@ -19,7 +19,6 @@ class Subscriptions:
         self._active = True
 
     def add(self, emitter: Any, event: str, handler: Handler) -> None:
-        """Subscribes a handler to an event."""
         guarded = self.guarded(event, handler)
         emitter.on(event, guarded)
         self._added.append((emitter, event, guarded))

@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
+import numpy as np
 from livekit import rtc
 from livekit.agents.voice import io
 
 from .._diagnostics import Guard
-from .._recording.frames import (
-    AgentFrame,
-    Cleared,
-    Finished,
-    Flushed,
-    Listening,
-    Opened,
-    Paused,
-    Progressed,
-    Report,
-    Resumed,
-    Started,
-    UserFrame,
-)
+from .._recording import frames
 from .clock import WallClock
 from .compat import Capabilities, is_real_time, is_unpublish, sink_traits
+
+Part = TypeVar("Part", io.AudioInput, io.AudioOutput)
 
 LABEL = "Roark"  # of the taps, in livekit's logs
 
@@ -63,7 +54,7 @@ class InputTap(io.AudioInput):
         finally:
             self.is_waiting = False
         with self._guard("input tap"):
-            self._queue.put(UserFrame(*_copied(frame), is_unpublish(frame)))
+            self._queue.put(frames.UserFrame(*_copied(frame), is_unpublish(frame)))
         return frame
 
     # The base class's own forwarding recurses for ever on 1.2.
@@ -108,23 +99,23 @@ class OutputTap(io.AudioOutput):
         await self._next.capture_frame(frame)
         await super().capture_frame(frame)
         with self._guard("output tap"):
-            self._queue.put(AgentFrame(*_copied(frame)))
+            self._queue.put(frames.AgentFrame(*_copied(frame)))
 
     def flush(self) -> None:
-        self._put(Flushed(time.monotonic()))
+        self._put(frames.Flushed(time.monotonic()))
         super().flush()
         self._next.flush()
 
     def clear_buffer(self) -> None:
-        self._put(Cleared(time.monotonic()))
+        self._put(frames.Cleared(time.monotonic()))
         self._next.clear_buffer()
 
     def pause(self) -> None:
-        self._put(Paused(time.monotonic()))
+        self._put(frames.Paused(time.monotonic()))
         super().pause()
 
     def resume(self) -> None:
-        self._put(Resumed(time.monotonic()))
+        self._put(frames.Resumed(time.monotonic()))
         super().resume()
 
     def on_attached(self) -> None:
@@ -135,83 +126,73 @@ class OutputTap(io.AudioOutput):
 
     def on_playback_started(self, *, created_at: float) -> None:
         super().on_playback_started(created_at=created_at)
-        self._put(Started(self._clock.monotonic(created_at)))
+        self._put(frames.Started(self._clock.monotonic(created_at)))
 
     def on_playback_progressed(self, *, started_at: float, offset: float, duration: float) -> None:
         super().on_playback_progressed(started_at=started_at, offset=offset, duration=duration)
-        self._put(Progressed(self._clock.monotonic(started_at), offset, duration))
+        self._put(frames.Progressed(self._clock.monotonic(started_at), offset, duration))
 
     def on_playback_finished(
-        self,
-        *,
-        playback_position: float,
-        interrupted: bool,
-        synchronized_transcript: str | None = None,
+        self, *, playback_position: float, interrupted: bool, **others: Any
     ) -> None:
         super().on_playback_finished(
-            playback_position=playback_position,
-            interrupted=interrupted,
-            synchronized_transcript=synchronized_transcript,
+            playback_position=playback_position, interrupted=interrupted, **others
         )
-        self._put(Finished(time.monotonic(), playback_position, interrupted))
+        self._put(frames.Finished(time.monotonic(), playback_position, interrupted))
 
-    def _put(self, report: Report) -> None:
+    def _put(self, report: frames.Report) -> None:
         with self._guard("output tap"):
             self._queue.put(report)
 
 
+@dataclass
 class AudioTaps:
     """Keeps a tap at whatever audio input and output the session has."""
 
-    def __init__(
-        self, session: Any, queue: EventQueue, guard: Guard, can: Capabilities, clock: WallClock
-    ) -> None:
-        self._session = session
-        self._queue = queue
-        self._guard = guard
-        self._can = can
-        self._clock = clock
+    session: Any
+    queue: EventQueue
+    guard: Guard
+    can: Capabilities
+    clock: WallClock
 
     def install(self) -> None:
         """Puts a tap where one is missing; not at a sink that is in the middle of a speech."""
         new_input = self._tap_input()
         new_output = self._tap_output()
         if new_input or new_output:
-            self._queue.put_urgent(self._opened(new_input=new_input))
+            self.queue.put_urgent(self._opened(new_input=new_input))
 
     def report_listening(self) -> None:
         """Reports that the session waits for the caller's audio: it took all there was."""
-        tap = _input_tap(self._session.input.audio)
+        tap = _input_tap(self.session.input.audio)
         if tap is not None and tap.is_waiting:
-            self._queue.put(Listening(time.monotonic()))
+            self.queue.put(frames.Listening(time.monotonic()))
 
     def _tap_input(self) -> bool:
-        source = self._session.input.audio
+        source = self.session.input.audio
         if source is None or _input_tap(source) is not None:
             return False
-        self._session.input.audio = InputTap(source, self._queue, self._guard, self._can)
+        self.session.input.audio = InputTap(source, self.queue, self.guard, self.can)
         return True
 
     def _tap_output(self) -> bool:
-        sink = self._session.output.audio
-        if sink is None or any(isinstance(part, OutputTap) for part in _sinks(sink)):
+        sink = self.session.output.audio
+        if sink is None or any(isinstance(part, OutputTap) for part in _chain(sink)):
             return False
-        if self._session.current_speech is not None:
+        if self.session.current_speech is not None:
             return False
-        self._session.output.audio = OutputTap(
-            sink, self._queue, self._guard, self._can, self._clock
-        )
+        self.session.output.audio = OutputTap(sink, self.queue, self.guard, self.can, self.clock)
         return True
 
-    def _opened(self, *, new_input: bool) -> Opened:
-        source, sink = self._session.input.audio, self._session.output.audio
-        return Opened(
+    def _opened(self, *, new_input: bool) -> frames.Opened:
+        source, sink = self.session.input.audio, self.session.output.audio
+        return frames.Opened(
             at=time.monotonic(),
             hears_user=source is not None,
-            sink=None if sink is None else sink_traits(list(_sinks(sink)), self._can),
+            sink=None if sink is None else sink_traits(list(_chain(sink)), self.can),
             rate=None if sink is None else sink.sample_rate,
             new_input=new_input,
-            paced_input=any(is_real_time(part) for part in _sources(source)),
+            paced_input=any(is_real_time(part) for part in _chain(source)),
         )
 
 
@@ -219,21 +200,36 @@ def _copied(frame: rtc.AudioFrame) -> tuple[float, bytes, int, int]:
     return time.monotonic(), bytes(frame.data), frame.sample_rate, frame.num_channels
 
 
-def _sources(source: io.AudioInput | None) -> Iterator[io.AudioInput]:
-    """An input, and those that it takes its audio from."""
-    while source is not None:
-        yield source
-        tapped = source.tapped if isinstance(source, InputTap) else None
-        source = tapped or getattr(source, "source", None)
+def _chain(part: Part | None) -> Iterator[Part]:
+    """An input and those that it takes its audio from; an output and those that it passes it to."""
+    while part is not None:
+        yield part
+        following = "source" if isinstance(part, io.AudioInput) else "next_in_chain"
+        is_tap = isinstance(part, (InputTap, OutputTap))
+        part = getattr(part, "tapped" if is_tap else following, None)
 
 
 def _input_tap(source: io.AudioInput | None) -> InputTap | None:
-    return next((part for part in _sources(source) if isinstance(part, InputTap)), None)
+    return next((part for part in _chain(source) if isinstance(part, InputTap)), None)
 
 
-def _sinks(sink: io.AudioOutput | None) -> Iterator[io.AudioOutput]:
-    """An output, and those that it passes its audio on to."""
-    while sink is not None:
-        yield sink
-        tapped = sink.tapped if isinstance(sink, OutputTap) else None
-        sink = tapped or getattr(sink, "next_in_chain", None)
+class RtcResampler:
+    """Resamples a stream of mono samples."""
+
+    def __init__(self, input_rate: int, output_rate: int) -> None:
+        self._rate = input_rate
+        self._resampler = rtc.AudioResampler(
+            input_rate, output_rate, num_channels=1, quality=rtc.AudioResamplerQuality.HIGH
+        )
+
+    def push(self, samples: frames.Samples) -> frames.Samples:
+        frame = rtc.AudioFrame(samples.tobytes(), self._rate, 1, len(samples))
+        return _joined(self._resampler.push(frame))
+
+    def flush(self) -> frames.Samples:
+        return _joined(self._resampler.flush())
+
+
+def _joined(resampled: list[rtc.AudioFrame]) -> frames.Samples:
+    parts = [np.frombuffer(frame.data, dtype=np.int16) for frame in resampled]
+    return np.concatenate(parts) if parts else np.zeros(0, np.int16)

@@ -24,10 +24,6 @@ class AgentTrack:
     Frames come faster than they are played. Each segment simulates its playback (a frame plays
     when it has arrived and the one before it is over), corrected by what the sink reports: where
     it started, what it played, where it stopped. What was captured but never played is left out.
-
-    Args:
-        traits: What the sink's reports are worth.
-        make_resampler: Used where a frame's rate is not the recording's.
     """
 
     def __init__(self, traits: SinkTraits, make_resampler: ResamplerFactory) -> None:
@@ -40,7 +36,6 @@ class AgentTrack:
         self._early: Started | None = None  # reported before the frame it is about was taken
 
     def push(self, frame: Frame) -> None:
-        """Takes a frame that the sink has accepted."""
         if not self._segments or not self._segments[-1].is_open:
             self._begin_segment(frame)
         segment = self._segments[-1]
@@ -83,12 +78,7 @@ class AgentTrack:
         for segment in self._segments:
             segment.place(mixer, until)
         while self._segments and self._segments[0].is_done:
-            self._segments.popleft().writer.close()
-
-    def placed_end_sample(self) -> int | None:
-        """The sample up to which every open run has come out of its resampler, if one is open."""
-        ends = (segment.writer.placed_end_sample for segment in self._segments)
-        return min((end for end in ends if end is not None), default=None)
+            self._segments.popleft().audio.end_run()
 
     def close(self, now: float) -> None:
         """The call is over: what has not been played never will be."""
@@ -103,10 +93,9 @@ class AgentTrack:
         while (playing := self._playing()) is not None and playing.is_overdue(frame.at):
             playing.stop(frame.at)
             self._make_way(playing)
-        traits = self.traits
-        if not self._cuts_afresh:
-            traits = replace(traits, first_frames_seconds=())
+        first_frames = self.traits.first_frames_seconds if self._cuts_afresh else ()
         self._cuts_afresh = False
+        traits = replace(self.traits, first_frames_seconds=first_frames)
         segment = Segment(frame, traits, self._make_resampler)
         free_at = self._segments[-1].stopped_at if self._segments else float("-inf")
         self._segments.append(segment)
@@ -122,6 +111,5 @@ class AgentTrack:
     def _make_way(self, finished: Segment) -> None:
         if finished.was_heard:
             self._played.append(Played(finished.started_at, finished.stopped_at))
-        following = self._playing()
-        if following is not None:
+        if (following := self._playing()) is not None:
             following.begin(finished.stopped_at, paused=self._paused)

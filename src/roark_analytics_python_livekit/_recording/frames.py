@@ -1,4 +1,7 @@
-"""What the taps hand over: frames as they passed, and the sink's reports of playing them."""
+"""What the taps hand over: frames as they passed, and the sink's reports of playing them.
+
+Every `at` is in monotonic seconds.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +15,10 @@ Samples = npt.NDArray[np.int16]
 
 @dataclass(frozen=True)
 class Frame:
-    """A stretch of audio, as livekit handed it over.
+    """A stretch of audio, as livekit handed it over."""
 
-    Attributes:
-        at: When it arrived (user) or when the sink had taken it (agent), in monotonic seconds.
-        pcm: s16le, interleaved where there are several channels.
-        rate: Samples a second.
-        channels: 1 or more.
-    """
-
-    at: float
-    pcm: bytes
+    at: float  # when it arrived (user), or when the sink had taken it (agent)
+    pcm: bytes  # s16le, interleaved where there are several channels
     rate: int
     channels: int = 1
 
@@ -40,9 +36,8 @@ class Frame:
 class UserFrame(Frame):
     """A frame of the caller's audio.
 
-    Attributes:
-        is_unpublish: livekit made it up when the caller's track went away: it holds no sound, and
-            what follows is not behind it.
+    With `is_unpublish`, livekit made it up when the caller's track went away: it holds no sound,
+    and what follows is not behind it.
     """
 
     is_unpublish: bool = False
@@ -54,113 +49,74 @@ class AgentFrame(Frame):
 
 @dataclass(frozen=True)
 class SinkTraits:
-    """What may be believed of a sink's reports.
+    """What may be believed of a sink's reports, and how it plays."""
 
-    Attributes:
-        reports_start: It says when playback began; until then nothing has been played.
-        reports_progress: It says exactly what was played, once it is played.
-        plays_elsewhere: Frames are handed on at once and played by somebody else (an avatar):
-            only the end of a segment tells when it was played.
-        queue_seconds: Audio that a pause throws away instead of playing it later.
-        frame_seconds: It plays in frames of this length and pauses between two; 0.0 is one that
-            stops to the sample.
-        first_frames_seconds: The lengths of its first frames, where they are shorter.
-        resume_seconds: What it takes to go on with its next frame.
-    """
-
-    reports_start: bool = False
-    reports_progress: bool = False
-    plays_elsewhere: bool = False
-    queue_seconds: float = 0.0
-    frame_seconds: float = 0.0
-    first_frames_seconds: tuple[float, ...] = ()
-    resume_seconds: float = 0.0
+    reports_start: bool = False  # until it says so, nothing has been played
+    reports_progress: bool = False  # it says exactly what was played, once it is played
+    plays_elsewhere: bool = False  # (an avatar) only a segment's end tells when it was played
+    queue_seconds: float = 0.0  # audio that a pause throws away instead of playing it later
+    frame_seconds: float = 0.0  # it pauses between two such frames; 0.0 stops to the sample
+    first_frames_seconds: tuple[float, ...] = ()  # where its first frames are shorter
+    resume_seconds: float = 0.0  # what it takes to go on with its next frame
 
 
 @dataclass(frozen=True)
 class Opened:
-    """Taps were put where audio passes; again when an input or output appears later.
-
-    Attributes:
-        at: When, in monotonic seconds.
-        hears_user: There is an input that the caller's audio can come from.
-        sink: What the agent's sink reports, or None where there is no output.
-        rate: The sink's sample rate, or None where it takes any.
-        new_input: The user's frames from here on are another input's than those before.
-        paced_input: That input hands its frames over as time passes. None comes late, unless
-            nobody takes them.
-    """
+    """Taps were put where audio passes; again when an input or output appears later."""
 
     at: float
-    hears_user: bool
-    sink: SinkTraits | None
-    rate: int | None
-    new_input: bool = False
-    paced_input: bool = False
+    hears_user: bool  # there is an input that the caller's audio can come from
+    sink: SinkTraits | None  # None where there is no output
+    rate: int | None  # the sink's; None where it takes any
+    new_input: bool = False  # the user's frames from here on are another input's
+    paced_input: bool = False  # no frame of that input comes late, unless nobody takes them
 
 
 @dataclass(frozen=True)
 class Listening:
-    """The agent's side takes whatever the caller's line gives; ten times a second.
-
-    Attributes:
-        at: When that was so, in monotonic seconds.
-    """
+    """The agent's side takes whatever the caller's line gives; ten times a second."""
 
     at: float
 
 
 @dataclass(frozen=True)
-class Started:
+class Report:
+    """What the sink, or a command to it, says of its playback."""
+
+    at: float
+
+
+class Started(Report):
     """The sink began to play the segment (again, after a pause, on some versions)."""
 
-    at: float
-
 
 @dataclass(frozen=True)
-class Progressed:
+class Progressed(Report):
     """The sink played `duration` seconds of the segment from `offset` on, beginning at `at`."""
 
-    at: float
     offset: float
     duration: float
 
 
 @dataclass(frozen=True)
-class Finished:
+class Finished(Report):
     """The segment is over; `position` seconds of it were played."""
 
-    at: float
     position: float
     interrupted: bool
 
 
-@dataclass(frozen=True)
-class Flushed:
+class Flushed(Report):
     """No more frames belong to this segment."""
 
-    at: float
 
-
-@dataclass(frozen=True)
-class Cleared:
+class Cleared(Report):
     """The sink was told to stop at once."""
 
-    at: float
 
-
-@dataclass(frozen=True)
-class Paused:
+class Paused(Report):
     """The sink was told to hold its audio."""
 
-    at: float
 
-
-@dataclass(frozen=True)
-class Resumed:
+class Resumed(Report):
     """The sink was told to go on."""
-
-    at: float
-
-
-Report = Started | Progressed | Finished | Flushed | Cleared | Paused | Resumed

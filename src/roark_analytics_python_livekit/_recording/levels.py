@@ -26,7 +26,6 @@ class Loudness:
         self._rest = np.zeros(0, np.int16)
 
     def add(self, samples: Samples, rate: int) -> None:
-        """Appends the channel's next samples."""
         size = round(STEP * rate)
         self._step = size / rate
         samples = np.concatenate([self._rest, samples])
@@ -39,9 +38,7 @@ class Loudness:
     def voiced(self, start_seconds: float, end_seconds: float) -> tuple[float, float]:
         """The true first and last moment of the speech that a detector saw in [start, end].
 
-        Args:
-            start_seconds: From the recording's first sample.
-            end_seconds: Likewise.
+        All in seconds from the recording's first sample.
         """
         low = max(0, int((start_seconds - REACH) / self._step))
         high = max(low, int((end_seconds + REACH) / self._step) + 1)
@@ -50,33 +47,26 @@ class Loudness:
         inside = slice(max(0, first), max(1, last))
         if len(window[inside]) == 0:
             return start_seconds, end_seconds
-        loud = self._loud(window, float(np.percentile(window[inside], 95)))
+        loud = _loud(window, float(np.percentile(window[inside], 95)))
         if not loud[inside].any():
             return start_seconds, end_seconds
         first, last = _grow(loud, inside.start, inside.stop - 1, round(PAUSE / self._step))
         return (low + first) * self._step, (low + last + 1) * self._step
 
-    def _loud(self, levels: Levels, voice: float) -> Loud:
-        noise = float(np.percentile(levels, 5))
-        loud: Loud = levels > max(noise + ABOVE_NOISE, voice - BELOW_VOICE)
-        beside = np.zeros_like(loud)  # a single step is a click
-        beside[1:] |= loud[:-1]
-        beside[:-1] |= loud[1:]
-        return loud & beside
+
+def _loud(levels: Levels, voice: float) -> Loud:
+    noise = float(np.percentile(levels, 5))
+    loud: Loud = levels > max(noise + ABOVE_NOISE, voice - BELOW_VOICE)
+    beside = np.zeros_like(loud)  # a single step is a click
+    beside[1:] |= loud[:-1]
+    beside[:-1] |= loud[1:]
+    return loud & beside
 
 
 def _grow(loud: Loud, first: int, last: int, bridge: int) -> tuple[int, int]:
     """The loud stretch that holds [first, last], over quiet parts of at most `bridge` steps."""
     spots = np.flatnonzero(loud)
     inside = spots[(spots >= first) & (spots <= last)]
-    before, after = spots[spots < inside[0]][::-1], spots[spots > inside[-1]]
-    begin, end = int(inside[0]), int(inside[-1])
-    for spot in before:
-        if begin - spot > bridge:
-            break
-        begin = int(spot)
-    for spot in after:
-        if spot - end > bridge:
-            break
-        end = int(spot)
-    return begin, end
+    begins = spots[np.diff(spots, prepend=-np.inf) > bridge]
+    ends = spots[np.diff(spots, append=np.inf) > bridge]
+    return int(begins[begins <= inside[0]][-1]), int(ends[ends >= inside[-1]][0])

@@ -31,19 +31,13 @@ class StereoMixer:
     gives out what can no longer change and forgets it, so memory is bounded by what was placed
     ahead of the settled mark. A run's samples stand exactly once in the output, one behind the
     other; what is placed before the settled mark comes too late and is left out.
-
-    Args:
-        rate: Samples a second of both channels.
-        origin: When the recording's first sample is, in monotonic seconds.
-
-    Attributes:
-        settled_samples: How many samples of each channel were given out.
     """
 
     def __init__(self, rate: int, origin: float = 0.0) -> None:
         self.rate = rate
-        self.settled_samples = 0
-        self._origin = origin
+        self.settled_samples = 0  # of each channel, given out
+        self.open_runs: set[Run] = set()  # samples of theirs may still be in their resampler
+        self._origin = origin  # monotonic seconds of the recording's first sample
         self._placed: tuple[list[tuple[int, Samples]], list[tuple[int, Samples]]] = ([], [])
         self._end_samples = [0, 0]
 
@@ -89,12 +83,7 @@ class StereoMixer:
 class Run:
     """Consecutive samples of one channel, brought to the mixer's rate one behind the other.
 
-    Args:
-        mixer: Where they go.
-        channel: `USER` or `AGENT`.
-        position: Where the first one is placed; later, if the channel is filled up to there.
-        rate: Samples a second of what is pushed.
-        make_resampler: Used where the rates differ.
+    The first is placed at `position`, or later, if the channel is filled up to there.
     """
 
     def __init__(
@@ -109,9 +98,9 @@ class Run:
         self._channel = channel
         self._resampler = None if rate == mixer.rate else make_resampler(rate, mixer.rate)
         self.end_sample = position
+        mixer.open_runs.add(self)
 
     def push(self, samples: Samples) -> None:
-        """Places the next samples."""
         self._place(samples if self._resampler is None else self._resampler.push(samples))
 
     def finish(self) -> None:
@@ -119,6 +108,7 @@ class Run:
         if self._resampler is not None:
             self._place(self._resampler.flush())
             self._resampler = None
+        self._mixer.open_runs.discard(self)
 
     def _place(self, samples: Samples) -> None:
         self._mixer.place(self._channel, self.end_sample, samples)

@@ -20,16 +20,11 @@ class Span:
 
     @property
     def end_sample(self) -> int:
-        """The first sample behind it."""
         return self.first_sample + self.count
 
 
 class PlaybackSchedule:
-    """Which samples of a segment play when, as far as they were not taken out yet.
-
-    Args:
-        rate: Samples a second.
-    """
+    """Which samples of a segment play when, as far as they were not taken out yet."""
 
     def __init__(self, rate: int) -> None:
         self.reported_end_sample = 0  # reports have said what played up to here
@@ -87,15 +82,10 @@ class PlaybackSchedule:
         self.add(self.ends_at(default), self.end_sample, end_sample)
 
     def stop(self, at: float) -> None:
-        """Nothing plays from `at` on."""
         self.truncate(self.sample_at(at))
 
     def delay(self, seconds: float) -> float:
-        """Moves everything to a later time, unless some of it was taken.
-
-        Returns:
-            The seconds by which it was moved.
-        """
+        """Moves everything to a later time, unless some of it was taken; says by how much."""
         if self._taken is not None or seconds <= 0:
             return 0.0
         for span in self._spans:
@@ -127,8 +117,11 @@ class PlaybackSchedule:
         if count < span.count:
             rest = Span(span.at + count / self._rate, span.first_sample + count, span.count - count)
             self._spans.appendleft(rest)
-        self._taken = self._behind_taken(Span(span.at, span.first_sample, count))
-        return self._taken
+        taken, last = Span(span.at, span.first_sample, count), self._taken
+        if last and last.end_sample == taken.first_sample and self._follows(last, taken.at, GAP):
+            taken.at, taken.joined = self._end_of(last), True
+        self._taken = taken
+        return taken
 
     def is_silent(self, until: float) -> bool:
         """Whether there is silence between the samples that were taken and `until`."""
@@ -143,12 +136,6 @@ class PlaybackSchedule:
 
     def _follows(self, span: Span, at: float, tolerance: float) -> bool:
         return abs(self._end_of(span) - at) < tolerance
-
-    def _behind_taken(self, span: Span) -> Span:
-        taken = self._taken
-        if taken and taken.end_sample == span.first_sample and self._follows(taken, span.at, GAP):
-            span.at, span.joined = self._end_of(taken), True
-        return span
 
     def _split(self, sample: int) -> list[Span]:
         """The spans from `sample` on; the rest of a span that is cut there may start any time."""

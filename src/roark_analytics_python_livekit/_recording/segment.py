@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from .frames import (
-    Cleared,
-    Finished,
-    Frame,
-    Paused,
-    Progressed,
-    Report,
-    Resumed,
-    SinkTraits,
-    Started,
-)
+from . import frames
+from .frames import Frame, SinkTraits
 from .mixer import ResamplerFactory, StereoMixer
 from .playback import PlaybackSchedule
-from .segment_audio import FrameCuts, SegmentAudio, SpanWriter
+from .segment_audio import FrameCuts, SegmentAudio
 
 SETTLING = 0.75  # seconds after which a simulated playback is believed without a report
 PATIENCE = 30.0  # seconds that audio is held back for a report that says where it belongs
@@ -38,25 +29,17 @@ class State(Enum):
 class Segment:
     """One stretch of speech, from the first frame to the sink's "finished".
 
-    Args:
-        first: The first frame. It still has to be pushed.
-        traits: What the sink's reports are worth.
-        make_resampler: Used where a rate is not the recording's.
-
-    Attributes:
-        started_at: When its first sample plays, in monotonic seconds.
-        stopped_at: When its last sample was over, once it is finished.
-        writer: Where its samples go.
+    The first frame still has to be pushed.
     """
 
     def __init__(self, first: Frame, traits: SinkTraits, make_resampler: ResamplerFactory) -> None:
-        self.started_at = self.stopped_at = first.at
+        self.started_at = self.stopped_at = first.at  # stopped: once it is finished
         self._traits = traits
         self._rate = first.rate
+        self._queue = round(traits.queue_seconds * first.rate)  # samples a pause throws away
         self._cuts = FrameCuts.of(traits, first.rate)
-        self._audio = SegmentAudio(first, self._cuts, make_resampler)
+        self.audio = SegmentAudio(first, self._cuts, make_resampler)
         self._schedule = PlaybackSchedule(first.rate)
-        self.writer = SpanWriter(first.rate, make_resampler)
         self._state = State.WAITING
         self._free_at = first.at  # when the segment before it was over
         self._start_known = False  # from a report, or because the sink gives none
@@ -68,7 +51,7 @@ class Segment:
     @property
     def is_open(self) -> bool:
         """Whether more frames belong to it."""
-        return not (self._audio.is_complete or self.is_finished)
+        return not (self.audio.is_complete or self.is_finished)
 
     @property
     def is_finished(self) -> bool:
@@ -88,43 +71,43 @@ class Segment:
     def is_overdue(self, now: float) -> bool:
         """Whether its "finished" must have been lost."""
         waits = self._state is State.PAUSED or self.is_open
-        return not waits and now - self._schedule.ends_at(self._audio.first_at) > OVERDUE
+        return not waits and now - self._schedule.ends_at(self.audio.first_at) > OVERDUE
 
     def begin(self, free_at: float, *, paused: bool) -> None:
         """The sink has nothing else to play from `free_at` on."""
         self._state = State.PLAYING
         self._free_at = free_at
         self._start_known = not (self._traits.reports_start or self._traits.plays_elsewhere)
-        self._play_from(0, self._audio.first_at)
+        self._play_from(0, self.audio.first_at)
         if paused:
             self._on_paused(self.started_at)
 
     def push(self, frame: Frame) -> None:
-        """Takes the next frame."""
-        before = self._audio.playable_end_sample
-        self._audio.push(frame)
+        before = self.audio.playable_end_sample
+        self.audio.push(frame)
         self._extend(frame.at, before)
 
     def flush(self, at: float) -> None:
-        """No more frames belong to it."""
-        before = self._audio.playable_end_sample
-        self._audio.flush(at)
+        before = self.audio.playable_end_sample
+        self.audio.flush(at)
         self._extend(at, before)
 
-    def report(self, report: Report) -> None:
+    def report(self, report: frames.Report) -> None:
         """Takes what the sink, or a command to it, says of this segment."""
         match report:
-            case Started(at):
+            case frames.Started(at):
                 self._on_started(at)
-            case Progressed():
+            case frames.Progressed():
                 self._on_progressed(report)
-            case Paused(at):
+            case frames.Paused(at):
                 self._on_paused(at)
-            case Resumed(at):
+            case frames.Resumed(at):
                 self._on_resumed(at)
-            case Cleared(at):
-                self._on_cleared(at)
-            case Finished():
+            case frames.Cleared(at):
+                self._schedule.stop(at)
+                self._state = State.CLEARED
+                self._await_report(at)
+            case frames.Finished():
                 self._on_finished(report)
 
     def cut(self, at: float) -> None:
@@ -132,7 +115,6 @@ class Segment:
         self._schedule.stop(at)
 
     def stop(self, now: float) -> None:
-        """Ends the segment without a report."""
         self._schedule.stop(now)
         self._finish(now)
 
@@ -147,10 +129,9 @@ class Segment:
     def place(self, mixer: StereoMixer, until: float) -> None:
         """Moves what was played before `until` into the mixer."""
         while (span := self._schedule.take(until)) is not None:
-            samples = self._audio.take(span.first_sample, span.end_sample)
-            self.writer.write(span, samples, mixer)
+            self.audio.place(span, mixer)
         if self._schedule.is_silent(until):
-            self.writer.close()
+            self.audio.end_run()
 
     # What the sink says
 
@@ -164,14 +145,14 @@ class Segment:
             self._state, self._has_skipped = State.PLAYING, False
             self._play_from(0, at)
 
-    def _on_progressed(self, report: Progressed) -> None:
+    def _on_progressed(self, report: frames.Progressed) -> None:
         first = round(report.offset * self._rate)
-        end = min(round((report.offset + report.duration) * self._rate), self._audio.end_sample)
+        end = min(round((report.offset + report.duration) * self._rate), self.audio.end_sample)
         if not self._start_known:
             self._start_known = True
             self.started_at = report.at
         self._awaited_since = None
-        self._schedule.correct(first, end, report.at, self._audio.arrived_at)
+        self._schedule.correct(first, end, report.at, self.audio.arrived_at)
         self._plays_from = end
         if self._state is not State.PLAYING:
             self._schedule.truncate(self._schedule.reported_end_sample)
@@ -183,8 +164,8 @@ class Segment:
         self._skip = None
         if self._traits.reports_progress:
             self._await_report(at)
-        if self._audio.playable_end_sample - self._frame_end(at) > self._queue:
-            self._hold(at, self._audio.playable_end_sample)
+        if self.audio.playable_end_sample - self._frame_end(at) > self._queue:
+            self._hold(at, self.audio.playable_end_sample)
 
     def _on_resumed(self, at: float) -> None:
         if self._state is not State.PAUSED:
@@ -196,19 +177,14 @@ class Segment:
         if self._traits.reports_progress and self._queue:
             self._await_report(at)
 
-    def _on_cleared(self, at: float) -> None:
-        self._schedule.stop(at)
-        self._state = State.CLEARED
-        self._await_report(at)
-
-    def _on_finished(self, report: Finished) -> None:
-        end = self._audio.end_sample
+    def _on_finished(self, report: frames.Finished) -> None:
+        end = self.audio.end_sample
         if report.interrupted:
             end = min(end, self._stopped_sample(report))
         if self._schedule.reported_end_sample:
             self._schedule.truncate(self._schedule.reported_end_sample)
         elif self._start_known and self._schedule.end_sample:
-            self._schedule.play_to(end, self._audio.first_at)
+            self._schedule.play_to(end, self.audio.first_at)
         else:
             self._place_by_its_end(end, report)
         self._finish(report.at)
@@ -217,11 +193,6 @@ class Segment:
         self._awaited_since = since if self._awaited_since is None else self._awaited_since
 
     # Where it stops
-
-    @property
-    def _queue(self) -> int:
-        """Samples that a pause throws away."""
-        return round(self._traits.queue_seconds * self._rate)
 
     def _frame_end(self, at: float) -> int:
         """The sample up to which the sink plays on when it is paused."""
@@ -236,7 +207,7 @@ class Segment:
         self._has_skipped = self._has_skipped or self._skip > 0
         self._schedule.truncate(head)
 
-    def _stopped_sample(self, report: Finished) -> int:
+    def _stopped_sample(self, report: frames.Finished) -> int:
         """The sample at which an interruption stopped playback."""
         said, simulated = round(report.position * self._rate), self._schedule.end_sample
         if self._state is not State.CLEARED or not self._start_known:
@@ -244,15 +215,15 @@ class Segment:
         # Some sinks count audio that a pause threw away, or silence between late frames.
         return simulated if self._has_skipped or said > simulated + LEEWAY * self._rate else said
 
-    def _place_by_its_end(self, end_sample: int, report: Finished) -> None:
+    def _place_by_its_end(self, end_sample: int, report: frames.Finished) -> None:
         """Plays up to `end_sample`, and moves the whole to when that must have been over."""
         stopped_at = self._schedule.ends_at(report.at)
-        self._schedule.play_to(end_sample, self._audio.first_at)
+        self._schedule.play_to(end_sample, self.audio.first_at)
         simulated = self._schedule.ends_at(report.at)
         if not report.interrupted or self._traits.plays_elsewhere:
             stopped_at = report.at
-            if end_sample >= self._audio.end_sample:  # the sink must have known of the end
-                simulated = max(simulated, self._audio.flushed_at)
+            if end_sample >= self.audio.end_sample:  # the sink must have known of the end
+                simulated = max(simulated, self.audio.flushed_at)
         self.started_at += self._schedule.delay(stopped_at - simulated)
         self._schedule.stop(report.at)
 
@@ -273,13 +244,13 @@ class Segment:
 
     def _extend(self, at: float, before: int) -> None:
         """There is more to play than the `before` samples that there were."""
+        more = self.audio.playable_end_sample > before
         if self._state is State.PLAYING:
             self._add(at)
-        elif self._state is State.PAUSED and self._skip is None:
-            if self._audio.playable_end_sample > before:
-                self._hold(at, before)
+        elif self._state is State.PAUSED and self._skip is None and more:
+            self._hold(at, before)
 
     def _add(self, at: float) -> None:
         """What is new plays when it is there and what comes before it is over."""
         first = max(self._plays_from, self._schedule.end_sample)
-        self._schedule.add(max(at, self.started_at), first, self._audio.playable_end_sample)
+        self._schedule.add(max(at, self.started_at), first, self.audio.playable_end_sample)

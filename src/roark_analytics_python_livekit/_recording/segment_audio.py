@@ -18,20 +18,15 @@ class FrameCuts:
     """Where a sink cuts a segment into the frames that it plays one by one.
 
     A sink that reports its progress needs no such guess: it counts as one that stops to the sample.
-
-    Attributes:
-        first: The ends of its first frames, in samples, and 0.
-        size: Samples in each frame behind them.
-        resume_seconds: Seconds the sink takes to go on with its next frame.
     """
 
-    first: tuple[int, ...]
-    size: int
-    resume_seconds: float
+    first: tuple[int, ...]  # 0, and the ends of its first frames, in samples
+    size: int  # samples in each frame behind them
+    resume_seconds: float  # what the sink takes to go on with its next frame
 
     @staticmethod
     def of(traits: SinkTraits, rate: int) -> FrameCuts:
-        """The cuts of a sink, at `rate` samples a second."""
+        """The cuts of a sink that takes `rate` samples a second."""
         if traits.reports_progress or not traits.frame_seconds:
             return FrameCuts((0,), 1, 0.0)
         sizes = (round(seconds * rate) for seconds in traits.first_frames_seconds)
@@ -39,7 +34,6 @@ class FrameCuts:
         return FrameCuts(tuple(accumulate(sizes, initial=0)), size, traits.resume_seconds)
 
     def before(self, sample: int) -> int:
-        """The last cut up to `sample`."""
         last = self.first[-1]
         if sample < last:
             return max(cut for cut in self.first if cut <= sample)
@@ -58,29 +52,20 @@ class FrameCuts:
 class SegmentAudio:
     """A segment's samples, at the rate of its first frame; forgotten once taken.
 
-    Args:
-        first: The first frame. It still has to be pushed.
-        cuts: Where the sink cuts the samples into frames.
-        make_resampler: Used for frames of another rate.
-
-    Attributes:
-        first_at: When the first frame arrived, in monotonic seconds.
-        arrived_at: When the last one did.
-        flushed_at: When the segment was flushed, else when the first frame arrived.
-        is_complete: Whether it was flushed.
-        end_sample: The first sample that is not there yet.
+    The first frame still has to be pushed.
     """
 
     def __init__(self, first: Frame, cuts: FrameCuts, make_resampler: ResamplerFactory) -> None:
-        self.first_at = self.arrived_at = self.flushed_at = first.at
-        self.is_complete = False
-        self.end_sample = 0
+        self.first_at = self.arrived_at = self.flushed_at = first.at  # arrived: the last frame
+        self.is_complete = False  # flushed
+        self.end_sample = 0  # the first one that is not there yet
         self._cuts = cuts
         self._make_resampler = make_resampler
         self._rate = self._incoming_rate = first.rate
         self._resampler: Resampler | None = None
         self._first_sample = 0
         self._parts: deque[Samples] = deque()
+        self._run: Run | None = None  # where what plays without a gap is written
 
     @property
     def playable_end_sample(self) -> int:
@@ -88,7 +73,6 @@ class SegmentAudio:
         return self.end_sample if self.is_complete else self._cuts.before(self.end_sample)
 
     def push(self, frame: Frame) -> None:
-        """Takes the next frame."""
         self.arrived_at = frame.at
         if frame.rate != self._incoming_rate:
             self._flush_resampler()
@@ -99,7 +83,6 @@ class SegmentAudio:
         self._append(samples if self._resampler is None else self._resampler.push(samples))
 
     def flush(self, at: float) -> None:
-        """No more frames will come."""
         self.is_complete = True
         self.flushed_at = at
         self._flush_resampler()
@@ -116,6 +99,20 @@ class SegmentAudio:
             self._first_sample += min(end, len(part))
         return np.concatenate(taken) if taken else np.zeros(0, np.int16)
 
+    def place(self, span: Span, mixer: StereoMixer) -> None:
+        """Writes a span's samples into the agent's channel: joined spans are one run."""
+        if self._run is None or not span.joined:
+            self.end_run()
+            position = max(mixer.sample_at(span.at), mixer.end_sample(AGENT))
+            self._run = Run(mixer, AGENT, position, self._rate, self._make_resampler)
+        self._run.push(self.take(span.first_sample, span.end_sample))
+
+    def end_run(self) -> None:
+        """There is silence behind what was placed."""
+        if self._run is not None:
+            self._run.finish()
+            self._run = None
+
     def _flush_resampler(self) -> None:
         if self._resampler is not None:
             self._append(self._resampler.flush())
@@ -125,36 +122,3 @@ class SegmentAudio:
     def _append(self, samples: Samples) -> None:
         self._parts.append(samples)
         self.end_sample += len(samples)
-
-
-class SpanWriter:
-    """Writes a segment's spans into the agent's channel: joined spans are one run.
-
-    Args:
-        rate: Samples a second of the segment.
-        make_resampler: Used where that is not the recording's.
-    """
-
-    def __init__(self, rate: int, make_resampler: ResamplerFactory) -> None:
-        self._rate = rate
-        self._make_resampler = make_resampler
-        self._run: Run | None = None
-
-    @property
-    def placed_end_sample(self) -> int | None:
-        """Where the open run ends in the recording, or None without one."""
-        return self._run.end_sample if self._run is not None else None
-
-    def write(self, span: Span, samples: Samples, mixer: StereoMixer) -> None:
-        """Places the samples of a span."""
-        if self._run is None or not span.joined:
-            self.close()
-            position = max(mixer.sample_at(span.at), mixer.end_sample(AGENT))
-            self._run = Run(mixer, AGENT, position, self._rate, self._make_resampler)
-        self._run.push(samples)
-
-    def close(self) -> None:
-        """The open run is over."""
-        if self._run is not None:
-            self._run.finish()
-            self._run = None

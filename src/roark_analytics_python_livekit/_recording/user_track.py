@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 
-from .drift import Drift
 from .frames import Samples, UserFrame
 from .mixer import USER, ResamplerFactory, Run, StereoMixer
 
@@ -14,6 +15,9 @@ JITTER = 0.05  # seconds between two runs that are timing noise, and no silence
 STALL = 5.0  # seconds that a silent source is waited for: its audio may come as a burst
 QUIET = 0.75  # seconds, if it is paced and has a listener: then there is nothing that could come
 LISTENED = 0.3  # seconds between two signs of a listener; with more, it was held up
+DRIFT_WINDOW = 5.0  # seconds over which the earliest arrival tells the source's clock
+DRIFT_NOTICED = 0.002  # seconds; less than that is jitter, and the audio stays as it is
+DRIFT_STEP = 0.001  # seconds of correction for each second of audio: 1,000 ppm, inaudible
 
 
 class UserTrack:
@@ -22,10 +26,6 @@ class UserTrack:
     A run starts at the minimum of (arrival - cumulative duration) over its first half second, so
     that a burst after a slow start takes its true place. After that the track follows the drift
     between the source's clock and this machine's with single samples, at most 0.1 % of them.
-
-    Args:
-        started_at: When capturing began, in monotonic seconds.
-        make_resampler: Used where a frame's rate is not the recording's.
     """
 
     def __init__(self, started_at: float, make_resampler: ResamplerFactory) -> None:
@@ -38,7 +38,6 @@ class UserTrack:
         self._listening_since = self._listening_at = float("-inf")
 
     def push(self, frame: UserFrame) -> None:
-        """Takes the next frame."""
         if frame.is_unpublish:
             self.close()
             return
@@ -60,10 +59,10 @@ class UserTrack:
 
     def first_heard_at(self, now: float) -> float | None:
         """When the first run was heard, or None while that can still change."""
-        runs = [*self._closed, *([self._run] if self._run else [])]
-        if not runs or not (self._closed or runs[0].is_anchored(now)):
-            return None
-        return runs[0].started_at
+        if self._closed:
+            return self._closed[0].started_at
+        run = self._run
+        return run.started_at if run is not None and run.is_anchored(now) else None
 
     def settled_until(self, now: float) -> float:
         """Up to when this channel can no longer change."""
@@ -75,7 +74,7 @@ class UserTrack:
 
     def place(self, mixer: StereoMixer, now: float) -> None:
         """Moves all whose place is certain into the mixer."""
-        if self._run is not None and self._run.is_over(self._quiet_until(now)):
+        if self._run is not None and self._run.last_arrival <= self._quiet_until(now):
             self.close()
         for run in self._closed:
             self._place_run(run, mixer)
@@ -83,10 +82,6 @@ class UserTrack:
         self._closed.clear()
         if self._run is not None and self._run.is_anchored(now):
             self._place_run(self._run, mixer)
-
-    def placed_end_sample(self) -> int | None:
-        """The sample up to which an open run has come out of its resampler, if one is open."""
-        return self._run.placed_end_sample if self._run is not None else None
 
     def replace_source(self) -> None:
         """The frames from here on come from another source."""
@@ -117,7 +112,7 @@ class _HeardRun:
         self.started_at = float("inf")  # the earliest that a frame allows, until it is placed
         self._new_source = new_source
         self._first_arrival = at
-        self._last_arrival = at
+        self.last_arrival = at
         self._rate = rate
         self._pushed = 0  # samples
         self._pending: list[Samples] = []
@@ -128,15 +123,8 @@ class _HeardRun:
     def ended_at(self) -> float:
         return self.started_at + self._drift.shift + self._pushed / self._rate
 
-    @property
-    def placed_end_sample(self) -> int | None:
-        return self._run.end_sample if self._run is not None else None
-
     def is_anchored(self, now: float) -> bool:
         return self._run is not None or now - self._first_arrival >= ANCHORING
-
-    def is_over(self, quiet_until: float) -> bool:
-        return self._last_arrival <= quiet_until
 
     def continues_with(self, frame: UserFrame, count: int) -> bool:
         started_at = frame.at - (self._pushed + count) / self._rate
@@ -144,7 +132,7 @@ class _HeardRun:
         return frame.rate == self._rate and late <= GAP
 
     def push(self, at: float, samples: Samples) -> None:
-        self._last_arrival = at
+        self.last_arrival = at
         self._pushed += len(samples)
         started_at = at - self._pushed / self._rate
         if self._run is None:
@@ -174,3 +162,57 @@ class _HeardRun:
             self.started_at = mixer.time_of(filled)
             return filled
         return position  # a longer overlap came too late: the mixer leaves out its beginning
+
+
+class Drift:
+    """How far a run of frames has drifted from this machine's clock, and the correction."""
+
+    def __init__(self) -> None:
+        self.shift = 0.0  # seconds by which the run's audio was moved so far
+        self._minima: deque[tuple[float, float]] = deque()  # (second, earliest start seen in it)
+        self._following = False
+        self._allowed = 0.0  # samples that may be added or left out by now
+
+    def observe(self, at: float, lateness: float) -> None:
+        """A frame that arrived at `at` puts the run's start `lateness` seconds behind its own."""
+        second = at // 1.0
+        if self._minima and self._minima[-1][0] == second:
+            self._minima[-1] = (second, min(self._minima[-1][1], lateness))
+        else:
+            self._minima.append((second, lateness))
+        while self._minima[0][0] < second - DRIFT_WINDOW:
+            self._minima.popleft()
+
+    def correct(self, samples: Samples, rate: int) -> Samples:
+        """`samples` with a few more or less, as the window tells, at most 0.1 % of them."""
+        if not self._minima or self._minima[-1][0] - self._minima[0][0] < DRIFT_WINDOW:
+            return samples  # a busy machine is late for a second or two, a clock for ever
+        target = min(lateness for _, lateness in self._minima) - self.shift
+        self._following = abs(target) > (1 / rate if self._following else DRIFT_NOTICED)
+        if not self._following:
+            self._allowed = 0.0
+            return samples
+        self._allowed += DRIFT_STEP * len(samples)
+        added = max(-int(self._allowed), min(int(self._allowed), round(target * rate)))
+        resized = _resized(samples, added)
+        changed = len(resized) - len(samples)
+        self._allowed -= abs(changed)
+        self.shift += changed / rate
+        return resized
+
+
+def _resized(samples: Samples, added: int) -> Samples:
+    """Adds or leaves out single samples, each where the waveform is flattest around it."""
+    size = (len(samples) - 2) // max(1, abs(added))
+    if added == 0 or size < 8:
+        return samples
+    wide = samples.astype(np.int32)
+    steps = np.abs(np.diff(wide))
+    steep = steps[1:] + steps[:-1]
+    places = [
+        1 + i * size + int(np.argmin(steep[i * size : (i + 1) * size])) for i in range(abs(added))
+    ]
+    if added < 0:
+        return np.delete(samples, places)
+    between = (wide[places] + wide[[place + 1 for place in places]]) // 2
+    return np.insert(samples, [place + 1 for place in places], between.astype(np.int16))
