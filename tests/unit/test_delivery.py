@@ -15,8 +15,7 @@ import pytest
 from local_roark import Faults
 from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit._delivery.chunks import Chunk
-from roark_analytics_python_livekit._delivery.deadline import Deadline
-from roark_analytics_python_livekit._delivery.limits import Limits
+from roark_analytics_python_livekit._delivery.limits import Deadline, Limits
 from roark_analytics_python_livekit._delivery.outbox import Outbox
 from roark_analytics_python_livekit._delivery.retry import RetryPolicy
 from roark_analytics_python_livekit._delivery.spool import Spool

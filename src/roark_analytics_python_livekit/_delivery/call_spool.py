@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 from .._process import open_calls
-from .file_lock import try_lock
 from .record_file import HEADER, RecordFile, open_private
 
 _JOURNAL, _LOCK, _ASIDE = "journal", "lock", "unreadable"
@@ -41,20 +40,12 @@ class JournalContents:
 
 
 def encode_record(record: Mapping[str, Any]) -> bytes:
-    """A record as the journal has it.
-
-    Raises:
-        TypeError, ValueError, RecursionError: It is not plain JSON.
-    """
+    """A record as the journal has it; TypeError, ValueError or RecursionError if it is not JSON."""
     return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 class CallSpool:
-    """One call's files, claimed by this process. Made by `Spool.begin` and `Spool.abandoned`.
-
-    Attributes:
-        path: The call's directory.
-    """
+    """One call's files, claimed by this process. Made by `Spool.begin` and `Spool.abandoned`."""
 
     def __init__(self, path: Path, lock: int, ask_room: Callable[[], int] | None = None) -> None:
         self.path = path
@@ -67,38 +58,30 @@ class CallSpool:
 
     @classmethod
     def claim(cls, path: Path, ask_room: Callable[[], int] | None = None) -> CallSpool | None:
-        """Takes the call in this directory, unless a living process has it.
+        """Takes the call in this directory, unless a living process has it; may raise OSError.
 
         `ask_room` gives the bytes of PCM that may be written until it is asked again; without it
         there is no limit.
-
-        Raises:
-            OSError: The directory or its lock cannot be opened.
         """
         lock = open_private(path / _LOCK, os.O_RDWR | os.O_CREAT)
-        if not try_lock(lock) or not path.exists():
+        if not _try_lock(lock) or not path.exists():
             os.close(lock)
             return None
         return cls(path, lock, ask_room)
 
     # The journal
 
-    def append_record(self, record: Mapping[str, Any], payload: bytes | None = None) -> None:
-        """Appends a record to the journal; `payload` is the record encoded, if it is already.
-
-        Raises:
-            OSError: It cannot be written.
-            TypeError, ValueError, RecursionError: It is not JSON.
-        """
-        self._journal.append(encode_record(record) if payload is None else payload)
+    def append_record(self, record: Mapping[str, Any], encoded: bytes | None = None) -> None:
+        """Appends a record, `encoded` if it is already; raises OSError if it cannot be written."""
+        self._journal.append(encode_record(record) if encoded is None else encoded)
 
     def read_journal(self) -> JournalContents:
         """The journal, as far as it can be believed."""
         contents = self._journal.read()
         records = []
-        for payload in contents.payloads:
+        for body in contents.bodies:
             with contextlib.suppress(ValueError):
-                record = json.loads(payload)
+                record = json.loads(body)
                 if isinstance(record, dict):
                     records.append(record)
         return JournalContents(records, contents.damaged, contents.is_whole)
@@ -106,15 +89,11 @@ class CallSpool:
     # The recording
 
     def append_pcm(self, index: int, pcm: bytes) -> None:
-        """Appends PCM to the chunk with this index.
-
-        Raises:
-            OSError: It cannot be written, or the quota is used up.
-        """
+        """Appends PCM to a chunk; raises OSError, also where the quota is used up."""
         self._take_room(HEADER.size + len(pcm))
         if self._filling is None or self._filling[0] != index:
             self._close_chunk()
-            self._filling = (index, self._chunk(index))
+            self._filling = (index, RecordFile(self._chunk_path(index)))
         self._filling[1].append(pcm)
 
     def _take_room(self, size: int) -> None:
@@ -128,7 +107,7 @@ class CallSpool:
 
     def read_chunk(self, index: int) -> bytes:
         """A chunk's PCM, as far as it can be believed."""
-        return b"".join(self._chunk(index).read().payloads)
+        return b"".join(RecordFile(self._chunk_path(index)).read().bodies)
 
     def chunk_indices(self) -> list[int]:
         """The indices of the chunks that are here, in order; raises OSError."""
@@ -139,9 +118,6 @@ class CallSpool:
         if self._filling is not None and self._filling[0] == index:
             self._close_chunk()
         self._chunk_path(index).unlink(missing_ok=True)
-
-    def _chunk(self, index: int) -> RecordFile:
-        return RecordFile(self._chunk_path(index))
 
     def _chunk_path(self, index: int) -> Path:
         return self.path / f"{index:06d}.pcm"
@@ -226,3 +202,26 @@ def measure(path: Path) -> tuple[int, float]:
 
 def _chunk_numbers(path: Path) -> list[str]:
     return [match[1] for name in os.listdir(path) if (match := _CHUNK_NAME.match(name))]
+
+
+def _try_lock(file: int) -> bool:
+    """Locks an open file until it is closed or its process dies; False if another has the lock."""
+    try:
+        import fcntl
+    except ImportError:
+        return _try_lock_windows(file)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _try_lock_windows(file: int) -> bool:
+    import msvcrt
+
+    try:
+        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]  # Windows only
+    except OSError:
+        return False
+    return True

@@ -1,10 +1,9 @@
-"""The chunks of one recording: their bytes, on disk or in memory, and the order they go in."""
+"""The chunks of one recording, and their bytes: on disk or in memory."""
 
 from __future__ import annotations
 
 import contextlib
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from .._types import ContentType
@@ -12,70 +11,21 @@ from .call_spool import CallSpool
 
 CHANNELS = 2
 
-Body = bytes | AsyncIterator[bytes]
-
 
 @dataclass(frozen=True)
 class Chunk:
-    """One piece of the recording that goes through one presigned URL.
+    """One piece of the recording that goes through one presigned URL."""
 
-    Attributes:
-        index: Its place in the recording.
-        start: Where its PCM begins, in bytes of the recording's PCM.
-        size: How many bytes the upload has.
-        content_type: What they are.
-        open: Gives the bytes, anew for each try.
-    """
-
-    index: int
-    start: int
-    size: int
+    index: int  # its place in the recording
+    start: int  # where its PCM begins, in bytes of the recording's PCM
+    size: int  # bytes of the upload
     content_type: ContentType
-    open: Callable[[], Body]
+    open: Callable[[], bytes | AsyncIterator[bytes]]  # gives the bytes, anew for each try
 
     @property
     def is_wav(self) -> bool:
         """Whether it is the whole recording in one file."""
         return self.content_type == "audio/wav"
-
-
-class ChunkQueue:
-    """Chunks that wait to be sent: those that failed stand behind those that were never tried."""
-
-    def __init__(self) -> None:
-        self._chunks: deque[Chunk] = deque()
-        self._put_back: Counter[int] = Counter()  # how often a chunk was
-
-    def __len__(self) -> int:
-        return len(self._chunks)
-
-    def append(self, chunk: Chunk) -> None:
-        """Adds the recording's next chunk."""
-        self._chunks.append(chunk)
-
-    def take(self) -> Chunk | None:
-        """Takes the first chunk out, if there is one."""
-        return self._chunks.popleft() if self._chunks else None
-
-    def put_back(self, chunk: Chunk) -> None:
-        """Returns a chunk that failed."""
-        self._put_back[chunk.index] += 1
-        self._chunks.append(chunk)
-        self._sort()
-
-    def reset_order(self) -> None:
-        """Forgets which chunks failed: all stand in the recording's order again."""
-        if self._put_back:
-            self._put_back.clear()
-            self._sort()
-
-    def clear(self) -> None:
-        """Forgets what waits."""
-        self._chunks.clear()
-
-    def _sort(self) -> None:
-        ordered = sorted(self._chunks, key=lambda one: (self._put_back[one.index], one.index))
-        self._chunks = deque(ordered)
 
 
 class ChunkStore:
@@ -124,9 +74,9 @@ class ChunkStore:
             pcm = self._spool.read_chunk(index)
         return pcm[:size].ljust(size, b"\0")
 
-    def keep(self, indices: Iterable[int]) -> None:
-        """Writes what the disk refused before; what it still refuses will be a gap."""
-        for index in indices:
+    def keep(self, chunk: Chunk) -> None:
+        """Writes what the disk refused of a chunk before; what it still refuses will be a gap."""
+        for index in list(self._in_memory) if chunk.is_wav else [chunk.index]:
             if self._spool is not None and index in self._in_memory:
                 try:
                     self._spool.remove_chunk(index)

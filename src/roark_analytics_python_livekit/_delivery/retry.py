@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .._diagnostics import Guard, logger
 from ..client import RequestError
-from .deadline import Deadline
+from .limits import Deadline
 from .stats import CallStats, Outcome
 
 MAX_RETRY_AFTER = 60.0  # seconds; a service that asks for more is not waited for that long

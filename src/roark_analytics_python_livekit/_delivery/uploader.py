@@ -15,8 +15,7 @@ from .._call.records import SentRecord
 from .._diagnostics import Guard
 from ..client import RequestError, RoarkClient
 from .chunks import Chunk
-from .deadline import Deadline
-from .limits import DEFAULT_LIMITS, Limits
+from .limits import DEFAULT_LIMITS, Deadline, Limits
 from .outbox import Outbox
 from .retry import DEFAULT_POLICY, Retrier, RetryPolicy
 from .stats import CallStats, Outcome
