@@ -30,29 +30,14 @@ Owner = Literal["ours", "other key", "elsewhere"]  # elsewhere is at another ser
 
 @dataclass(frozen=True)
 class Recovered:
-    """What became of one call.
+    """What became of one call."""
 
-    Attributes:
-        call_id: Its `livekitCallId`; None where the journal is not readable.
-        outcome: OK (delivered), LATER (kept for a later try), FOREIGN, UNREADABLE (set aside) or
-            EMPTY (removed).
-        chunks: Pieces of the recording that were delivered now.
-        events: call-started and call-ended, as far as they were delivered now.
-        reason: Why it is kept, in a few words.
-        hopeless: The next call would fare no better.
-    """
-
-    call_id: str | None
-    outcome: Outcome
-    chunks: int = 0
-    events: int = 0
-    reason: str | None = None
-    hopeless: bool = False
-
-    @property
-    def was_tried(self) -> bool:
-        """Whether the service was asked to take it."""
-        return self.outcome in (Outcome.OK, Outcome.LATER)
+    call_id: str | None  # None where the journal is not readable
+    outcome: Outcome  # OK, LATER (kept), FOREIGN, UNREADABLE (set aside) or EMPTY (removed)
+    chunks: int = 0  # delivered now
+    events: int = 0  # delivered now
+    reason: str | None = None  # why it is kept
+    hopeless: bool = False  # the next call would fare no better
 
     @property
     def is_fruitless(self) -> bool:
@@ -77,18 +62,10 @@ async def recover_all(
     service takes nothing: the next would fare no better. What was tried in vain comes last the next
     time. Cancelled in the middle, the call in work is left as it is for the next process.
 
-    Args:
-        spool: Where they are.
-        client: Where they go; calls of another key or service are left alone.
-        guard: Counts what goes wrong in here.
-        any_key: Calls of other keys are delivered, too, with the client's.
-        limits: How much is sent at once; the size of a chunk is that of the dead processes.
-        policy: Delays between tries.
-        clock: Monotonic seconds.
-        on_call: Called with each call.
+    Calls of another service are left alone, and those of other keys unless `any_key`. The size of
+    a chunk in `limits` is that of the dead processes.
     """
-    limits = replace(limits, tries=TRIES)
-    recovery = _Recovery(client, guard, limits, policy, clock, any_key=any_key)
+    recovery = _Recovery(client, guard, replace(limits, tries=TRIES), policy, clock, any_key)
     spool.evict()
     fruitless = 0
     for call in spool.abandoned():
@@ -99,7 +76,7 @@ async def recover_all(
             continue
         on_call(recovered)
         _log(recovered, call)
-        if recovered.was_tried:
+        if recovered.outcome in (Outcome.OK, Outcome.LATER):  # the service was asked to take it
             fruitless = fruitless + 1 if recovered.is_fruitless else 0
         if recovered.hopeless or fruitless == FRUITLESS:
             return
@@ -112,25 +89,16 @@ def owner_of(call: CallRecord, base_url: str, api_key: str) -> Owner:
     return "ours" if call["account"] == account_of(api_key) else "other key"
 
 
+@dataclass(frozen=True)
 class _Recovery:
     """Delivers one claimed call after the other, with one client."""
 
-    def __init__(
-        self,
-        client: RoarkClient,
-        guard: Guard,
-        limits: Limits,
-        policy: RetryPolicy,
-        clock: Callable[[], float],
-        *,
-        any_key: bool,
-    ) -> None:
-        self._client = client
-        self._guard = guard
-        self._limits = limits
-        self._policy = policy
-        self._clock = clock
-        self._any_key = any_key
+    client: RoarkClient
+    guard: Guard
+    limits: Limits
+    policy: RetryPolicy
+    clock: Callable[[], float]
+    any_key: bool
 
     async def recover(self, call: CallSpool) -> Recovered:
         """Delivers a call, or leaves it to others; it is claimed no more afterwards."""
@@ -146,23 +114,23 @@ class _Recovery:
             call.release()
 
     def _may_deliver(self, call: CallRecord) -> bool:
-        owner = owner_of(call, self._client.base_url, self._client.api_key)
-        return owner == "ours" or (owner == "other key" and self._any_key)
+        owner = owner_of(call, self.client.base_url, self.client.api_key)
+        return owner == "ours" or (owner == "other key" and self.any_key)
 
     async def _deliver(
         self, call: CallSpool, journal: JournalContents, state: CallState, call_id: str
     ) -> Recovered:
-        outbox = Outbox(call, whole=_is_wav(state), limits=self._limits, on_record=state.apply)
+        outbox = Outbox(call, whole=_is_wav(state), limits=self.limits, on_record=state.apply)
         finished = False
         try:
             uploader = Uploader(
-                self._client,
+                self.client,
                 call_id,
                 outbox,
-                guard=self._guard,
-                policy=self._policy,
-                limits=self._limits,
-                clock=self._clock,
+                guard=self.guard,
+                policy=self.policy,
+                limits=self.limits,
+                clock=self.clock,
             )
             await _upload(uploader, outbox, journal, state)
             finished = uploader.is_complete

@@ -15,19 +15,12 @@ MAX_RETRY_AFTER = 60.0  # seconds; a service that asks for more is not waited fo
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """Full jitter: before retry n, wait a random part of min(cap, base * 2**n) seconds.
-
-    Attributes:
-        base: Seconds.
-        cap: Seconds.
-        burst: Retries of one call that may come at once.
-        rate: Retries a second after that.
-    """
+    """Full jitter: before retry n, wait a random part of min(cap, base * 2**n) seconds."""
 
     base: float = 0.5
     cap: float = 15.0
-    burst: int = 20
-    rate: float = 1.0
+    burst: int = 20  # retries of one call that may come at once
+    rate: float = 1.0  # retries a second after that
 
     def delay(
         self,
@@ -40,18 +33,11 @@ class RetryPolicy:
     ) -> float | None:
         """Seconds to wait after failed attempt number `attempt` (from 0), or None to stop.
 
-        Args:
-            attempt: Which attempt failed, counted from 0.
-            jitter: A random number from [0, 1).
-            time_left: Seconds until the deadline; no retry begins after it.
-            retry_after: Seconds that the service asked to wait: a minimum, clamped to 60.
-            quota: Seconds that the retry quota asks for, a minimum too.
+        `jitter` is from [0, 1). The service asked for `retry_after`, the retry quota for `quota`
+        seconds: minima, the first one clamped. No retry begins after the deadline.
         """
-        ceiling = min(self.cap, self.base * 2.0 ** min(attempt, 16))
-        wait = jitter * ceiling
-        if retry_after is not None:
-            wait += min(retry_after, MAX_RETRY_AFTER)
-        wait = max(wait, quota)
+        wait = jitter * min(self.cap, self.base * 2.0 ** min(attempt, 16))
+        wait = max(wait + min(retry_after or 0.0, MAX_RETRY_AFTER), quota)
         return wait if wait < time_left else None
 
 
@@ -80,13 +66,7 @@ class RetryQuota:
 
 
 class Retrier:
-    """Makes the requests of one call, each until it succeeds, cannot succeed, or had its tries.
-
-    Attributes:
-        stopped: Why no request is made any more; None while they are.
-        last_failure: In a few words, why the latest request failed; None if none did.
-        answered: The service answered a request, in whichever way.
-    """
+    """Makes the requests of one call, each until it succeeds, cannot succeed, or had its tries."""
 
     def __init__(
         self,
@@ -98,9 +78,9 @@ class Retrier:
         clock: Callable[[], float],
         jitter: Callable[[], float],
     ) -> None:
-        self.stopped: Outcome | None = None
-        self.last_failure: str | None = None
-        self.answered = False
+        self.stopped: Outcome | None = None  # why no request is made any more
+        self.last_failure: str | None = None  # in a few words
+        self.answered = False  # the service did, in whichever way
         self._stats = stats
         self._deadline = deadline
         self._guard = guard
@@ -116,13 +96,7 @@ class Retrier:
         tries: int | None = None,
         again: bool = False,
     ) -> Outcome:
-        """Makes a request.
-
-        Args:
-            request: Makes it once.
-            tries: How often, at the most; None as often as there is time.
-            again: It was tried before.
-        """
+        """Makes a request, `tries` times at most; `again` if it was tried before."""
         attempt = 0
         while self.stopped is None:
             self._stats.attempt(again=again or attempt > 0)

@@ -1,7 +1,6 @@
 """The directory of calls on disk: who may use it, who works on which call, how much may be in it.
 
-It belongs to this user alone (0700) and is no link. Each call has a directory of its own, which one
-process at a time has claimed.
+It belongs to this user alone (0700) and is no link.
 """
 
 from __future__ import annotations
@@ -32,36 +31,20 @@ class SpoolError(Exception):
 
 @dataclass(frozen=True)
 class SpooledCall:
-    """What is known of a call in the spool without claiming it.
-
-    Attributes:
-        path: Its directory.
-        size: Bytes of its files.
-        age: Seconds since it began: each try to deliver it writes to it.
-        claimed: Whether a living process works on it.
-        aside: Whether it was set aside: its journal is not readable.
-    """
+    """What is known of a call in the spool without claiming it."""
 
     path: Path
-    size: int
-    age: float
-    claimed: bool
-    aside: bool = False
+    size: int  # bytes of its files
+    age: float  # seconds since it began: each try to deliver it writes to it
+    claimed: bool  # a living process works on it
+    aside: bool  # it was set aside: its journal is not readable
 
 
 class Spool:
-    """A directory of calls.
+    """A directory of calls; SpoolError if it cannot be made, is a link, or is somebody else's.
 
-    Args:
-        root: The directory; made if it is not there.
-        quota: Bytes that all calls may take together. Each call looks at it now and then only:
-            what it writes in between may come on top, and the journals.
-        max_age: Seconds after which a call that nobody works on is removed.
-        measure_every: Bytes of sound that a call writes between two looks at the quota.
-        clock: The wall clock, in seconds: ages outlive processes.
-
-    Raises:
-        SpoolError: The directory cannot be made, is a link, or belongs to somebody else.
+    Each call looks at the quota now and then only: what it writes in between may come on top, and
+    the journals. The clock is the wall's: ages outlive processes.
     """
 
     def __init__(
@@ -81,11 +64,7 @@ class Spool:
         _secure_directory(root)
 
     def begin(self, call_id: str) -> CallSpool:
-        """Makes a place for a new call, claimed by this process.
-
-        Raises:
-            SpoolError: It cannot be made.
-        """
+        """Makes a place for a new call, claimed by this process; raises SpoolError if it cannot."""
         safe = re.sub(r"[^A-Za-z0-9_-]", "_", call_id)[:60]
         path = self.root / f"{safe}.{uuid.uuid4().hex[:12]}"
         try:
@@ -107,7 +86,6 @@ class Spool:
         """Claims the calls that dead processes left, one after the other.
 
         First those that have waited longest since something was delivered of them, or tried.
-
         Those that others have are looked at once more in the end: a process that just lists the
         spool holds their locks for a moment.
         """
@@ -134,9 +112,7 @@ class Spool:
     def evict(self, room: int = 0) -> list[str]:
         """Removes unclaimed calls that are too old, then the oldest until `room` bytes are free.
 
-        Returns:
-            Why each removed call had to go: "age", "quota" or, for what a kill has left of a call
-            that nobody misses, "leftover".
+        Returns why each had to go: "age", "quota", or "leftover" of a call that nobody misses.
         """
         calls = self.calls()
         total = sum(call.size for call in calls)

@@ -28,18 +28,6 @@ class Uploader:
 
     While the call runs, what can succeed is tried again for as long as it takes. `close` starts
     the budget; when it is over everything stops, delivered or not.
-
-    Args:
-        client: Makes the requests.
-        call_id: The call's `livekitCallId`.
-        outbox: Where the chunks wait.
-        guard: Counts what goes wrong in here.
-        clock: Monotonic seconds.
-        jitter: Random numbers from [0, 1).
-
-    Attributes:
-        stats: The call's counts.
-        lost: Chunks that the service does not have.
     """
 
     def __init__(
@@ -55,7 +43,7 @@ class Uploader:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.stats = CallStats(done=False)
-        self.lost: list[Chunk] = []
+        self.lost: list[Chunk] = []  # the service does not have them
         self._client = client
         self._call_id = call_id
         self._outbox = outbox
@@ -72,7 +60,7 @@ class Uploader:
 
     @property
     def last_failure(self) -> str | None:
-        """In a few words, why the latest request failed; None if none did."""
+        """Why the latest request failed, if one did."""
         return self._retrier.last_failure
 
     @property
@@ -106,10 +94,7 @@ class Uploader:
     ) -> None:
         """Delivers the call; returns when all is delivered or given up.
 
-        Args:
-            started: The call-started event; None if the service has it.
-            make_ended: Gives the call-ended event, once the chunks are settled; None if the
-                service has it.
+        `make_ended` is called once the chunks are settled. An event is None if the service has it.
         """
         self._deadline.begin()
         if started is not None:
@@ -148,7 +133,7 @@ class Uploader:
         elif self._outbox.is_spooled and outcome is not Outcome.REFUSED:
             if outcome is Outcome.LATER and name == "call-started":
                 self._retrier.stop(outcome)
-            self.stats.keep()
+            self.stats.spooled += 1
         else:
             self.stats.drop(_final(outcome))
 
@@ -246,7 +231,7 @@ class Uploader:
         self.lost.append(chunk)
         if self._outbox.is_spooled and outcome not in (Outcome.REFUSED, Outcome.FULL):
             self._outbox.keep(chunk)
-            self.stats.keep()
+            self.stats.spooled += 1
         else:
             self._outbox.settle(chunk, outcome)
             self.stats.drop(outcome)

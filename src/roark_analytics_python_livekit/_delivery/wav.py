@@ -9,13 +9,9 @@ _RIFF_LIMIT = 2**32 - 1
 
 
 def wav_header(rate: int, channels: int, data_bytes: int) -> bytes:
-    """The bytes that stand before `data_bytes` of interleaved s16le PCM.
+    """The bytes that stand before `data_bytes` of interleaved s16le PCM, `rate` samples a second.
 
-    Args:
-        rate: Samples a second.
-        channels: How many.
-        data_bytes: The length of the PCM that follows. From 4 GiB on the header is RF64
-            (EBU Tech 3306), which current players and libraries read.
+    From 4 GiB on the header is RF64 (EBU Tech 3306), which current players and libraries read.
     """
     frame = channels * SAMPLE_BYTES
     fmt = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, channels, rate, rate * frame, frame, 16)
