@@ -172,17 +172,12 @@ _in_own_request: contextvars.ContextVar[bool] = contextvars.ContextVar(
 )
 
 
-class _DropOwnRequests(logging.Filter):
+def _is_of_others(record: logging.LogRecord) -> bool:
     """httpx logs every URL at INFO; the URLs of these requests are secrets."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not _in_own_request.get()
-
-
-_drop_own_requests = _DropOwnRequests()
+    return not _in_own_request.get()
 
 
 def silence_request_logs() -> None:
     """No URL of this library's own requests is logged; other requests of httpx still are."""
     for name in _REQUEST_LOGGERS:
-        logging.getLogger(name).addFilter(_drop_own_requests)  # adding it again does nothing
+        logging.getLogger(name).addFilter(_is_of_others)  # adding it again does nothing

@@ -11,13 +11,13 @@ from ._call.facts import account_of
 from ._call.records import CallRecord, EndedRecord
 from ._call.state import CallState, read_state
 from ._delivery.call_spool import CallSpool, JournalContents
+from ._delivery.chunks import wav_data_bytes
 from ._delivery.limits import DEFAULT_LIMITS, Limits
 from ._delivery.outbox import Outbox
 from ._delivery.retry import DEFAULT_POLICY, RetryPolicy
 from ._delivery.spool import Spool
 from ._delivery.stats import Outcome
 from ._delivery.uploader import Uploader
-from ._delivery.wav import wav_data_bytes
 from ._diagnostics import Guard, logger
 from .client import RoarkClient
 
@@ -38,11 +38,6 @@ class Recovered:
     events: int = 0  # delivered now
     reason: str | None = None  # why it is kept
     hopeless: bool = False  # the next call would fare no better
-
-    @property
-    def is_fruitless(self) -> bool:
-        """Whether the service took nothing of it."""
-        return self.outcome is Outcome.LATER and self.events + self.chunks == 0
 
 
 async def recover_all(
@@ -76,8 +71,10 @@ async def recover_all(
             continue
         on_call(recovered)
         _log(recovered, call)
-        if recovered.outcome in (Outcome.OK, Outcome.LATER):  # the service was asked to take it
-            fruitless = fruitless + 1 if recovered.is_fruitless else 0
+        if recovered.outcome is Outcome.OK or recovered.events or recovered.chunks:
+            fruitless = 0
+        elif recovered.outcome is Outcome.LATER:
+            fruitless += 1
         if recovered.hopeless or fruitless == FRUITLESS:
             return
 
@@ -220,7 +217,5 @@ def _log(recovered: Recovered, call: CallSpool) -> None:
     if recovered.outcome is Outcome.EMPTY:
         logger.warning("roark: a call without a readable journal was removed from the spool")
     if recovered.outcome is Outcome.UNREADABLE:
-        logger.warning(
-            "roark: a call without a readable journal was set aside in the spool (%s)",
-            call.path.name,
-        )
+        text = "roark: a call without a readable journal was set aside in the spool (%s)"
+        logger.warning(text, call.path.name)

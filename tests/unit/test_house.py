@@ -57,7 +57,6 @@ STATEFUL = {"_process"}  # the modules that may have state of their own
 NO_STATE = {  # names of modules that are neither constants nor state
     "logger",
     "_in_own_request",  # a context variable: its value is a task's
-    "_drop_own_requests",  # a filter without attributes
 }
 
 RED = {  # rule, module → what is still missing

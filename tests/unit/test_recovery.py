@@ -15,12 +15,12 @@ import pytest
 from local_roark import Faults
 from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit._call.facts import call_record
+from roark_analytics_python_livekit._delivery.chunks import wav_header
 from roark_analytics_python_livekit._delivery.limits import DEFAULT_LIMITS
 from roark_analytics_python_livekit._delivery.outbox import Outbox
 from roark_analytics_python_livekit._delivery.retry import RetryPolicy
 from roark_analytics_python_livekit._delivery.spool import Spool
 from roark_analytics_python_livekit._delivery.stats import Outcome
-from roark_analytics_python_livekit._delivery.wav import wav_header
 from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._recovery import TRIES, Recovered, recover_all
 from tests.support.deliveries import RATE, until

@@ -44,6 +44,17 @@ def encode_record(record: Mapping[str, Any]) -> bytes:
     return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
+@dataclass(frozen=True)
+class SpooledCall:
+    """What is known of a call without claiming it."""
+
+    path: Path
+    size: int  # bytes of its files
+    age: float  # seconds since it began: each try to deliver it writes to it
+    claimed: bool  # a living process works on it
+    aside: bool  # it was set aside: its journal is not readable
+
+
 class CallSpool:
     """One call's files, claimed by this process. Made by `Spool.begin` and `Spool.abandoned`."""
 
@@ -178,26 +189,24 @@ def is_aside(path: Path) -> bool:
     return (path / _ASIDE).exists()
 
 
-def is_claimed(path: Path) -> bool:
-    """Whether a process works on a call. It may seem so while another one just asks this."""
-    if not is_call(path):
-        return True
-    call = CallSpool.claim(path)
-    if call is None:
-        return True
-    call.release()
-    return False
-
-
-def measure(path: Path) -> tuple[int, float]:
-    """(bytes of a call's files, when it began on the wall clock)."""
+def look_at(path: Path, now: float) -> SpooledCall:
+    """What can be seen of a call; `now` is by the wall clock. May raise OSError."""
     size, begun = 0, path.stat().st_mtime
     for entry in os.scandir(path):
         found = entry.stat(follow_symlinks=False)
         size += found.st_size
         if entry.name == _LOCK:
             begun = found.st_mtime
-    return size, begun
+    return SpooledCall(path, size, max(0.0, now - begun), _is_claimed(path), is_aside(path))
+
+
+def _is_claimed(path: Path) -> bool:
+    """Whether a process works on a call. It may seem so while another one just asks this."""
+    if not is_call(path):
+        return True
+    if (call := CallSpool.claim(path)) is not None:
+        call.release()
+    return call is None
 
 
 def _chunk_numbers(path: Path) -> list[str]:

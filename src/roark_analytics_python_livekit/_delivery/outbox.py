@@ -15,10 +15,9 @@ from typing import Any
 from .._call.records import FRAME_BYTES, ChunkRecord, GapRecord
 from .._diagnostics import logger
 from .call_spool import CallSpool, encode_record
-from .chunks import CHANNELS, Chunk, ChunkStore
+from .chunks import CHANNELS, Chunk, ChunkStore, wav_header
 from .limits import DEFAULT_LIMITS, Limits
 from .stats import Outcome
-from .wav import wav_header
 
 
 class Outbox:

@@ -65,29 +65,20 @@ class RetryQuota:
         return max(0.0, -self._tokens / self._rate)
 
 
+@dataclass
 class Retrier:
     """Makes the requests of one call, each until it succeeds, cannot succeed, or had its tries."""
 
-    def __init__(
-        self,
-        stats: CallStats,
-        deadline: Deadline,
-        guard: Guard,
-        *,
-        policy: RetryPolicy,
-        clock: Callable[[], float],
-        jitter: Callable[[], float],
-    ) -> None:
-        self.stopped: Outcome | None = None  # why no request is made any more
-        self.last_failure: str | None = None  # in a few words
-        self.answered = False  # the service did, in whichever way
-        self._stats = stats
-        self._deadline = deadline
-        self._guard = guard
-        self._policy = policy
-        self._quota = RetryQuota(policy.burst, policy.rate)
-        self._clock = clock
-        self._jitter = jitter
+    stats: CallStats
+    deadline: Deadline
+    guard: Guard
+    policy: RetryPolicy
+    quota: RetryQuota
+    clock: Callable[[], float]
+    jitter: Callable[[], float]
+    stopped: Outcome | None = None  # why no request is made any more
+    last_failure: str | None = None  # in a few words
+    answered: bool = False  # the service did, in whichever way
 
     async def make(
         self,
@@ -99,14 +90,20 @@ class Retrier:
         """Makes a request, `tries` times at most; `again` if it was tried before."""
         attempt = 0
         while self.stopped is None:
-            self._stats.attempt(again=again or attempt > 0)
+            self.stats.attempt(again=again or attempt > 0)
             outcome, retry_after = await self._try(request)
             if outcome is not Outcome.LATER:
                 return outcome
-            delay = self._delay(attempt, retry_after)
+            delay = self.policy.delay(
+                attempt,
+                jitter=self.jitter(),
+                time_left=self.deadline.time_left(),
+                retry_after=retry_after,
+                quota=self.quota.take(self.clock()),
+            )
             if delay is None:
                 return Outcome.TIME
-            await self._deadline.pause(delay)
+            await self.deadline.pause(delay)
             attempt += 1
             if tries is not None and attempt >= tries:
                 return Outcome.LATER
@@ -130,27 +127,14 @@ class Retrier:
         except Exception as error:
             # Nobody refused it, another process may fare better: what is spooled stays there.
             self.last_failure = type(error).__name__
-            self._guard.swallow("a request", error)
+            self.guard.swallow("a request", error)
             return Outcome.TIME, None
         self.answered = True
         return Outcome.OK, None
 
-    def _delay(self, attempt: int, retry_after: float | None) -> float | None:
-        return self._policy.delay(
-            attempt,
-            jitter=self._jitter(),
-            time_left=self._deadline.time_left(),
-            retry_after=retry_after,
-            quota=self._quota.take(self._clock()),
-        )
-
     def _stop_for(self, error: RequestError) -> Outcome:
         if self.stopped is None:
-            logger.warning(
-                "roark: %s (%s); this call is not sent",
-                "the API key was refused"
-                if error.outcome is Outcome.UNAUTHORIZED
-                else "the service cannot be trusted",
-                error.reason,
-            )
+            is_key = error.outcome is Outcome.UNAUTHORIZED
+            why = "the API key was refused" if is_key else "the service cannot be trusted"
+            logger.warning("roark: %s (%s); this call is not sent", why, error.reason)
         return self.stop(error.outcome)

@@ -13,11 +13,11 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 from .._diagnostics import logger
-from .call_spool import CallSpool, is_aside, is_call, is_claimed, measure
+from .call_spool import CallSpool, SpooledCall, is_aside, is_call, look_at
 
 DEFAULT_QUOTA = 1024**3  # bytes of all calls together: three hours of audio at 24 kHz
 DEFAULT_MAX_AGE = 7 * 24 * 3600.0  # seconds; an older call is of no use to anybody
@@ -30,38 +30,22 @@ class SpoolError(Exception):
 
 
 @dataclass(frozen=True)
-class SpooledCall:
-    """What is known of a call in the spool without claiming it."""
-
-    path: Path
-    size: int  # bytes of its files
-    age: float  # seconds since it began: each try to deliver it writes to it
-    claimed: bool  # a living process works on it
-    aside: bool  # it was set aside: its journal is not readable
-
-
 class Spool:
     """A directory of calls; SpoolError if it cannot be made, is a link, or is somebody else's.
 
     Each call looks at the quota now and then only: what it writes in between may come on top, and
-    the journals. The clock is the wall's: ages outlive processes.
+    the journals.
     """
 
-    def __init__(
-        self,
-        root: Path,
-        *,
-        quota: int = DEFAULT_QUOTA,
-        max_age: float = DEFAULT_MAX_AGE,
-        measure_every: int = MEASURE_EVERY,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self.root = root
-        self.quota = quota
-        self._max_age = max_age
-        self._measure_every = measure_every
-        self._clock = clock
-        _secure_directory(root)
+    root: Path
+    _: KW_ONLY
+    quota: int = DEFAULT_QUOTA
+    max_age: float = DEFAULT_MAX_AGE
+    measure_every: int = MEASURE_EVERY
+    clock: Callable[[], float] = time.time  # the wall's: ages outlive processes
+
+    def __post_init__(self) -> None:
+        _secure_directory(self.root)
 
     def begin(self, call_id: str) -> CallSpool:
         """Makes a place for a new call, claimed by this process; raises SpoolError if it cannot."""
@@ -78,9 +62,9 @@ class Spool:
 
     def _room(self) -> int:
         """Bytes that a call may write until it asks again, after old calls have made room."""
-        self.evict(self._measure_every)
+        self.evict(self.measure_every)
         left = self.quota - sum(call.size for call in self.calls())
-        return min(left, self._measure_every)
+        return min(left, self.measure_every)
 
     def abandoned(self) -> Iterator[CallSpool]:
         """Claims the calls that dead processes left, one after the other.
@@ -104,9 +88,7 @@ class Spool:
         found = []
         for path in self._paths():
             with contextlib.suppress(OSError):
-                size, begun = measure(path)
-                age = max(0.0, self._clock() - begun)
-                found.append(SpooledCall(path, size, age, is_claimed(path), is_aside(path)))
+                found.append(look_at(path, self.clock()))
         return sorted(found, key=lambda call: -call.age)
 
     def evict(self, room: int = 0) -> list[str]:
@@ -128,7 +110,7 @@ class Spool:
     def _reason_to_go(self, call: SpooledCall, wanted: int) -> str | None:
         if not is_call(call.path):
             return "leftover" if call.age > _LEFTOVER_AGE else None
-        if call.age > self._max_age:
+        if call.age > self.max_age:
             return "age"
         return "quota" if wanted > self.quota else None
 

@@ -17,7 +17,7 @@ from ..client import RequestError, RoarkClient
 from .chunks import Chunk
 from .limits import DEFAULT_LIMITS, Deadline, Limits
 from .outbox import Outbox
-from .retry import DEFAULT_POLICY, Retrier, RetryPolicy
+from .retry import DEFAULT_POLICY, Retrier, RetryPolicy, RetryQuota
 from .stats import CallStats, Outcome
 
 _KEYS = uuid.UUID("5f0c6f2c-6a0e-5d0b-9a64-0d5c3a9b7e11")
@@ -50,9 +50,8 @@ class Uploader:
         self._guard = guard
         self._limits = limits
         self._deadline = Deadline(clock)
-        self._retrier = Retrier(
-            self.stats, self._deadline, guard, policy=policy, clock=clock, jitter=jitter
-        )
+        quota = RetryQuota(policy.burst, policy.rate)
+        self._retrier = Retrier(self.stats, self._deadline, guard, policy, quota, clock, jitter)
         self._failed: set[int] = set()  # the chunks of which a try failed
         self._exhausted = 0  # chunks that had all their tries
         self._chunk_ready = asyncio.Event()
