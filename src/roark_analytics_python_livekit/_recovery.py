@@ -118,18 +118,28 @@ class _Recovery:
         self, call: CallSpool, journal: JournalContents, state: CallState, call_id: str
     ) -> Recovered:
         outbox = Outbox(call, whole=_is_wav(state), limits=self.limits, on_record=state.apply)
+        uploader = Uploader(
+            self.client,
+            call_id,
+            outbox,
+            guard=self.guard,
+            policy=self.policy,
+            limits=self.limits,
+            clock=self.clock,
+        )
+
+        async def make_ended() -> dict[str, Any] | None:
+            return _ended_event(state, outbox, uploader)
+
         finished = False
         try:
-            uploader = Uploader(
-                self.client,
-                call_id,
-                outbox,
-                guard=self.guard,
-                policy=self.policy,
-                limits=self.limits,
-                clock=self.clock,
-            )
-            await _upload(uploader, outbox, journal, state)
+            _restore_recording(state, outbox, is_whole=journal.is_whole)
+            damaged = len(state.recording.gaps) + journal.damaged
+            uploader.stats.dropped_so_far(Outcome.DAMAGED, damaged)
+            uploader.close(BUDGET)
+            uploader.recording_finished()
+            started = None if "call-started" in state.sent else state.started_event()
+            await uploader.run(started, make_ended)
             finished = uploader.is_complete
             if not finished:
                 call.postpone()
@@ -143,22 +153,6 @@ class _Recovery:
             reason=uploader.last_failure,
             hopeless=not finished and uploader.is_hopeless,
         )
-
-
-async def _upload(
-    uploader: Uploader, outbox: Outbox, journal: JournalContents, state: CallState
-) -> None:
-    _restore_recording(state, outbox, is_whole=journal.is_whole)
-    damaged = len(state.recording.gaps) + journal.damaged
-    uploader.stats.dropped_so_far(Outcome.DAMAGED, damaged)
-    uploader.close(BUDGET)
-    uploader.recording_finished()
-
-    async def make_ended() -> dict[str, Any] | None:
-        return _ended_event(state, outbox, uploader)
-
-    started = None if "call-started" in state.sent else state.started_event()
-    await uploader.run(started, make_ended)
 
 
 def _put_away(call: CallSpool, journal: JournalContents) -> Outcome:

@@ -122,7 +122,7 @@ class CallSpool:
 
     def chunk_indices(self) -> list[int]:
         """The indices of the chunks that are here, in order; raises OSError."""
-        return sorted(map(int, _chunk_numbers(self.path)))
+        return _chunk_indices(self.path)
 
     def remove_chunk(self, index: int) -> None:
         """Removes a chunk, if it is there; raises OSError."""
@@ -179,7 +179,7 @@ def is_call(path: Path) -> bool:
     If not, it is just being made, or a kill has left it when it was made or removed.
     """
     try:
-        return (path / _JOURNAL).stat().st_size > 0 or bool(_chunk_numbers(path))
+        return (path / _JOURNAL).stat().st_size > 0 or bool(_chunk_indices(path))
     except OSError:  # no journal
         return False
 
@@ -209,28 +209,22 @@ def _is_claimed(path: Path) -> bool:
     return call is None
 
 
-def _chunk_numbers(path: Path) -> list[str]:
-    return [match[1] for name in os.listdir(path) if (match := _CHUNK_NAME.match(name))]
+def _chunk_indices(path: Path) -> list[int]:
+    names = map(_CHUNK_NAME.match, os.listdir(path))
+    return sorted(int(name[1]) for name in names if name)
 
 
 def _try_lock(file: int) -> bool:
     """Locks an open file until it is closed or its process dies; False if another has the lock."""
     try:
-        import fcntl
-    except ImportError:
-        return _try_lock_windows(file)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+        try:
+            import fcntl
+        except ImportError:
+            import msvcrt
 
-
-def _try_lock_windows(file: int) -> bool:
-    import msvcrt
-
-    try:
-        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]  # Windows only
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]  # Windows only
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
     return True

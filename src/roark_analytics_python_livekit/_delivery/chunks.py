@@ -35,11 +35,7 @@ class ChunkStore:
     """The bytes of a recording's chunks: on disk, or in bounded memory where the disk refuses."""
 
     def __init__(
-        self,
-        spool: CallSpool | None,
-        on_refused: Callable[[OSError], None],
-        *,
-        max_memory: int,
+        self, spool: CallSpool | None, on_refused: Callable[[OSError], None], *, max_memory: int
     ) -> None:
         self._spool = spool
         self._max_memory = max_memory

@@ -79,9 +79,7 @@ class Spool:
                 yield call
             else:
                 others.append(path)
-        for path in others:
-            if (call := _claim(path)) is not None:
-                yield call
+        yield from filter(None, map(_claim, others))
 
     def calls(self) -> list[SpooledCall]:
         """All calls, oldest first."""

@@ -197,25 +197,18 @@ class Uploader:
             self._lose(chunk, _final(outcome))
 
     async def _upload(self, chunk: Chunk) -> None:
-        """One try; a chunk that ever failed is known."""
-        try:
-            await self._put(chunk)
-        except RequestError:
-            self._failed.add(chunk.index)
-            raise
-
-    async def _put(self, chunk: Chunk) -> None:
-        """A fresh URL, then the bytes."""
+        """One try: a fresh URL, then the bytes."""
         for left in reversed(range(self._limits.fresh_urls)):
-            upload = await self._client.create_upload(
-                self._call_id, chunk.index, chunk.content_type
-            )
-            self._retrier.answered = True
             try:
+                upload = await self._client.create_upload(
+                    self._call_id, chunk.index, chunk.content_type
+                )
+                self._retrier.answered = True
                 await self._client.upload(upload, chunk.open(), size=chunk.size)
                 return
             except RequestError as error:
                 if error.outcome is not Outcome.EXPIRED or not left:
+                    self._failed.add(chunk.index)
                     raise
                 self.stats.attempt(again=True)
 

@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import functools
 import threading
-from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -110,7 +109,6 @@ class EngineThread:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._workers: list[Worker] = []
-        self._new: deque[Worker] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="roark", daemon=False)
@@ -118,9 +116,8 @@ class EngineThread:
     def add(self, worker: Worker) -> None:
         """Takes a worker on; the caller holds the lock."""
         self._workers.append(worker)
-        self._new.append(worker)
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._begin)
+            self._loop.call_soon_threadsafe(self._begin, self._loop, worker)
 
     def start(self) -> None:
         """Starts the thread, on one that may wait until it runs."""
@@ -143,19 +140,16 @@ class EngineThread:
             loop.call_later(self._engine.seconds, self._tick, loop)
             with self._engine.lock:
                 self._loop = loop
-            self._begin()
+                for worker in self._workers:
+                    self._begin(loop, worker)
             _run_until_stopped(loop)
         finally:
             _close(loop)
 
-    def _begin(self) -> None:
-        """Starts the workers that are new."""
-        assert self._loop is not None
-        while self._new:
-            worker = self._new.popleft()
-            task = self._loop.create_task(worker.run(), name=worker.name)
-            self._tasks.add(task)
-            task.add_done_callback(functools.partial(self._end, worker))
+    def _begin(self, loop: asyncio.AbstractEventLoop, worker: Worker) -> None:
+        task = loop.create_task(worker.run(), name=worker.name)
+        self._tasks.add(task)
+        task.add_done_callback(functools.partial(self._end, worker))
 
     def _end(self, worker: Worker, task: asyncio.Task[None]) -> None:
         """A worker is over; the last one takes the thread along."""
