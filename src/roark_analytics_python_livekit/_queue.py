@@ -26,7 +26,7 @@ class EventQueue:
         self._closed = False
         self._items: deque[Any] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._wake: asyncio.Event | None = None
+        self._wake = asyncio.Event()
         self._is_waking = False
 
     def put(self, item: object) -> None:
@@ -58,17 +58,15 @@ class EventQueue:
 
     def bind(self) -> None:
         """Makes the running loop the one that is woken."""
-        self._wake = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
     def tick(self, *, ending: bool = False) -> None:
         """Wakes the taker, if there is something for it or the process ends; on its loop only."""
-        if self._wake is not None and (self._items or self.needs_ticks or ending):
+        if self._items or self.needs_ticks or ending:
             self._wake.set()
 
     async def wait(self) -> None:
         """Waits for something urgent or a tick; not at all where items are waiting."""
-        assert self._wake is not None, "bind() first"
         if not self._items:
             await self._wake.wait()
         self._wake.clear()
@@ -80,5 +78,4 @@ class EventQueue:
 
     def _wake_up(self) -> None:
         self._is_waking = False  # before the taker looks: what is put later wakes it again
-        if self._wake is not None:
-            self._wake.set()
+        self._wake.set()

@@ -14,7 +14,6 @@ from ._delivery.call_spool import CallSpool, JournalContents
 from ._delivery.chunks import wav_data_bytes
 from ._delivery.limits import DEFAULT_LIMITS, Limits
 from ._delivery.outbox import Outbox
-from ._delivery.retry import DEFAULT_POLICY, RetryPolicy
 from ._delivery.spool import Spool
 from ._delivery.stats import Outcome
 from ._delivery.uploader import Uploader
@@ -47,7 +46,6 @@ async def recover_all(
     *,
     any_key: bool = False,
     limits: Limits = DEFAULT_LIMITS,
-    policy: RetryPolicy = DEFAULT_POLICY,
     clock: Callable[[], float] = time.monotonic,
     on_call: Callable[[Recovered], None] = lambda recovered: None,
 ) -> None:
@@ -60,7 +58,7 @@ async def recover_all(
     Calls of another service are left alone, and those of other keys unless `any_key`. The size of
     a chunk in `limits` is that of the dead processes.
     """
-    recovery = _Recovery(client, guard, replace(limits, tries=TRIES), policy, clock, any_key)
+    recovery = _Recovery(client, guard, replace(limits, tries=TRIES), clock, any_key)
     spool.evict()
     fruitless = 0
     for call in spool.abandoned():
@@ -93,7 +91,6 @@ class _Recovery:
     client: RoarkClient
     guard: Guard
     limits: Limits
-    policy: RetryPolicy
     clock: Callable[[], float]
     any_key: bool
 
@@ -123,7 +120,6 @@ class _Recovery:
             call_id,
             outbox,
             guard=self.guard,
-            policy=self.policy,
             limits=self.limits,
             clock=self.clock,
         )

@@ -107,12 +107,8 @@ class RoarkClient:
         self.base_url = clean_base_url(base_url)
         self._transport = transport
         self._timeouts = Timeouts()
-        self._pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Pools] = (
-            weakref.WeakKeyDictionary()
-        )
-        self._users: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, int] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._pools = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Pools]()
+        self._users = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, int]()
         silence_request_logs()
 
     def __repr__(self) -> str:

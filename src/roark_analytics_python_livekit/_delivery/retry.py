@@ -1,4 +1,4 @@
-"""Where retries happen and stop: the delays, the quota, and the loop that makes one request."""
+"""Where retries happen and stop: the quota, and the loop that makes one request."""
 
 from __future__ import annotations
 
@@ -7,41 +7,8 @@ from dataclasses import dataclass
 
 from .._diagnostics import Guard, logger
 from ..client import RequestError
-from .limits import Deadline
+from .limits import Deadline, RetryPolicy
 from .stats import CallStats, Outcome
-
-MAX_RETRY_AFTER = 60.0  # seconds; a service that asks for more is not waited for that long
-
-
-@dataclass(frozen=True)
-class RetryPolicy:
-    """Full jitter: before retry n, wait a random part of min(cap, base * 2**n) seconds."""
-
-    base: float = 0.5
-    cap: float = 15.0
-    burst: int = 20  # retries of one call that may come at once
-    rate: float = 1.0  # retries a second after that
-
-    def delay(
-        self,
-        attempt: int,
-        *,
-        jitter: float,
-        time_left: float,
-        retry_after: float | None = None,
-        quota: float = 0.0,
-    ) -> float | None:
-        """Seconds to wait after failed attempt number `attempt` (from 0), or None to stop.
-
-        `jitter` is from [0, 1). The service asked for `retry_after`, the retry quota for `quota`
-        seconds: minima, the first one clamped. No retry begins after the deadline.
-        """
-        wait = jitter * min(self.cap, self.base * 2.0 ** min(attempt, 16))
-        wait = max(wait + min(retry_after or 0.0, MAX_RETRY_AFTER), quota)
-        return wait if wait < time_left else None
-
-
-DEFAULT_POLICY = RetryPolicy()
 
 
 class RetryQuota:

@@ -17,7 +17,7 @@ from ..client import RequestError, RoarkClient
 from .chunks import Chunk
 from .limits import DEFAULT_LIMITS, Deadline, Limits
 from .outbox import Outbox
-from .retry import DEFAULT_POLICY, Retrier, RetryPolicy, RetryQuota
+from .retry import Retrier, RetryQuota
 from .stats import CallStats, Outcome
 
 _KEYS = uuid.UUID("5f0c6f2c-6a0e-5d0b-9a64-0d5c3a9b7e11")
@@ -37,7 +37,6 @@ class Uploader:
         outbox: Outbox,
         *,
         guard: Guard,
-        policy: RetryPolicy = DEFAULT_POLICY,
         limits: Limits = DEFAULT_LIMITS,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
@@ -50,8 +49,10 @@ class Uploader:
         self._guard = guard
         self._limits = limits
         self._deadline = Deadline(clock)
-        quota = RetryQuota(policy.burst, policy.rate)
-        self._retrier = Retrier(self.stats, self._deadline, guard, policy, quota, clock, jitter)
+        quota = RetryQuota(limits.retry.burst, limits.retry.rate)
+        self._retrier = Retrier(
+            self.stats, self._deadline, guard, limits.retry, quota, clock, jitter
+        )
         self._failed: set[int] = set()  # the chunks of which a try failed
         self._exhausted = 0  # chunks that had all their tries
         self._chunk_ready = asyncio.Event()

@@ -111,7 +111,6 @@ class EngineThread:
         self._workers: list[Worker] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = threading.Thread(target=self._run, name="roark", daemon=False)
 
     def add(self, worker: Worker) -> None:
         """Takes a worker on; the caller holds the lock."""
@@ -122,7 +121,7 @@ class EngineThread:
     def start(self) -> None:
         """Starts the thread, on one that may wait until it runs."""
         try:
-            self._thread.start()
+            threading.Thread(target=self._run, name="roark", daemon=False).start()
         except RuntimeError:  # no more threads: nobody should wait for this one
             self._give_up()
 
