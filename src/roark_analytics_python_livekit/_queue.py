@@ -12,16 +12,11 @@ RESERVE = 2  # times as many, for what is not audio
 
 
 class EventQueue:
-    """Takes items from any thread; putting never waits.
-
-    Attributes:
-        dropped: Items that came on top of the limit.
-        needs_ticks: Whether the taker wants each tick, also those without an item.
-    """
+    """Takes items from any thread; putting never waits."""
 
     def __init__(self, limit: int = MAX_WAITING) -> None:
-        self.dropped = 0
-        self.needs_ticks = True
+        self.dropped = 0  # items that came on top of the limit
+        self.needs_ticks = True  # the taker wants each one, also those without an item
         self._limit = limit
         self._closed = False
         self._items: deque[Any] = deque()

@@ -49,14 +49,12 @@ async def recover_all(
     clock: Callable[[], float] = time.monotonic,
     on_call: Callable[[Recovered], None] = lambda recovered: None,
 ) -> None:
-    """Claims and delivers abandoned calls, one after the other.
+    """Claims and delivers abandoned calls of this service, one after the other.
 
-    Stops where the key is refused or nobody answers, and after two calls in a row of which the
-    service takes nothing: the next would fare no better. What was tried in vain comes last the next
-    time. Cancelled in the middle, the call in work is left as it is for the next process.
-
-    Calls of another service are left alone, and those of other keys unless `any_key`. The size of
-    a chunk in `limits` is that of the dead processes.
+    Those of other keys are left alone unless `any_key`. Stops where the key is refused or nobody
+    answers, and after two calls in a row of which the service takes nothing: the next would fare
+    no better. What was tried in vain comes last the next time; a call that is cancelled in the
+    middle is left as it is. The size of a chunk in `limits` is that of the dead processes.
     """
     recovery = _Recovery(client, guard, replace(limits, tries=TRIES), clock, any_key)
     spool.evict()

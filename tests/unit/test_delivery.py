@@ -213,7 +213,9 @@ class TestOrder:
     async def test_chunks_wait_for_call_started(self) -> None:
         """The service has to know the call."""
         client = FakeClient(unavailable())
-        shipping = Shipping(client, limits=replace(LIMITS, retry=RetryPolicy(3600, 3600)), jitter=1.0)
+        shipping = Shipping(
+            client, limits=replace(LIMITS, retry=RetryPolicy(3600, 3600)), jitter=1.0
+        )
         shipping.record(pcm(2))
         await until(lambda: client.failures == [])
         assert client.begun == []
@@ -271,7 +273,9 @@ class TestBackOff:
     async def test_the_end_of_the_call_cuts_a_wait_short(self) -> None:
         """It would last an hour: the call is delivered within its budget instead."""
         client = FakeClient(unavailable())
-        shipping = Shipping(client, limits=replace(LIMITS, retry=RetryPolicy(3600, 3600)), jitter=1.0)
+        shipping = Shipping(
+            client, limits=replace(LIMITS, retry=RetryPolicy(3600, 3600)), jitter=1.0
+        )
         await until(lambda: client.failures == [])
         await shipping.finish()
         assert client.events == ["call-started", "call-started", "call-ended"]

@@ -71,8 +71,7 @@ class CallSpool:
     def claim(cls, path: Path, ask_room: Callable[[], int] | None = None) -> CallSpool | None:
         """Takes the call in this directory, unless a living process has it; may raise OSError.
 
-        `ask_room` gives the bytes of PCM that may be written until it is asked again; without it
-        there is no limit.
+        `ask_room` gives the bytes of PCM that may be written until it is asked again.
         """
         lock = open_private(path / _LOCK, os.O_RDWR | os.O_CREAT)
         if not _try_lock(lock) or not path.exists():

@@ -46,7 +46,6 @@ class Outbox:
         self._queue: deque[Chunk] = deque()
         self._put_back: Counter[int] = Counter()  # how often a chunk was
         self._filling = bytearray()
-        self._next_index = 0
         self._sealed_bytes = 0
         self._was_refused = False
 
@@ -63,10 +62,7 @@ class Outbox:
     # What comes in
 
     def append_record(self, record: Mapping[str, Any], encoded: bytes | None = None) -> None:
-        """Adds a record to the journal, `encoded` if it is already.
-
-        What the disk refuses now is written with a later record.
-        """
+        """Adds a record, `encoded` if it is already; what the disk refuses is written later."""
         if self._spool is not None:
             with contextlib.suppress(TypeError, ValueError, RecursionError):  # it is not JSON
                 self._unwritten.append((record, encoded or encode_record(record)))
@@ -89,7 +85,7 @@ class Outbox:
             part = pcm[: self._chunk_bytes - len(self._filling)]
             pcm = pcm[len(part) :]
             self._filling += part
-            self._store.append(self._next_index, part)
+            self._store.append(self._sealed_bytes // self._chunk_bytes, part)
             if len(self._filling) == self._chunk_bytes:
                 self._seal_chunk()
 
@@ -101,12 +97,11 @@ class Outbox:
             self._queue_wav(rate)
 
     def _seal_chunk(self) -> None:
-        index, size = self._next_index, len(self._filling)
+        index, size = self._sealed_bytes // self._chunk_bytes, len(self._filling)
         if not self._store.seal(index, bytes(self._filling)):
             self.dropped.append(Chunk(index, self._sealed_bytes, size, "audio/pcm", bytes))
         self._queue_chunk(index, size)
         self._filling.clear()
-        self._next_index += 1
         self._sealed_bytes += size
 
     def _queue_chunk(self, index: int, size: int) -> None:

@@ -14,8 +14,8 @@ from .stats import CallStats, Outcome
 class RetryQuota:
     """A bucket of retries for one call: a burst at once, then so many a second.
 
-    Retries of all requests share it, so that a service in trouble is not hit by three uploads'
-    worth of repetitions; an empty bucket makes a retry wait, it does not forbid it.
+    All requests share it: a service in trouble is not hit by three uploads' worth of repetitions.
+    An empty bucket makes a retry wait, it does not forbid it.
     """
 
     def __init__(self, burst: int, rate: float) -> None:

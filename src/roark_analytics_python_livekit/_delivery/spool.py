@@ -102,7 +102,10 @@ class Spool:
             if reason is not None and _remove(call.path):
                 total -= call.size
                 reasons.append(reason)
-        _say_lost(reasons)
+        for reason, count in Counter(reasons).items():
+            if reason != "leftover":
+                text = "roark: %d calls were removed from the spool, undelivered (%s)"
+                logger.warning(text, count, reason)
         return reasons
 
     def _reason_to_go(self, call: SpooledCall, wanted: int) -> str | None:
@@ -174,11 +177,3 @@ def _is_own_directory(entry: os.DirEntry[str]) -> bool:
     if not entry.is_dir(follow_symlinks=False):
         return False
     return not hasattr(os, "geteuid") or entry.stat(follow_symlinks=False).st_uid == os.geteuid()
-
-
-def _say_lost(reasons: list[str]) -> None:
-    for reason, count in Counter(reasons).items():
-        if reason != "leftover":
-            logger.warning(
-                "roark: %d calls were removed from the spool, undelivered (%s)", count, reason
-            )

@@ -20,10 +20,7 @@ T = TypeVar("T")
 
 
 class Worker:
-    """Runs one call's `main` on the process's engine until it returns.
-
-    `main` gets the queue, and runs beside the process's other calls; `name` is its task's.
-    """
+    """Runs one call's `main` on the process's engine, beside other calls, until it returns."""
 
     def __init__(
         self,
@@ -44,10 +41,7 @@ class Worker:
         return self._done.done()
 
     def start(self) -> None:
-        """Hands the work to the engine, without waiting for its thread to run.
-
-        Raises RuntimeError if the process can have no more threads.
-        """
+        """Hands the work to the engine's thread, not waiting for it; RuntimeError if none is left."""
         (self._engine or shared.keep("engine", Engine)).submit(self)
 
     async def wait(self, timeout: float) -> bool:
@@ -205,10 +199,9 @@ def _close(loop: asyncio.AbstractEventLoop) -> None:
 
 
 class LateThreads(ThreadPoolExecutor):
-    """A thread for each lookup of a host name.
+    """A thread for each lookup of a host name: a pool has none once the main thread is gone.
 
-    A pool takes no more work once the main thread is gone, which is when a call has its last
-    requests to make.
+    That is when a call has its last requests to make.
     """
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
