@@ -41,7 +41,7 @@ class Worker:
         return self._done.done()
 
     def start(self) -> None:
-        """Hands the work to the engine's thread, not waiting for it; RuntimeError if none is left."""
+        """Hands the work to the engine's thread, without waiting; RuntimeError if there is none."""
         (self._engine or shared.keep("engine", Engine)).submit(self)
 
     async def wait(self, timeout: float) -> bool:
