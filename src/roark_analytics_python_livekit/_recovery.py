@@ -10,10 +10,11 @@ from typing import Any, Literal
 from ._call.facts import account_of
 from ._call.records import CallRecord, EndedRecord
 from ._call.state import CallState, read_state
-from ._delivery.call_spool import CallSpool, JournalContents
+from ._delivery.call_spool import CallSpool
 from ._delivery.chunks import wav_data_bytes
 from ._delivery.limits import DEFAULT_LIMITS, Limits
 from ._delivery.outbox import Outbox
+from ._delivery.record_file import Contents
 from ._delivery.spool import Spool
 from ._delivery.stats import Outcome
 from ._delivery.uploader import Uploader
@@ -110,7 +111,7 @@ class _Recovery:
         return owner == "ours" or (owner == "other key" and self.any_key)
 
     async def _deliver(
-        self, call: CallSpool, journal: JournalContents, state: CallState, call_id: str
+        self, call: CallSpool, journal: Contents, state: CallState, call_id: str
     ) -> Recovered:
         outbox = Outbox(call, whole=_is_wav(state), limits=self.limits, on_record=state.apply)
         uploader = Uploader(
@@ -149,7 +150,7 @@ class _Recovery:
         )
 
 
-def _put_away(call: CallSpool, journal: JournalContents) -> Outcome:
+def _put_away(call: CallSpool, journal: Contents) -> Outcome:
     """What becomes of a call when nobody can say whose it is."""
     if call.chunk_indices() or journal.damaged or journal.records:
         call.set_aside()

@@ -24,19 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from .._process import open_calls
-from .record_file import HEADER, RecordFile, open_private
+from .record_file import HEADER, Contents, RecordFile, open_private
 
 _JOURNAL, _LOCK, _ASIDE = "journal", "lock", "unreadable"
 _CHUNK_NAME = re.compile(r"^(\d{6,})\.pcm$")
-
-
-@dataclass(frozen=True)
-class JournalContents:
-    """What a journal holds."""
-
-    records: list[dict[str, Any]]  # those that can be believed
-    damaged: int  # how many were passed over
-    is_whole: bool  # no byte of the file was cut off or passed over
 
 
 def encode_record(record: Mapping[str, Any]) -> bytes:
@@ -85,16 +76,9 @@ class CallSpool:
         """Appends a record, `encoded` if it is already; raises OSError if it cannot be written."""
         self._journal.append(encode_record(record) if encoded is None else encoded)
 
-    def read_journal(self) -> JournalContents:
+    def read_journal(self) -> Contents:
         """The journal, as far as it can be believed."""
-        contents = self._journal.read()
-        records = []
-        for body in contents.bodies:
-            with contextlib.suppress(ValueError):
-                record = json.loads(body)
-                if isinstance(record, dict):
-                    records.append(record)
-        return JournalContents(records, contents.damaged, contents.is_whole)
+        return self._journal.read()
 
     # The recording
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import re
 import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 HEADER = struct.Struct("<II")  # length of the body, its CRC-32
 _MAX_BODY = 64 * 1024 * 1024
@@ -30,6 +32,16 @@ class Contents:
     damaged: int  # how many were passed over
     torn_at: int  # the byte at which the torn end begins: the file's size where there is none
     is_whole: bool  # every byte belongs to a record that can be believed
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """Those of a journal."""
+        records = []
+        for body in self.bodies:
+            with contextlib.suppress(ValueError):
+                if isinstance(record := json.loads(body), dict):
+                    records.append(record)
+        return records
 
 
 class RecordFile:

@@ -142,23 +142,18 @@ class Uploader:
     async def _send_chunks(self) -> None:
         in_flight: set[asyncio.Task[None]] = set()
         try:
-            while True:
-                self._fill(in_flight)
-                if self._recording_finished.is_set() and not in_flight and not self._may_take:
-                    return
+            while in_flight or self._may_take or not self._recording_finished.is_set():
+                while self._may_take and len(in_flight) < self._limits.in_flight:
+                    if (chunk := self._outbox.take()) is not None:
+                        in_flight.add(asyncio.ensure_future(self._send_chunk(chunk)))
                 await self._next_change(in_flight)
+                for task in [task for task in in_flight if task.done()]:
+                    in_flight.discard(task)
+                    task.result()
         finally:
             for task in in_flight:
                 task.cancel()
             await asyncio.gather(*in_flight, return_exceptions=True)
-
-    def _fill(self, in_flight: set[asyncio.Task[None]]) -> None:
-        for task in [task for task in in_flight if task.done()]:
-            in_flight.discard(task)
-            task.result()
-        while len(in_flight) < self._limits.in_flight and self._may_take:
-            if (chunk := self._outbox.take()) is not None:
-                in_flight.add(asyncio.ensure_future(self._send_chunk(chunk)))
 
     @property
     def _may_take(self) -> bool:
