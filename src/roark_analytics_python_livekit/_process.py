@@ -98,8 +98,9 @@ class SharedTasks:
     """Work of which an event loop does one of each kind at a time, while anybody takes part."""
 
     def __init__(self) -> None:
-        per_loop = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Hashable, _Shared]]
-        self._kinds = per_loop()
+        self._kinds: weakref.WeakKeyDictionary[
+            asyncio.AbstractEventLoop, dict[Hashable, _Shared]
+        ] = weakref.WeakKeyDictionary()
 
     @asynccontextmanager
     async def join(
