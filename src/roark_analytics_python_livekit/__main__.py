@@ -24,7 +24,8 @@ from ._config import (
     observability_enabled,
     resolve_spool_dir,
 )
-from ._delivery.spool import Spool, SpooledCall, SpoolError
+from ._delivery.call_spool import SpooledCall
+from ._delivery.spool import Spool, SpoolError
 from ._delivery.stats import Outcome
 from ._diagnostics import Guard
 from ._recovery import Owner, Recovered, owner_of, recover_all

@@ -6,12 +6,11 @@ import asyncio
 import contextvars
 import logging
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from typing import TypeVar
 
 import httpx
 
@@ -22,8 +21,6 @@ MAX_ANSWER_BYTES = 65_536  # the largest answer that is needed is a presigned UR
 # The client's statuses that pass with time, and each of a server: CDNs have some of their own (520
 # to 530) for a service that is down.
 _RETRYABLE_STATUS = frozenset({408, 425, 429, *range(500, 600)})
-
-T = TypeVar("T")
 
 
 class RequestError(Exception):
@@ -55,15 +52,12 @@ class RequestError(Exception):
 class Timeouts:
     """How long one request may take, however slowly the bytes drip.
 
-    Attributes:
-        total: Seconds for a request.
-        upload_rate: Bytes a second. An upload has the time on top that it takes at this rate: half
-            a Mbit/s, less than any uplink that carries a call's sound. A WAV of some minutes needs
-            more than any fixed time.
+    An upload has the time on top that it takes at half a Mbit/s, less than any uplink that carries
+    a call's sound: a WAV of some minutes needs more than any fixed time.
     """
 
-    total: float = 30.0
-    upload_rate: int = 64_000
+    total: float = 30.0  # seconds
+    upload_rate: int = 64_000  # bytes a second
 
     def upload(self, size: int) -> float:
         """Seconds that the upload of so many bytes may take."""
@@ -72,29 +66,22 @@ class Timeouts:
 
 def roark_outcome(status: int) -> Outcome:
     """What an answer of Roark's own endpoints means."""
-    if 200 <= status < 300:
-        return Outcome.OK
-    if status in (401, 403):
-        return Outcome.UNAUTHORIZED
-    return Outcome.LATER if status in _RETRYABLE_STATUS else Outcome.REFUSED
+    return Outcome.UNAUTHORIZED if status in (401, 403) else _outcome(status)
 
 
 def upload_outcome(status: int) -> Outcome:
     """What an answer of a presigned URL means."""
+    return Outcome.EXPIRED if status == 403 else _outcome(status)
+
+
+def _outcome(status: int) -> Outcome:
     if 200 <= status < 300:
         return Outcome.OK
-    if status == 403:
-        return Outcome.EXPIRED
     return Outcome.LATER if status in _RETRYABLE_STATUS else Outcome.REFUSED
 
 
 def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
-    """Seconds from a Retry-After header (seconds or an HTTP date), or None where it says nothing.
-
-    Args:
-        value: The header's text.
-        now: The current time, with a time zone.
-    """
+    """Seconds from a Retry-After header, a number or an HTTP date; None where it says nothing."""
     if value is None:
         return None
     text = value.strip()
@@ -109,24 +96,48 @@ def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
     return max(0.0, (moment - now).total_seconds())
 
 
-async def bounded(request: Callable[[], Awaitable[T]], seconds: float) -> T:
+async def request(
+    client: httpx.AsyncClient,
+    method: str,
+    url: str,
+    *,
+    content: bytes | AsyncIterator[bytes],
+    headers: Mapping[str, str],
+    classify: Callable[[int], Outcome],
+    seconds: float,
+) -> bytes:
     """The one place that gives a request its total deadline and translates foreign errors."""
+
+    async def send() -> bytes:
+        built = client.build_request(method, url, content=content, headers=headers)
+        async with aclosing(await client.send(built, stream=True)) as response:
+            _raise_for_status(response, classify(response.status_code))
+            return await _read_capped(response)
+
     token = _in_own_request.set(True)
     try:
-        return await asyncio.wait_for(request(), seconds)
+        return await asyncio.wait_for(send(), seconds)
     except (TimeoutError, asyncio.TimeoutError, httpx.TimeoutException):
         raise RequestError(Outcome.LATER, "time-out") from None
     except (httpx.UnsupportedProtocol, httpx.InvalidURL):
         raise RequestError(Outcome.REFUSED, "unusable URL") from None
-    except httpx.HTTPError as error:
-        untrusted = isinstance(error, httpx.ConnectError) and _is_certificate_error(error)
-        if untrusted:
+    except (httpx.HTTPError, OSError) as error:  # an OSError: an upload's file cannot be read
+        if isinstance(error, httpx.ConnectError) and _is_certificate_error(error):
             raise RequestError(Outcome.UNTRUSTED, "the TLS certificate is not trusted") from None
-        raise RequestError(Outcome.LATER, type(error).__name__) from None
-    except OSError as error:  # an upload's file cannot be read
         raise RequestError(Outcome.LATER, type(error).__name__) from None
     finally:
         _in_own_request.reset(token)
+
+
+def _raise_for_status(response: httpx.Response, outcome: Outcome) -> None:
+    if outcome is not Outcome.OK:
+        retry_after = response.headers.get("retry-after")
+        raise RequestError(
+            outcome,
+            f"status {response.status_code}",
+            status=response.status_code,
+            retry_after=parse_retry_after(retry_after, now=datetime.now(timezone.utc)),
+        )
 
 
 def _is_certificate_error(error: BaseException) -> bool:
@@ -137,34 +148,6 @@ def _is_certificate_error(error: BaseException) -> bool:
             return True
         seen = seen.__cause__ or seen.__context__
     return False
-
-
-async def send(
-    client: httpx.AsyncClient, request: httpx.Request, classify: Callable[[int], Outcome]
-) -> bytes:
-    async with _response(client, request) as response:
-        outcome = classify(response.status_code)
-        if outcome is not Outcome.OK:
-            raise RequestError(
-                outcome,
-                f"status {response.status_code}",
-                status=response.status_code,
-                retry_after=parse_retry_after(
-                    response.headers.get("retry-after"), now=datetime.now(timezone.utc)
-                ),
-            )
-        return await _read_capped(response)
-
-
-@asynccontextmanager
-async def _response(
-    client: httpx.AsyncClient, request: httpx.Request
-) -> AsyncIterator[httpx.Response]:
-    response = await client.send(request, stream=True)
-    try:
-        yield response
-    finally:
-        await response.aclose()
 
 
 async def _read_capped(response: httpx.Response) -> bytes:
@@ -189,17 +172,12 @@ _in_own_request: contextvars.ContextVar[bool] = contextvars.ContextVar(
 )
 
 
-class _DropOwnRequests(logging.Filter):
+def _is_of_others(record: logging.LogRecord) -> bool:
     """httpx logs every URL at INFO; the URLs of these requests are secrets."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not _in_own_request.get()
-
-
-_drop_own_requests = _DropOwnRequests()
+    return not _in_own_request.get()
 
 
 def silence_request_logs() -> None:
     """No URL of this library's own requests is logged; other requests of httpx still are."""
     for name in _REQUEST_LOGGERS:
-        logging.getLogger(name).addFilter(_drop_own_requests)  # adding it again does nothing
+        logging.getLogger(name).addFilter(_is_of_others)  # adding it again does nothing

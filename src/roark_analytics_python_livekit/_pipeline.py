@@ -25,9 +25,9 @@ from ._delivery.outbox import Outbox
 from ._delivery.spool import Spool, SpoolError
 from ._delivery.stats import Outcome
 from ._delivery.uploader import Uploader
-from ._delivery.worker import EventQueue
 from ._diagnostics import Guard, logger
 from ._process import recoveries
+from ._queue import EventQueue
 from ._recorder import Recorder
 from ._recording.mixer import ResamplerFactory
 from ._recovery import recover_all

@@ -49,28 +49,14 @@ class _Call(Protocol):
     def release(self) -> None: ...
 
 
-class OpenCalls:
-    """The spooled calls that this process works on.
-
-    A forked child has a copy of each call's lock, and a lock lasts until every copy is closed: the
-    child lets go of them, so that they die with the parent.
-    """
-
-    def __init__(self) -> None:
-        self._calls: weakref.WeakSet[_Call] = weakref.WeakSet()
-
-    def add(self, call: _Call) -> None:
-        """From here on a forked child releases the call."""
-        self._calls.add(call)
-
-    def release_all(self) -> None:
-        """Releases every call."""
-        for call in list(self._calls):
-            with contextlib.suppress(OSError):
-                call.release()
+open_calls: weakref.WeakSet[_Call] = weakref.WeakSet()  # those in the spool, of this process
 
 
-open_calls = OpenCalls()
+def _release_open_calls() -> None:
+    """In a forked child: a lock lasts until every copy is closed, and is to die with the parent."""
+    for call in list(open_calls):
+        with contextlib.suppress(OSError):
+            call.release()
 
 
 class SharedObjects:
@@ -139,5 +125,5 @@ class SharedTasks:
 recoveries = SharedTasks()
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=open_calls.release_all)
+    os.register_at_fork(after_in_child=_release_open_calls)
     os.register_at_fork(after_in_child=shared.forget)

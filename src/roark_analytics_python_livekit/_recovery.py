@@ -10,14 +10,14 @@ from typing import Any, Literal
 from ._call.facts import account_of
 from ._call.records import CallRecord, EndedRecord
 from ._call.state import CallState, read_state
-from ._delivery.call_spool import CallSpool, JournalContents
+from ._delivery.call_spool import CallSpool
+from ._delivery.chunks import wav_data_bytes
 from ._delivery.limits import DEFAULT_LIMITS, Limits
 from ._delivery.outbox import Outbox
-from ._delivery.retry import DEFAULT_POLICY, RetryPolicy
+from ._delivery.record_file import Contents
 from ._delivery.spool import Spool
 from ._delivery.stats import Outcome
 from ._delivery.uploader import Uploader
-from ._delivery.wav import wav_data_bytes
 from ._diagnostics import Guard, logger
 from .client import RoarkClient
 
@@ -30,34 +30,14 @@ Owner = Literal["ours", "other key", "elsewhere"]  # elsewhere is at another ser
 
 @dataclass(frozen=True)
 class Recovered:
-    """What became of one call.
+    """What became of one call."""
 
-    Attributes:
-        call_id: Its `livekitCallId`; None where the journal is not readable.
-        outcome: OK (delivered), LATER (kept for a later try), FOREIGN, UNREADABLE (set aside) or
-            EMPTY (removed).
-        chunks: Pieces of the recording that were delivered now.
-        events: call-started and call-ended, as far as they were delivered now.
-        reason: Why it is kept, in a few words.
-        hopeless: The next call would fare no better.
-    """
-
-    call_id: str | None
-    outcome: Outcome
-    chunks: int = 0
-    events: int = 0
-    reason: str | None = None
-    hopeless: bool = False
-
-    @property
-    def was_tried(self) -> bool:
-        """Whether the service was asked to take it."""
-        return self.outcome in (Outcome.OK, Outcome.LATER)
-
-    @property
-    def is_fruitless(self) -> bool:
-        """Whether the service took nothing of it."""
-        return self.outcome is Outcome.LATER and self.events + self.chunks == 0
+    call_id: str | None  # None where the journal is not readable
+    outcome: Outcome  # OK, LATER (kept), FOREIGN, UNREADABLE (set aside) or EMPTY (removed)
+    chunks: int = 0  # delivered now
+    events: int = 0  # delivered now
+    reason: str | None = None  # why it is kept
+    hopeless: bool = False  # the next call would fare no better
 
 
 async def recover_all(
@@ -67,28 +47,17 @@ async def recover_all(
     *,
     any_key: bool = False,
     limits: Limits = DEFAULT_LIMITS,
-    policy: RetryPolicy = DEFAULT_POLICY,
     clock: Callable[[], float] = time.monotonic,
     on_call: Callable[[Recovered], None] = lambda recovered: None,
 ) -> None:
-    """Claims and delivers abandoned calls, one after the other.
+    """Claims and delivers abandoned calls of this service, one after the other.
 
-    Stops where the key is refused or nobody answers, and after two calls in a row of which the
-    service takes nothing: the next would fare no better. What was tried in vain comes last the next
-    time. Cancelled in the middle, the call in work is left as it is for the next process.
-
-    Args:
-        spool: Where they are.
-        client: Where they go; calls of another key or service are left alone.
-        guard: Counts what goes wrong in here.
-        any_key: Calls of other keys are delivered, too, with the client's.
-        limits: How much is sent at once; the size of a chunk is that of the dead processes.
-        policy: Delays between tries.
-        clock: Monotonic seconds.
-        on_call: Called with each call.
+    Those of other keys are left alone unless `any_key`. Stops where the key is refused or nobody
+    answers, and after two calls in a row of which the service takes nothing: the next would fare
+    no better. What was tried in vain comes last the next time; a call that is cancelled in the
+    middle is left as it is. The size of a chunk in `limits` is that of the dead processes.
     """
-    limits = replace(limits, tries=TRIES)
-    recovery = _Recovery(client, guard, limits, policy, clock, any_key=any_key)
+    recovery = _Recovery(client, guard, replace(limits, tries=TRIES), clock, any_key)
     spool.evict()
     fruitless = 0
     for call in spool.abandoned():
@@ -99,8 +68,10 @@ async def recover_all(
             continue
         on_call(recovered)
         _log(recovered, call)
-        if recovered.was_tried:
-            fruitless = fruitless + 1 if recovered.is_fruitless else 0
+        if recovered.outcome is Outcome.OK or recovered.events or recovered.chunks:
+            fruitless = 0
+        elif recovered.outcome is Outcome.LATER:
+            fruitless += 1
         if recovered.hopeless or fruitless == FRUITLESS:
             return
 
@@ -112,25 +83,15 @@ def owner_of(call: CallRecord, base_url: str, api_key: str) -> Owner:
     return "ours" if call["account"] == account_of(api_key) else "other key"
 
 
+@dataclass(frozen=True)
 class _Recovery:
     """Delivers one claimed call after the other, with one client."""
 
-    def __init__(
-        self,
-        client: RoarkClient,
-        guard: Guard,
-        limits: Limits,
-        policy: RetryPolicy,
-        clock: Callable[[], float],
-        *,
-        any_key: bool,
-    ) -> None:
-        self._client = client
-        self._guard = guard
-        self._limits = limits
-        self._policy = policy
-        self._clock = clock
-        self._any_key = any_key
+    client: RoarkClient
+    guard: Guard
+    limits: Limits
+    clock: Callable[[], float]
+    any_key: bool
 
     async def recover(self, call: CallSpool) -> Recovered:
         """Delivers a call, or leaves it to others; it is claimed no more afterwards."""
@@ -146,25 +107,34 @@ class _Recovery:
             call.release()
 
     def _may_deliver(self, call: CallRecord) -> bool:
-        owner = owner_of(call, self._client.base_url, self._client.api_key)
-        return owner == "ours" or (owner == "other key" and self._any_key)
+        owner = owner_of(call, self.client.base_url, self.client.api_key)
+        return owner == "ours" or (owner == "other key" and self.any_key)
 
     async def _deliver(
-        self, call: CallSpool, journal: JournalContents, state: CallState, call_id: str
+        self, call: CallSpool, journal: Contents, state: CallState, call_id: str
     ) -> Recovered:
-        outbox = Outbox(call, whole=_is_wav(state), limits=self._limits, on_record=state.apply)
+        outbox = Outbox(call, whole=_is_wav(state), limits=self.limits, on_record=state.apply)
+        uploader = Uploader(
+            self.client,
+            call_id,
+            outbox,
+            guard=self.guard,
+            limits=self.limits,
+            clock=self.clock,
+        )
+
+        async def make_ended() -> dict[str, Any] | None:
+            return _ended_event(state, outbox, uploader)
+
         finished = False
         try:
-            uploader = Uploader(
-                self._client,
-                call_id,
-                outbox,
-                guard=self._guard,
-                policy=self._policy,
-                limits=self._limits,
-                clock=self._clock,
-            )
-            await _upload(uploader, outbox, journal, state)
+            _restore_recording(state, outbox, is_whole=journal.is_whole)
+            damaged = len(state.recording.gaps) + journal.damaged
+            uploader.stats.dropped_so_far(Outcome.DAMAGED, damaged)
+            uploader.close(BUDGET)
+            uploader.recording_finished()
+            started = None if "call-started" in state.sent else state.started_event()
+            await uploader.run(started, make_ended)
             finished = uploader.is_complete
             if not finished:
                 call.postpone()
@@ -180,23 +150,7 @@ class _Recovery:
         )
 
 
-async def _upload(
-    uploader: Uploader, outbox: Outbox, journal: JournalContents, state: CallState
-) -> None:
-    _restore_recording(state, outbox, is_whole=journal.is_whole)
-    damaged = len(state.recording.gaps) + journal.damaged
-    uploader.stats.dropped_so_far(Outcome.DAMAGED, damaged)
-    uploader.close(BUDGET)
-    uploader.recording_finished()
-
-    async def make_ended() -> dict[str, Any] | None:
-        return _ended_event(state, outbox, uploader)
-
-    started = None if "call-started" in state.sent else state.started_event()
-    await uploader.run(started, make_ended)
-
-
-def _put_away(call: CallSpool, journal: JournalContents) -> Outcome:
+def _put_away(call: CallSpool, journal: Contents) -> Outcome:
     """What becomes of a call when nobody can say whose it is."""
     if call.chunk_indices() or journal.damaged or journal.records:
         call.set_aside()
@@ -252,7 +206,5 @@ def _log(recovered: Recovered, call: CallSpool) -> None:
     if recovered.outcome is Outcome.EMPTY:
         logger.warning("roark: a call without a readable journal was removed from the spool")
     if recovered.outcome is Outcome.UNREADABLE:
-        logger.warning(
-            "roark: a call without a readable journal was set aside in the spool (%s)",
-            call.path.name,
-        )
+        text = "roark: a call without a readable journal was set aside in the spool (%s)"
+        logger.warning(text, call.path.name)

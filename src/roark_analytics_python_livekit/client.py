@@ -17,20 +17,13 @@ from typing import Any
 
 import httpx
 
-from ._config import (
-    DEFAULT_BASE_URL,
-    SettingsError,
-    clean_api_key,
-    clean_base_url,
-    is_loopback,
-)
+from ._config import DEFAULT_BASE_URL, clean_api_key, clean_base_url, is_loopback
 from ._delivery.stats import Outcome
 from ._http import (
     RequestError,
     Timeouts,
-    bounded,
+    request,
     roark_outcome,
-    send,
     silence_request_logs,
     upload_outcome,
 )
@@ -60,14 +53,11 @@ class _Pools:
 
     Roark's carry the key, those for uploads nothing. Plain http has sets of its own, which need no
     certificates: loading them takes 20 ms and more.
-
-    Args:
-        make: Makes a set: whether it carries the key, and whether it is for https.
     """
 
     def __init__(self, make: Callable[[bool, bool], httpx.AsyncClient]) -> None:
         self.process = os.getpid()  # whose connections these are: a forked child makes its own
-        self.made: dict[tuple[bool, bool], httpx.AsyncClient] = {}
+        self.made: dict[tuple[bool, bool], httpx.AsyncClient] = {}  # (with key, for https) → set
         self._make = make
 
     def get(self, *, with_key: bool, url: str) -> httpx.AsyncClient:
@@ -87,9 +77,8 @@ class RoarkClient:
 
     One client may be shared by any number of calls, threads and event loops: connections belong
     to the event loop that uses them, and are made there on first use. Of several `async with` on
-    one loop, the last to be left closes them. Redirects are not followed,
-    answers are read up to 64 KiB, every request ends within 30 s, an upload within a second more
-    for each 64 kB that it has.
+    one loop, the last to be left closes them. Redirects are not followed, answers are read up to
+    64 KiB, every request ends within 30 s, an upload within a second more for each 64 kB.
 
     Args:
         api_key: The LiveKit integration's key. Sent to `base_url` only.
@@ -118,12 +107,8 @@ class RoarkClient:
         self.base_url = clean_base_url(base_url)
         self._transport = transport
         self._timeouts = Timeouts()
-        self._pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Pools] = (
-            weakref.WeakKeyDictionary()
-        )
-        self._users: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, int] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._pools = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Pools]()
+        self._users = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, int]()
         silence_request_logs()
 
     def __repr__(self) -> str:
@@ -173,18 +158,15 @@ class RoarkClient:
         Raises:
             RequestError: Unless the answer is 2xx; `EXPIRED` where a fresh URL may help.
         """
-        pool = self._pool(with_key=False, url=upload.url)
-
-        async def put() -> None:
-            request = pool.build_request(
-                "PUT",
-                upload.url,
-                content=body,
-                headers={"content-type": upload.content_type, "content-length": str(size)},
-            )
-            await send(pool, request, upload_outcome)
-
-        await bounded(put, self._timeouts.upload(size))
+        await request(
+            self._pool(with_key=False, url=upload.url),
+            "PUT",
+            upload.url,
+            content=body,
+            headers={"content-type": upload.content_type, "content-length": str(size)},
+            classify=upload_outcome,
+            seconds=self._timeouts.upload(size),
+        )
 
     async def aclose(self) -> None:
         """Closes this event loop's connections; calling it again does nothing."""
@@ -206,18 +188,15 @@ class RoarkClient:
     async def _post(
         self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
     ) -> bytes:
-        pool = self._pool(with_key=True, url=self.base_url)
-
-        async def post() -> bytes:
-            request = pool.build_request(
-                "POST",
-                self.base_url + path,
-                content=_encode(body),
-                headers={"content-type": "application/json", **(headers or {})},
-            )
-            return await send(pool, request, roark_outcome)
-
-        return await bounded(post, self._timeouts.total)
+        return await request(
+            self._pool(with_key=True, url=self.base_url),
+            "POST",
+            self.base_url + path,
+            content=_encode(body),
+            headers={"content-type": "application/json", **(headers or {})},
+            classify=roark_outcome,
+            seconds=self._timeouts.total,
+        )
 
     def _pool(self, *, with_key: bool, url: str) -> httpx.AsyncClient:
         """The running event loop's connections for a URL.
@@ -238,14 +217,12 @@ class RoarkClient:
         return _Pools(self._make_pool)
 
     def _make_pool(self, with_key: bool, secure: bool) -> httpx.AsyncClient:
-        key = {"x-roark-api-key": self.api_key, "authorization": f"Bearer {self.api_key}"}
+        # identity: answers are small, and are read as they came, without a decoder
+        headers = {"user-agent": _USER_AGENT, "accept-encoding": "identity"}
+        if with_key:
+            headers |= {"x-roark-api-key": self.api_key, "authorization": f"Bearer {self.api_key}"}
         return httpx.AsyncClient(
-            # identity: answers are small, and are read as they came, without a decoder
-            headers={
-                **(key if with_key else {}),
-                "user-agent": _USER_AGENT,
-                "accept-encoding": "identity",
-            },
+            headers=headers,
             transport=self._transport,
             verify=True if self._transport else _trust() if secure else _trust_nobody(),
             # Plain http is for this machine, and never passes one of the environment's proxies: it
@@ -282,25 +259,14 @@ def _parse_upload(body: bytes, content_type: str) -> PresignedUpload:
         answer = json.loads(body)
         answer = answer.get("data", answer)
         url, signed = answer["uploadUrl"], answer.get("contentType") or content_type
-        _check_upload_url(url)
-        _check_content_type(signed)
+        if not (_is_upload_url(url) and signed.isascii() and signed.isprintable()):
+            raise ValueError
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, httpx.InvalidURL):
         raise RequestError(Outcome.LATER, "unusable answer (no upload URL)") from None
     return PresignedUpload(url=url, content_type=signed)
 
 
-def _check_upload_url(url: object) -> None:
-    if not isinstance(url, str):
-        raise SettingsError("not a URL")
-    parts = httpx.URL(url)
-    if not parts.host:
-        raise SettingsError("no host")
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.host)):
-        raise SettingsError("not an https URL")
-    if parts.port is not None and not 0 < parts.port < 65_536:
-        raise SettingsError("no such port")
-
-
-def _check_content_type(value: object) -> None:
-    if not isinstance(value, str) or not (value.isascii() and value.isprintable()):
-        raise SettingsError("not fit for a header")
+def _is_upload_url(text: str) -> bool:
+    url = httpx.URL(text)
+    is_safe = url.scheme == "https" or (url.scheme == "http" and is_loopback(url.host))
+    return bool(url.host) and is_safe and (url.port is None or 0 < url.port < 65_536)

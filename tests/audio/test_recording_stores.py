@@ -8,11 +8,10 @@ import wave
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roark_analytics_python_livekit._delivery.chunks import Chunk
+from roark_analytics_python_livekit._delivery.chunks import Chunk, wav_header
 from roark_analytics_python_livekit._delivery.limits import DEFAULT_LIMITS, Limits
 from roark_analytics_python_livekit._delivery.outbox import Outbox
 from roark_analytics_python_livekit._delivery.stats import Outcome
-from roark_analytics_python_livekit._delivery.wav import wav_header
 
 CHUNK_BYTES = DEFAULT_LIMITS.chunk_bytes
 

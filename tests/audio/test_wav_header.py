@@ -8,7 +8,7 @@ import wave
 
 import pytest
 
-from roark_analytics_python_livekit._delivery.wav import wav_header
+from roark_analytics_python_livekit._delivery.chunks import wav_header
 
 GIB = 2**30
 

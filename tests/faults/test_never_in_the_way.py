@@ -16,9 +16,10 @@ from roark_analytics_python_livekit import RoarkClient, _pipeline
 from roark_analytics_python_livekit._delivery.limits import Limits
 from roark_analytics_python_livekit._delivery.spool import Spool
 from roark_analytics_python_livekit._delivery.stats import Outcome
-from roark_analytics_python_livekit._delivery.worker import MAX_WAITING, RESERVE, EventQueue, Worker
+from roark_analytics_python_livekit._delivery.worker import Worker
 from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._pipeline import Call
+from roark_analytics_python_livekit._queue import MAX_WAITING, RESERVE, EventQueue
 from roark_analytics_python_livekit._recovery import recover_all
 from tests.faults.test_disk import complaints, dead_call, sound, until
 from tests.support.processes import run

@@ -19,9 +19,8 @@ from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit._call.privacy import Redact
 from roark_analytics_python_livekit._call.records import end_record
 from roark_analytics_python_livekit._config import RecordingMode
-from roark_analytics_python_livekit._delivery.engine import TICK, Engine
 from roark_analytics_python_livekit._delivery.limits import DEFAULT_LIMITS, Limits
-from roark_analytics_python_livekit._delivery.worker import Worker
+from roark_analytics_python_livekit._delivery.worker import TICK, Engine, Worker
 from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._http import Timeouts
 from roark_analytics_python_livekit._pipeline import CallPipeline, CallSetup

@@ -26,10 +26,10 @@ from roark_analytics_python_livekit._call.redactor import Redact
 from roark_analytics_python_livekit._config import RecordingMode
 from roark_analytics_python_livekit._delivery.limits import DEFAULT_LIMITS, Limits
 from roark_analytics_python_livekit._delivery.spool import Spool
-from roark_analytics_python_livekit._delivery.worker import EventQueue
 from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._livekit.events import tools_executed
 from roark_analytics_python_livekit._pipeline import CallPipeline, CallSetup
+from roark_analytics_python_livekit._queue import EventQueue
 from roark_analytics_python_livekit._recording.frames import (
     AgentFrame,
     Finished,

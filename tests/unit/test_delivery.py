@@ -15,10 +15,8 @@ import pytest
 from local_roark import Faults
 from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit._delivery.chunks import Chunk
-from roark_analytics_python_livekit._delivery.deadline import Deadline
-from roark_analytics_python_livekit._delivery.limits import Limits
+from roark_analytics_python_livekit._delivery.limits import Deadline, Limits, RetryPolicy
 from roark_analytics_python_livekit._delivery.outbox import Outbox
-from roark_analytics_python_livekit._delivery.retry import RetryPolicy
 from roark_analytics_python_livekit._delivery.spool import Spool
 from roark_analytics_python_livekit._delivery.stats import Outcome
 from roark_analytics_python_livekit._delivery.uploader import idempotency_key
@@ -215,7 +213,9 @@ class TestOrder:
     async def test_chunks_wait_for_call_started(self) -> None:
         """The service has to know the call."""
         client = FakeClient(unavailable())
-        shipping = Shipping(client, policy=RetryPolicy(3600, 3600), jitter=1.0)
+        shipping = Shipping(
+            client, limits=replace(LIMITS, retry=RetryPolicy(3600, 3600)), jitter=1.0
+        )
         shipping.record(pcm(2))
         await until(lambda: client.failures == [])
         assert client.begun == []
@@ -264,7 +264,7 @@ class TestBackOff:
 
         asked: list[tuple[int, float, float, float | None]] = []
         client = FakeClient(unavailable(), unavailable(7.0), unavailable())
-        shipping = Shipping(client, policy=Noting(), jitter=0.25)
+        shipping = Shipping(client, limits=replace(LIMITS, retry=Noting()), jitter=0.25)
         await until(lambda: shipping.stats.events_sent == 1)
         ever = float("inf")
         assert asked == [(0, 0.25, ever, None), (1, 0.25, ever, 7.0), (2, 0.25, ever, None)]
@@ -273,7 +273,9 @@ class TestBackOff:
     async def test_the_end_of_the_call_cuts_a_wait_short(self) -> None:
         """It would last an hour: the call is delivered within its budget instead."""
         client = FakeClient(unavailable())
-        shipping = Shipping(client, policy=RetryPolicy(3600, 3600), jitter=1.0)
+        shipping = Shipping(
+            client, limits=replace(LIMITS, retry=RetryPolicy(3600, 3600)), jitter=1.0
+        )
         await until(lambda: client.failures == [])
         await shipping.finish()
         assert client.events == ["call-started", "call-started", "call-ended"]

@@ -9,8 +9,7 @@ import pytest
 
 from local_roark import Fault, Faults
 from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit._delivery.deadline import Deadline
-from roark_analytics_python_livekit._delivery.limits import Limits
+from roark_analytics_python_livekit._delivery.limits import Deadline, Limits
 from tests.support.deliveries import CALL, until
 from tests.support.deliveries import Shipping as _Shipping
 from tests.support.fake_roark import Roark

@@ -28,11 +28,12 @@ MAY_IMPORT = {  # room, or module of no room → rooms and modules beside itself
     "_serialize": set(),
     "_diagnostics": set(),
     "_process": set(),
+    "_queue": set(),
     "redaction": set(),
     "_livekit": {"_call.records", "_recording.frames", "_diagnostics", "_serialize"},
     "_recording": set(),
     "_call": {"_config", "_diagnostics", "_serialize", "_types", "redaction"},
-    "_delivery": {"_call.records", "_diagnostics", "_process", "_types", "client"},
+    "_delivery": {"_call.records", "_diagnostics", "_process", "_queue", "_types", "client"},
     "_http": {"_delivery.stats"},
     "client": {"_config", "_delivery.stats", "_http", "_process", "_types"},
     "audio": {"_recording"},
@@ -41,7 +42,7 @@ MAY_IMPORT = {  # room, or module of no room → rooms and modules beside itself
     "_recovery": {"_call", "_delivery", "_diagnostics", "client"},
     "_pipeline": {
         *("_call", "_delivery", "_recording", "_recorder", "_recovery", "_summary"),
-        *("_config", "_diagnostics", "_process", "_serialize", "client"),
+        *("_config", "_diagnostics", "_process", "_queue", "_serialize", "client"),
     },
     "session": {
         *("_call", "_delivery", "_livekit", "_pipeline"),
@@ -56,7 +57,6 @@ STATEFUL = {"_process"}  # the modules that may have state of their own
 NO_STATE = {  # names of modules that are neither constants nor state
     "logger",
     "_in_own_request",  # a context variable: its value is a task's
-    "_drop_own_requests",  # a filter without attributes
 }
 
 Rule = Callable[[str, str], list[str]]

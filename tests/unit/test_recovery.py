@@ -15,12 +15,11 @@ import pytest
 from local_roark import Faults
 from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit._call.facts import call_record
-from roark_analytics_python_livekit._delivery.limits import DEFAULT_LIMITS
+from roark_analytics_python_livekit._delivery.chunks import wav_header
+from roark_analytics_python_livekit._delivery.limits import DEFAULT_LIMITS, Limits, RetryPolicy
 from roark_analytics_python_livekit._delivery.outbox import Outbox
-from roark_analytics_python_livekit._delivery.retry import RetryPolicy
 from roark_analytics_python_livekit._delivery.spool import Spool
 from roark_analytics_python_livekit._delivery.stats import Outcome
-from roark_analytics_python_livekit._delivery.wav import wav_header
 from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._recovery import TRIES, Recovered, recover_all
 from tests.support.deliveries import RATE, until
@@ -29,7 +28,7 @@ from tests.support.fake_roark import BASE_URL, KEY, Roark
 
 CHUNK_BYTES = DEFAULT_LIMITS.chunk_bytes
 
-NO_WAITS = RetryPolicy(base=0.0, cap=0.0, burst=10_000)
+NO_WAITS = Limits(retry=RetryPolicy(base=0.0, cap=0.0, burst=10_000))
 HEADER = 44  # bytes before the PCM of a plain WAV file
 SOUND = bytes(range(256)) * (2 * CHUNK_BYTES // 256) + b"rest"
 
@@ -60,7 +59,7 @@ async def recover(root: Path, client: RoarkClient, *, any_key: bool = False) -> 
     """What the next process does."""
     found: list[Recovered] = []
     await recover_all(
-        Spool(root), client, Guard(), any_key=any_key, policy=NO_WAITS, on_call=found.append
+        Spool(root), client, Guard(), any_key=any_key, limits=NO_WAITS, on_call=found.append
     )
     return found
 

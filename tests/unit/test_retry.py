@@ -9,11 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roark_analytics_python_livekit._delivery.retry import (
-    MAX_RETRY_AFTER,
-    RetryPolicy,
-    RetryQuota,
-)
+from roark_analytics_python_livekit._delivery.limits import MAX_RETRY_AFTER, RetryPolicy
+from roark_analytics_python_livekit._delivery.retry import RetryQuota
 from roark_analytics_python_livekit._delivery.stats import Outcome
 from roark_analytics_python_livekit._http import parse_retry_after, roark_outcome, upload_outcome
 

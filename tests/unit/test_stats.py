@@ -44,7 +44,7 @@ def test_everything_is_counted_once() -> None:
     stats.event_sent("call-started")
     stats.chunk_sent(10)
     stats.chunk_sent(5)
-    stats.keep()
+    stats.spooled += 1
     stats.drop(Outcome.TIME)
     stats.drop(Outcome.TIME, 2)
     assert stats == CallStats(1, 2, 15, 2, 1, 1, {"time": 3}, ("call-ended",), False)

@@ -9,9 +9,9 @@ import pytest
 
 from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit._config import RecordingMode
+from roark_analytics_python_livekit._delivery.chunks import wav_data_bytes, wav_header
 from roark_analytics_python_livekit._delivery.limits import DEFAULT_LIMITS, Limits
 from roark_analytics_python_livekit._delivery.outbox import Outbox
-from roark_analytics_python_livekit._delivery.wav import wav_data_bytes, wav_header
 from tests.support.fake_roark import BASE_URL, KEY, Roark
 from tests.unit.test_call import CALL, Calling
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from roark_analytics_python_livekit._delivery import engine as engine_module
-from roark_analytics_python_livekit._delivery.engine import TICK, Engine
-from roark_analytics_python_livekit._delivery.worker import EventQueue, Worker
+from roark_analytics_python_livekit._delivery import worker as worker_module
+from roark_analytics_python_livekit._delivery.worker import TICK, Engine, Worker
+from roark_analytics_python_livekit._queue import EventQueue
 
 
 async def nothing(queue: EventQueue) -> None:
@@ -376,7 +376,7 @@ class TestEngine:
         engine = Engine()
         worker = Worker(Work(), name="roark", engine=engine)
         with monkeypatch.context() as patch:
-            patch.setattr(engine_module.threading, "Thread", NoThread)
+            patch.setattr(worker_module.threading, "Thread", NoThread)
             worker.start()
             assert await worker.wait(10)
         later = Worker(nothing, name="roark", engine=engine)

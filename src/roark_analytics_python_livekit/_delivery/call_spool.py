@@ -24,37 +24,30 @@ from pathlib import Path
 from typing import Any
 
 from .._process import open_calls
-from .file_lock import try_lock
-from .record_file import HEADER, RecordFile, open_private
+from .record_file import HEADER, Contents, RecordFile, open_private
 
 _JOURNAL, _LOCK, _ASIDE = "journal", "lock", "unreadable"
 _CHUNK_NAME = re.compile(r"^(\d{6,})\.pcm$")
 
 
-@dataclass(frozen=True)
-class JournalContents:
-    """What a journal holds."""
-
-    records: list[dict[str, Any]]  # those that can be believed
-    damaged: int  # how many were passed over
-    is_whole: bool  # no byte of the file was cut off or passed over
-
-
 def encode_record(record: Mapping[str, Any]) -> bytes:
-    """A record as the journal has it.
-
-    Raises:
-        TypeError, ValueError, RecursionError: It is not plain JSON.
-    """
+    """A record as the journal has it; TypeError, ValueError or RecursionError if it is not JSON."""
     return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
-class CallSpool:
-    """One call's files, claimed by this process. Made by `Spool.begin` and `Spool.abandoned`.
+@dataclass(frozen=True)
+class SpooledCall:
+    """What is known of a call without claiming it."""
 
-    Attributes:
-        path: The call's directory.
-    """
+    path: Path
+    size: int  # bytes of its files
+    age: float  # seconds since it began: each try to deliver it writes to it
+    claimed: bool  # a living process works on it
+    aside: bool  # it was set aside: its journal is not readable
+
+
+class CallSpool:
+    """One call's files, claimed by this process. Made by `Spool.begin` and `Spool.abandoned`."""
 
     def __init__(self, path: Path, lock: int, ask_room: Callable[[], int] | None = None) -> None:
         self.path = path
@@ -67,54 +60,34 @@ class CallSpool:
 
     @classmethod
     def claim(cls, path: Path, ask_room: Callable[[], int] | None = None) -> CallSpool | None:
-        """Takes the call in this directory, unless a living process has it.
+        """Takes the call in this directory, unless a living process has it; may raise OSError.
 
-        `ask_room` gives the bytes of PCM that may be written until it is asked again; without it
-        there is no limit.
-
-        Raises:
-            OSError: The directory or its lock cannot be opened.
+        `ask_room` gives the bytes of PCM that may be written until it is asked again.
         """
         lock = open_private(path / _LOCK, os.O_RDWR | os.O_CREAT)
-        if not try_lock(lock) or not path.exists():
+        if not _try_lock(lock) or not path.exists():
             os.close(lock)
             return None
         return cls(path, lock, ask_room)
 
     # The journal
 
-    def append_record(self, record: Mapping[str, Any], payload: bytes | None = None) -> None:
-        """Appends a record to the journal; `payload` is the record encoded, if it is already.
+    def append_record(self, record: Mapping[str, Any], encoded: bytes | None = None) -> None:
+        """Appends a record, `encoded` if it is already; raises OSError if it cannot be written."""
+        self._journal.append(encode_record(record) if encoded is None else encoded)
 
-        Raises:
-            OSError: It cannot be written.
-            TypeError, ValueError, RecursionError: It is not JSON.
-        """
-        self._journal.append(encode_record(record) if payload is None else payload)
-
-    def read_journal(self) -> JournalContents:
+    def read_journal(self) -> Contents:
         """The journal, as far as it can be believed."""
-        contents = self._journal.read()
-        records = []
-        for payload in contents.payloads:
-            with contextlib.suppress(ValueError):
-                record = json.loads(payload)
-                if isinstance(record, dict):
-                    records.append(record)
-        return JournalContents(records, contents.damaged, contents.is_whole)
+        return self._journal.read()
 
     # The recording
 
     def append_pcm(self, index: int, pcm: bytes) -> None:
-        """Appends PCM to the chunk with this index.
-
-        Raises:
-            OSError: It cannot be written, or the quota is used up.
-        """
+        """Appends PCM to a chunk; raises OSError, also where the quota is used up."""
         self._take_room(HEADER.size + len(pcm))
         if self._filling is None or self._filling[0] != index:
             self._close_chunk()
-            self._filling = (index, self._chunk(index))
+            self._filling = (index, RecordFile(self._chunk_path(index)))
         self._filling[1].append(pcm)
 
     def _take_room(self, size: int) -> None:
@@ -128,20 +101,17 @@ class CallSpool:
 
     def read_chunk(self, index: int) -> bytes:
         """A chunk's PCM, as far as it can be believed."""
-        return b"".join(self._chunk(index).read().payloads)
+        return b"".join(RecordFile(self._chunk_path(index)).read().bodies)
 
     def chunk_indices(self) -> list[int]:
         """The indices of the chunks that are here, in order; raises OSError."""
-        return sorted(map(int, _chunk_numbers(self.path)))
+        return _chunk_indices(self.path)
 
     def remove_chunk(self, index: int) -> None:
         """Removes a chunk, if it is there; raises OSError."""
         if self._filling is not None and self._filling[0] == index:
             self._close_chunk()
         self._chunk_path(index).unlink(missing_ok=True)
-
-    def _chunk(self, index: int) -> RecordFile:
-        return RecordFile(self._chunk_path(index))
 
     def _chunk_path(self, index: int) -> Path:
         return self.path / f"{index:06d}.pcm"
@@ -192,7 +162,7 @@ def is_call(path: Path) -> bool:
     If not, it is just being made, or a kill has left it when it was made or removed.
     """
     try:
-        return (path / _JOURNAL).stat().st_size > 0 or bool(_chunk_numbers(path))
+        return (path / _JOURNAL).stat().st_size > 0 or bool(_chunk_indices(path))
     except OSError:  # no journal
         return False
 
@@ -202,27 +172,42 @@ def is_aside(path: Path) -> bool:
     return (path / _ASIDE).exists()
 
 
-def is_claimed(path: Path) -> bool:
-    """Whether a process works on a call. It may seem so while another one just asks this."""
-    if not is_call(path):
-        return True
-    call = CallSpool.claim(path)
-    if call is None:
-        return True
-    call.release()
-    return False
-
-
-def measure(path: Path) -> tuple[int, float]:
-    """(bytes of a call's files, when it began on the wall clock)."""
+def look_at(path: Path, now: float) -> SpooledCall:
+    """What can be seen of a call; `now` is by the wall clock. May raise OSError."""
     size, begun = 0, path.stat().st_mtime
     for entry in os.scandir(path):
         found = entry.stat(follow_symlinks=False)
         size += found.st_size
         if entry.name == _LOCK:
             begun = found.st_mtime
-    return size, begun
+    return SpooledCall(path, size, max(0.0, now - begun), _is_claimed(path), is_aside(path))
 
 
-def _chunk_numbers(path: Path) -> list[str]:
-    return [match[1] for name in os.listdir(path) if (match := _CHUNK_NAME.match(name))]
+def _is_claimed(path: Path) -> bool:
+    """Whether a process works on a call. It may seem so while another one just asks this."""
+    if not is_call(path):
+        return True
+    if (call := CallSpool.claim(path)) is not None:
+        call.release()
+    return call is None
+
+
+def _chunk_indices(path: Path) -> list[int]:
+    names = map(_CHUNK_NAME.match, os.listdir(path))
+    return sorted(int(name[1]) for name in names if name)
+
+
+def _try_lock(file: int) -> bool:
+    """Locks an open file until it is closed or its process dies; False if another has the lock."""
+    try:
+        try:
+            import fcntl
+        except ImportError:
+            import msvcrt
+
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]  # Windows only
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

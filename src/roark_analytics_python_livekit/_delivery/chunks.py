@@ -1,37 +1,29 @@
-"""The chunks of one recording: their bytes, on disk or in memory, and the order they go in."""
+"""The chunks of one recording, and their bytes: on disk or in memory."""
 
 from __future__ import annotations
 
 import contextlib
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterable
+import struct
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from .._types import ContentType
 from .call_spool import CallSpool
 
 CHANNELS = 2
-
-Body = bytes | AsyncIterator[bytes]
+_SAMPLE_BYTES = 2
+_RIFF_LIMIT = 2**32 - 1  # bytes that a WAV file can count
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """One piece of the recording that goes through one presigned URL.
+    """One piece of the recording that goes through one presigned URL."""
 
-    Attributes:
-        index: Its place in the recording.
-        start: Where its PCM begins, in bytes of the recording's PCM.
-        size: How many bytes the upload has.
-        content_type: What they are.
-        open: Gives the bytes, anew for each try.
-    """
-
-    index: int
-    start: int
-    size: int
+    index: int  # its place in the recording
+    start: int  # where its PCM begins, in bytes of the recording's PCM
+    size: int  # bytes of the upload
     content_type: ContentType
-    open: Callable[[], Body]
+    open: Callable[[], bytes | AsyncIterator[bytes]]  # gives the bytes, anew for each try
 
     @property
     def is_wav(self) -> bool:
@@ -39,54 +31,11 @@ class Chunk:
         return self.content_type == "audio/wav"
 
 
-class ChunkQueue:
-    """Chunks that wait to be sent: those that failed stand behind those that were never tried."""
-
-    def __init__(self) -> None:
-        self._chunks: deque[Chunk] = deque()
-        self._put_back: Counter[int] = Counter()  # how often a chunk was
-
-    def __len__(self) -> int:
-        return len(self._chunks)
-
-    def append(self, chunk: Chunk) -> None:
-        """Adds the recording's next chunk."""
-        self._chunks.append(chunk)
-
-    def take(self) -> Chunk | None:
-        """Takes the first chunk out, if there is one."""
-        return self._chunks.popleft() if self._chunks else None
-
-    def put_back(self, chunk: Chunk) -> None:
-        """Returns a chunk that failed."""
-        self._put_back[chunk.index] += 1
-        self._chunks.append(chunk)
-        self._sort()
-
-    def reset_order(self) -> None:
-        """Forgets which chunks failed: all stand in the recording's order again."""
-        if self._put_back:
-            self._put_back.clear()
-            self._sort()
-
-    def clear(self) -> None:
-        """Forgets what waits."""
-        self._chunks.clear()
-
-    def _sort(self) -> None:
-        ordered = sorted(self._chunks, key=lambda one: (self._put_back[one.index], one.index))
-        self._chunks = deque(ordered)
-
-
 class ChunkStore:
     """The bytes of a recording's chunks: on disk, or in bounded memory where the disk refuses."""
 
     def __init__(
-        self,
-        spool: CallSpool | None,
-        on_refused: Callable[[OSError], None],
-        *,
-        max_memory: int,
+        self, spool: CallSpool | None, on_refused: Callable[[OSError], None], *, max_memory: int
     ) -> None:
         self._spool = spool
         self._max_memory = max_memory
@@ -124,9 +73,9 @@ class ChunkStore:
             pcm = self._spool.read_chunk(index)
         return pcm[:size].ljust(size, b"\0")
 
-    def keep(self, indices: Iterable[int]) -> None:
-        """Writes what the disk refused before; what it still refuses will be a gap."""
-        for index in indices:
+    def keep(self, chunk: Chunk) -> None:
+        """Writes what the disk refused of a chunk before; what it still refuses will be a gap."""
+        for index in list(self._in_memory) if chunk.is_wav else [chunk.index]:
             if self._spool is not None and index in self._in_memory:
                 try:
                     self._spool.remove_chunk(index)
@@ -146,3 +95,24 @@ class ChunkStore:
         """Forgets what is in memory, and uses the disk no more."""
         self._spool = None
         self._in_memory.clear()
+
+
+def wav_header(rate: int, channels: int, data_bytes: int) -> bytes:
+    """The bytes that stand before `data_bytes` of interleaved s16le PCM, `rate` samples a second.
+
+    From 4 GiB on the header is RF64 (EBU Tech 3306), which current players and libraries read.
+    """
+    frame = channels * _SAMPLE_BYTES
+    fmt = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, channels, rate, rate * frame, frame, 16)
+    if data_bytes + 36 <= _RIFF_LIMIT:
+        riff = struct.pack("<4sI4s", b"RIFF", data_bytes + 36, b"WAVE")
+        return riff + fmt + struct.pack("<4sI", b"data", data_bytes)
+    ds64 = struct.pack("<4sIQQQI", b"ds64", 28, data_bytes + 72, data_bytes, data_bytes // frame, 0)
+    riff = struct.pack("<4sI4s", b"RF64", _RIFF_LIMIT, b"WAVE")
+    return riff + ds64 + fmt + struct.pack("<4sI", b"data", _RIFF_LIMIT)
+
+
+def wav_data_bytes(size: int) -> int:
+    """The length of the PCM in a file of `size` bytes that begins with `wav_header`."""
+    plain = len(wav_header(1, 1, 0))
+    return size - (plain if size - 8 <= _RIFF_LIMIT else len(wav_header(1, 1, _RIFF_LIMIT)))

@@ -1,37 +1,30 @@
 """What a call has to deliver, until it is delivered: its journal, and chunks of its recording.
 
-The seam between recording and uploading. With a `CallSpool` everything is on disk first and gone
-once it is delivered; without one, or where the disk refuses, chunks wait in memory.
+With a `CallSpool` everything is on disk first and gone once it is delivered; without one, or where
+the disk refuses, chunks wait in memory.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections import deque
+import functools
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
 from .._call.records import FRAME_BYTES, ChunkRecord, GapRecord
 from .._diagnostics import logger
 from .call_spool import CallSpool, encode_record
-from .chunks import CHANNELS, Chunk, ChunkQueue, ChunkStore
+from .chunks import CHANNELS, Chunk, ChunkStore, wav_header
 from .limits import DEFAULT_LIMITS, Limits
 from .stats import Outcome
-from .wav import wav_header
 
 
 class Outbox:
     """One call's journal, and the PCM of its recording in chunks.
 
-    Args:
-        spool: The call's place on disk; None keeps everything in memory.
-        whole: Deliver one WAV when the recording is over, instead of PCM chunks meanwhile.
-        limits: The size of a chunk, and how much may wait in memory.
-        on_record: Called with each record, once the journal has it.
-
-    Attributes:
-        dropped: Chunks for which there was no room; their bytes are gone, and silence of the
-            same length is delivered in their place.
+    With `whole` one WAV is delivered when the recording is over, instead of PCM chunks meanwhile.
+    `on_record` is called with each record, once the journal has it.
     """
 
     def __init__(
@@ -42,7 +35,7 @@ class Outbox:
         limits: Limits = DEFAULT_LIMITS,
         on_record: Callable[[Mapping[str, Any]], None] = lambda record: None,
     ) -> None:
-        self.dropped: list[Chunk] = []
+        self.dropped: list[Chunk] = []  # there was no room: silence is delivered in their place
         self._spool = spool
         self._whole = whole
         self._chunk_bytes = limits.chunk_bytes
@@ -50,9 +43,9 @@ class Outbox:
         self._unwritten: deque[tuple[Mapping[str, Any], bytes]] = deque()
         self._has_records = False  # on disk: a later process knows whose call it is
         self._store = ChunkStore(spool, self._say_refused, max_memory=limits.max_memory)
-        self._queue = ChunkQueue()
+        self._queue: deque[Chunk] = deque()
+        self._put_back: Counter[int] = Counter()  # how often a chunk was
         self._filling = bytearray()
-        self._next_index = 0
         self._sealed_bytes = 0
         self._was_refused = False
 
@@ -68,14 +61,11 @@ class Outbox:
 
     # What comes in
 
-    def append_record(self, record: Mapping[str, Any], payload: bytes | None = None) -> None:
-        """Adds a record to the journal; `payload` is the record encoded, if it is already.
-
-        What the disk refuses now is written with a later record.
-        """
+    def append_record(self, record: Mapping[str, Any], encoded: bytes | None = None) -> None:
+        """Adds a record, `encoded` if it is already; what the disk refuses is written later."""
         if self._spool is not None:
             with contextlib.suppress(TypeError, ValueError, RecursionError):  # it is not JSON
-                self._unwritten.append((record, payload or encode_record(record)))
+                self._unwritten.append((record, encoded or encode_record(record)))
             self._write_records(self._spool)
         self._on_record(record)
 
@@ -95,7 +85,7 @@ class Outbox:
             part = pcm[: self._chunk_bytes - len(self._filling)]
             pcm = pcm[len(part) :]
             self._filling += part
-            self._store.append(self._next_index, part)
+            self._store.append(self._sealed_bytes // self._chunk_bytes, part)
             if len(self._filling) == self._chunk_bytes:
                 self._seal_chunk()
 
@@ -107,20 +97,16 @@ class Outbox:
             self._queue_wav(rate)
 
     def _seal_chunk(self) -> None:
-        index, size = self._next_index, len(self._filling)
+        index, size = self._sealed_bytes // self._chunk_bytes, len(self._filling)
         if not self._store.seal(index, bytes(self._filling)):
             self.dropped.append(Chunk(index, self._sealed_bytes, size, "audio/pcm", bytes))
         self._queue_chunk(index, size)
         self._filling.clear()
-        self._next_index += 1
         self._sealed_bytes += size
 
     def _queue_chunk(self, index: int, size: int) -> None:
-        def read() -> bytes:
-            return self._store.read(index, size)
-
-        start = index * self._chunk_bytes
-        self._queue.append(Chunk(index, start, size, "audio/pcm", read))
+        read = functools.partial(self._store.read, index, size)
+        self._queue.append(Chunk(index, index * self._chunk_bytes, size, "audio/pcm", read))
 
     def _queue_wav(self, rate: int) -> None:
         """One WAV takes the place of all chunks."""
@@ -149,24 +135,20 @@ class Outbox:
     ) -> int:
         """Takes over what a dead process left on disk; what is lost of it becomes a gap record.
 
-        Args:
-            settled: Indices of chunks that need not be delivered any more.
-            length: Bytes that the recording has at least.
-            final: It has no more than that.
-            intact: The journal is whole: a chunk that is neither here nor settled is lost.
-            gaps: Those that the journal has already.
-
-        Returns:
-            The length of the recording, in bytes.
+        The recording has `length` bytes at least, and no more than that if it is `final`. If the
+        journal is `intact`, a chunk that is neither here nor `settled` is lost. The `gaps` are in
+        the journal already. Returns the recording's length in bytes.
         """
         assert self._spool is not None
         self._has_records = True  # they have been read
         known_gaps = {(gap["start"], gap["size"]) for gap in gaps}
         found, done = self._spool.chunk_indices(), set(settled)
-        if self._whole and done:  # the service has the one WAV: nothing is missing
-            self._remove_from_disk(found)
+        has_wav = self._whole and bool(done)  # the service has the one file: nothing is missing
+        for index in found:
+            if has_wav or index in done:
+                self._spool.remove_chunk(index)
+        if has_wav:
             return length
-        self._remove_from_disk(done.intersection(found))
         left = [index for index in found if index not in done]
         if left and not final:
             length = max(length, left[-1] * self._chunk_bytes + self._bytes_on_disk(left[-1]))
@@ -176,11 +158,6 @@ class Outbox:
                 self._restore_chunk(index, size, known_gaps)
         self._sealed_bytes = length
         return length
-
-    def _remove_from_disk(self, indices: Iterable[int]) -> None:
-        assert self._spool is not None
-        for index in indices:
-            self._spool.remove_chunk(index)
 
     def _restore_chunk(self, index: int, size: int, known_gaps: set[tuple[int, int]]) -> None:
         there = self._bytes_on_disk(index)
@@ -200,15 +177,23 @@ class Outbox:
 
     def take(self) -> Chunk | None:
         """The next chunk to deliver, if one is ready."""
-        return self._queue.take() if self.waiting else None
+        return self._queue.popleft() if self.waiting else None
 
     def put_back(self, chunk: Chunk) -> None:
         """Returns a chunk that could not be delivered for now, behind those that never were."""
-        self._queue.put_back(chunk)
+        self._put_back[chunk.index] += 1
+        self._queue.append(chunk)
+        self._sort_queue()
 
     def reset_order(self) -> None:
         """What was put back failed with everything else: it stands where it was recorded again."""
-        self._queue.reset_order()
+        if self._put_back:
+            self._put_back.clear()
+            self._sort_queue()
+
+    def _sort_queue(self) -> None:
+        ordered = sorted(self._queue, key=lambda one: (self._put_back[one.index], one.index))
+        self._queue = deque(ordered)
 
     def settle(self, chunk: Chunk, outcome: Outcome) -> None:
         """Records what became of a chunk for good, and forgets its bytes."""
@@ -225,8 +210,8 @@ class Outbox:
             self._write_records(self._spool)  # there may be room now
 
     def keep(self, chunk: Chunk) -> None:
-        """Leaves a chunk on disk for a later process."""
-        self._store.keep(range(self._next_index) if chunk.is_wav else [chunk.index])
+        """Writes a chunk that waits in memory to disk, for a later process."""
+        self._store.keep(chunk)
 
     def close(self, *, finished: bool = True) -> None:
         """Ends the work on the call: removed from disk if it is finished, else left for later."""

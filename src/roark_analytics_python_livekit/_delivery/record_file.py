@@ -1,9 +1,5 @@
 """A file of records: each stands behind its length and its checksum.
 
-A kill leaves a torn record at the end, which is cut off before the next one is appended. A disk may
-damage any record; its checksum shows it. Where reading goes on behind a damaged record depends on
-the file: a journal's next record can be found, a chunk's sound must not be shifted.
-
 Writes go to the kernel at once, so that a killed process loses nothing of them. They are not
 synced: a machine that loses its power may lose the last seconds.
 """
@@ -12,17 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import re
 import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-HEADER = struct.Struct("<II")  # length of the payload, its CRC-32
-_MAX_PAYLOAD = 64 * 1024 * 1024
+HEADER = struct.Struct("<II")  # length of the body, its CRC-32
+_MAX_BODY = 64 * 1024 * 1024
 _MIN_JSON = len("{}")
-# What may be a journal's header: a length below 64 MiB, a checksum, then the payload's brace.
+# What may be a journal's header: a length below 64 MiB, a checksum, then the body's brace.
 _HEADER_OF_JSON = re.compile(rb"(?s)(?=.{3}[\x00-\x03].{4}\{)")
 
 
@@ -30,18 +28,27 @@ _HEADER_OF_JSON = re.compile(rb"(?s)(?=.{3}[\x00-\x03].{4}\{)")
 class Contents:
     """What a file of records holds."""
 
-    payloads: list[bytes]  # the records that can be believed
+    bodies: list[bytes]  # the records that can be believed
     damaged: int  # how many were passed over
     torn_at: int  # the byte at which the torn end begins: the file's size where there is none
     is_whole: bool  # every byte belongs to a record that can be believed
 
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """Those of a journal."""
+        records = []
+        for body in self.bodies:
+            with contextlib.suppress(ValueError):
+                if isinstance(record := json.loads(body), dict):
+                    records.append(record)
+        return records
+
 
 class RecordFile:
-    """One file of records. Nothing is opened until something is appended.
+    """One file of records, made when something is appended.
 
-    Args:
-        path: The file; made if it is not there.
-        resync: Its payloads are JSON objects: reading goes on behind a damaged one.
+    With `resync` its bodies are JSON objects, and reading goes on behind a damaged one; a chunk's
+    sound must not be shifted.
     """
 
     def __init__(self, path: Path, *, resync: bool = False) -> None:
@@ -58,16 +65,12 @@ class RecordFile:
             return Contents([], 0, 0, is_whole=True)
         return _all_records(data) if self._resync else _first_records(data)
 
-    def append(self, payload: bytes) -> None:
-        """Appends a record; its torn end is cut off before the first one.
-
-        Raises:
-            OSError: It cannot be written; then nothing of it is in the file.
-        """
+    def append(self, body: bytes) -> None:
+        """Appends a record, all of it or, with OSError, nothing; cuts off a torn end before."""
         if self._file is None:
             self._file = open_private(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
             os.ftruncate(self._file, self.read().torn_at)
-        _write(self._file, payload)
+        _write(self._file, body)
 
     def close(self) -> None:
         """Closes the file; appending opens it again."""
@@ -82,9 +85,9 @@ def open_private(path: Path, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _write(file: int, payload: bytes) -> None:
+def _write(file: int, body: bytes) -> None:
     """One write a record: a kill leaves all of it, or a tail that is recognised as torn."""
-    record = HEADER.pack(len(payload), zlib.crc32(payload)) + payload
+    record = HEADER.pack(len(body), zlib.crc32(body)) + body
     size = os.lseek(file, 0, os.SEEK_END)
     try:
         if os.write(file, record) < len(record):
@@ -97,12 +100,12 @@ def _write(file: int, payload: bytes) -> None:
 
 def _first_records(data: bytes) -> Contents:
     """The records up to the first that is torn or damaged."""
-    payloads: list[bytes] = []
+    bodies: list[bytes] = []
     position = 0
-    while (payload := _payload_at(data, position)) is not None:
-        payloads.append(payload)
-        position += HEADER.size + len(payload)
-    return Contents(payloads, 0, position, is_whole=position == len(data))
+    while (body := _body_at(data, position)) is not None:
+        bodies.append(body)
+        position += HEADER.size + len(body)
+    return Contents(bodies, 0, position, is_whole=position == len(data))
 
 
 def _all_records(data: bytes) -> Contents:
@@ -111,13 +114,13 @@ def _all_records(data: bytes) -> Contents:
     A damaged record ends where its length says, or where the next good one begins: its length may
     be what is damaged.
     """
-    payloads: list[bytes] = []
+    bodies: list[bytes] = []
     damaged = position = following = 0  # no good record begins before `following`
     while position < len(data):
         if position >= following:
-            if payload := _payload_at(data, position):
-                payloads.append(payload)
-                position += HEADER.size + len(payload)
+            if body := _body_at(data, position):
+                bodies.append(body)
+                position += HEADER.size + len(body)
                 continue
             following = _next_record(data, position + 1)
         behind = min(_behind(data, position), following)
@@ -125,18 +128,18 @@ def _all_records(data: bytes) -> Contents:
             break
         damaged += 1
         position = behind
-    good = sum(HEADER.size + len(payload) for payload in payloads)
-    return Contents(payloads, damaged, position, is_whole=good == len(data))
+    good = sum(HEADER.size + len(body) for body in bodies)
+    return Contents(bodies, damaged, position, is_whole=good == len(data))
 
 
-def _payload_at(data: bytes, position: int) -> bytes | None:
-    """A record's payload; None where no record can be believed."""
+def _body_at(data: bytes, position: int) -> bytes | None:
+    """A record's body; None where no record can be believed."""
     begin = position + HEADER.size
     if begin > len(data):
         return None
     length, checksum = HEADER.unpack_from(data, position)
-    payload = data[begin : begin + min(length, _MAX_PAYLOAD)]
-    return payload if len(payload) == length and zlib.crc32(payload) == checksum else None
+    body = data[begin : begin + min(length, _MAX_BODY)]
+    return body if len(body) == length and zlib.crc32(body) == checksum else None
 
 
 def _behind(data: bytes, position: int) -> int:
@@ -144,7 +147,7 @@ def _behind(data: bytes, position: int) -> int:
     begin = position + HEADER.size
     if begin <= len(data):
         length: int = HEADER.unpack_from(data, position)[0]
-        if _MIN_JSON <= length <= _MAX_PAYLOAD and begin + length <= len(data):
+        if _MIN_JSON <= length <= _MAX_BODY and begin + length <= len(data):
             return begin + length
     return len(data) + 1
 
@@ -152,9 +155,9 @@ def _behind(data: bytes, position: int) -> int:
 def _next_record(data: bytes, position: int) -> int:
     """Where the next good record of a journal begins; past the data where there is none.
 
-    No good record's payload holds what looks like a header: JSON has no control characters.
+    No good record's body holds what looks like a header: JSON has no control characters.
     """
     for match in _HEADER_OF_JSON.finditer(data, position):
-        if len(_payload_at(data, match.start()) or b"") >= _MIN_JSON:
+        if len(_body_at(data, match.start()) or b"") >= _MIN_JSON:
             return match.start()
     return len(data) + 1

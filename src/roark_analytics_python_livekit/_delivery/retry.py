@@ -1,4 +1,4 @@
-"""Where retries happen and stop: the delays, the quota, and the loop that makes one request."""
+"""Where retries happen and stop: the quota, and the loop that makes one request."""
 
 from __future__ import annotations
 
@@ -7,62 +7,15 @@ from dataclasses import dataclass
 
 from .._diagnostics import Guard, logger
 from ..client import RequestError
-from .deadline import Deadline
+from .limits import Deadline, RetryPolicy
 from .stats import CallStats, Outcome
-
-MAX_RETRY_AFTER = 60.0  # seconds; a service that asks for more is not waited for that long
-
-
-@dataclass(frozen=True)
-class RetryPolicy:
-    """Full jitter: before retry n, wait a random part of min(cap, base * 2**n) seconds.
-
-    Attributes:
-        base: Seconds.
-        cap: Seconds.
-        burst: Retries of one call that may come at once.
-        rate: Retries a second after that.
-    """
-
-    base: float = 0.5
-    cap: float = 15.0
-    burst: int = 20
-    rate: float = 1.0
-
-    def delay(
-        self,
-        attempt: int,
-        *,
-        jitter: float,
-        time_left: float,
-        retry_after: float | None = None,
-        quota: float = 0.0,
-    ) -> float | None:
-        """Seconds to wait after failed attempt number `attempt` (from 0), or None to stop.
-
-        Args:
-            attempt: Which attempt failed, counted from 0.
-            jitter: A random number from [0, 1).
-            time_left: Seconds until the deadline; no retry begins after it.
-            retry_after: Seconds that the service asked to wait: a minimum, clamped to 60.
-            quota: Seconds that the retry quota asks for, a minimum too.
-        """
-        ceiling = min(self.cap, self.base * 2.0 ** min(attempt, 16))
-        wait = jitter * ceiling
-        if retry_after is not None:
-            wait += min(retry_after, MAX_RETRY_AFTER)
-        wait = max(wait, quota)
-        return wait if wait < time_left else None
-
-
-DEFAULT_POLICY = RetryPolicy()
 
 
 class RetryQuota:
     """A bucket of retries for one call: a burst at once, then so many a second.
 
-    Retries of all requests share it, so that a service in trouble is not hit by three uploads'
-    worth of repetitions; an empty bucket makes a retry wait, it does not forbid it.
+    All requests share it: a service in trouble is not hit by three uploads' worth of repetitions.
+    An empty bucket makes a retry wait, it does not forbid it.
     """
 
     def __init__(self, burst: int, rate: float) -> None:
@@ -79,35 +32,20 @@ class RetryQuota:
         return max(0.0, -self._tokens / self._rate)
 
 
+@dataclass
 class Retrier:
-    """Makes the requests of one call, each until it succeeds, cannot succeed, or had its tries.
+    """Makes the requests of one call, each until it succeeds, cannot succeed, or had its tries."""
 
-    Attributes:
-        stopped: Why no request is made any more; None while they are.
-        last_failure: In a few words, why the latest request failed; None if none did.
-        answered: The service answered a request, in whichever way.
-    """
-
-    def __init__(
-        self,
-        stats: CallStats,
-        deadline: Deadline,
-        guard: Guard,
-        *,
-        policy: RetryPolicy,
-        clock: Callable[[], float],
-        jitter: Callable[[], float],
-    ) -> None:
-        self.stopped: Outcome | None = None
-        self.last_failure: str | None = None
-        self.answered = False
-        self._stats = stats
-        self._deadline = deadline
-        self._guard = guard
-        self._policy = policy
-        self._quota = RetryQuota(policy.burst, policy.rate)
-        self._clock = clock
-        self._jitter = jitter
+    stats: CallStats
+    deadline: Deadline
+    guard: Guard
+    policy: RetryPolicy
+    quota: RetryQuota
+    clock: Callable[[], float]
+    jitter: Callable[[], float]
+    stopped: Outcome | None = None  # why no request is made any more
+    last_failure: str | None = None  # in a few words
+    answered: bool = False  # the service did, in whichever way
 
     async def make(
         self,
@@ -116,23 +54,23 @@ class Retrier:
         tries: int | None = None,
         again: bool = False,
     ) -> Outcome:
-        """Makes a request.
-
-        Args:
-            request: Makes it once.
-            tries: How often, at the most; None as often as there is time.
-            again: It was tried before.
-        """
+        """Makes a request, `tries` times at most; `again` if it was tried before."""
         attempt = 0
         while self.stopped is None:
-            self._stats.attempt(again=again or attempt > 0)
+            self.stats.attempt(again=again or attempt > 0)
             outcome, retry_after = await self._try(request)
             if outcome is not Outcome.LATER:
                 return outcome
-            delay = self._delay(attempt, retry_after)
+            delay = self.policy.delay(
+                attempt,
+                jitter=self.jitter(),
+                time_left=self.deadline.time_left(),
+                retry_after=retry_after,
+                quota=self.quota.take(self.clock()),
+            )
             if delay is None:
                 return Outcome.TIME
-            await self._deadline.pause(delay)
+            await self.deadline.pause(delay)
             attempt += 1
             if tries is not None and attempt >= tries:
                 return Outcome.LATER
@@ -156,27 +94,14 @@ class Retrier:
         except Exception as error:
             # Nobody refused it, another process may fare better: what is spooled stays there.
             self.last_failure = type(error).__name__
-            self._guard.swallow("a request", error)
+            self.guard.swallow("a request", error)
             return Outcome.TIME, None
         self.answered = True
         return Outcome.OK, None
 
-    def _delay(self, attempt: int, retry_after: float | None) -> float | None:
-        return self._policy.delay(
-            attempt,
-            jitter=self._jitter(),
-            time_left=self._deadline.time_left(),
-            retry_after=retry_after,
-            quota=self._quota.take(self._clock()),
-        )
-
     def _stop_for(self, error: RequestError) -> Outcome:
         if self.stopped is None:
-            logger.warning(
-                "roark: %s (%s); this call is not sent",
-                "the API key was refused"
-                if error.outcome is Outcome.UNAUTHORIZED
-                else "the service cannot be trusted",
-                error.reason,
-            )
+            is_key = error.outcome is Outcome.UNAUTHORIZED
+            why = "the API key was refused" if is_key else "the service cannot be trusted"
+            logger.warning("roark: %s (%s); this call is not sent", why, error.reason)
         return self.stop(error.outcome)

@@ -1,7 +1,6 @@
 """The directory of calls on disk: who may use it, who works on which call, how much may be in it.
 
-It belongs to this user alone (0700) and is no link. Each call has a directory of its own, which one
-process at a time has claimed.
+It belongs to this user alone (0700) and is no link.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 from .._diagnostics import logger
-from .call_spool import CallSpool, is_aside, is_call, is_claimed, measure
+from .call_spool import CallSpool, SpooledCall, is_aside, is_call, look_at
 
 DEFAULT_QUOTA = 1024**3  # bytes of all calls together: three hours of audio at 24 kHz
 DEFAULT_MAX_AGE = 7 * 24 * 3600.0  # seconds; an older call is of no use to anybody
@@ -31,61 +30,25 @@ class SpoolError(Exception):
 
 
 @dataclass(frozen=True)
-class SpooledCall:
-    """What is known of a call in the spool without claiming it.
-
-    Attributes:
-        path: Its directory.
-        size: Bytes of its files.
-        age: Seconds since it began: each try to deliver it writes to it.
-        claimed: Whether a living process works on it.
-        aside: Whether it was set aside: its journal is not readable.
-    """
-
-    path: Path
-    size: int
-    age: float
-    claimed: bool
-    aside: bool = False
-
-
 class Spool:
-    """A directory of calls.
+    """A directory of calls; SpoolError if it cannot be made, is a link, or is somebody else's.
 
-    Args:
-        root: The directory; made if it is not there.
-        quota: Bytes that all calls may take together. Each call looks at it now and then only:
-            what it writes in between may come on top, and the journals.
-        max_age: Seconds after which a call that nobody works on is removed.
-        measure_every: Bytes of sound that a call writes between two looks at the quota.
-        clock: The wall clock, in seconds: ages outlive processes.
-
-    Raises:
-        SpoolError: The directory cannot be made, is a link, or belongs to somebody else.
+    Each call looks at the quota now and then only: what it writes in between may come on top, and
+    the journals.
     """
 
-    def __init__(
-        self,
-        root: Path,
-        *,
-        quota: int = DEFAULT_QUOTA,
-        max_age: float = DEFAULT_MAX_AGE,
-        measure_every: int = MEASURE_EVERY,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self.root = root
-        self.quota = quota
-        self._max_age = max_age
-        self._measure_every = measure_every
-        self._clock = clock
-        _secure_directory(root)
+    root: Path
+    _: KW_ONLY
+    quota: int = DEFAULT_QUOTA
+    max_age: float = DEFAULT_MAX_AGE
+    measure_every: int = MEASURE_EVERY
+    clock: Callable[[], float] = time.time  # the wall's: ages outlive processes
+
+    def __post_init__(self) -> None:
+        _secure_directory(self.root)
 
     def begin(self, call_id: str) -> CallSpool:
-        """Makes a place for a new call, claimed by this process.
-
-        Raises:
-            SpoolError: It cannot be made.
-        """
+        """Makes a place for a new call, claimed by this process; raises SpoolError if it cannot."""
         safe = re.sub(r"[^A-Za-z0-9_-]", "_", call_id)[:60]
         path = self.root / f"{safe}.{uuid.uuid4().hex[:12]}"
         try:
@@ -99,15 +62,14 @@ class Spool:
 
     def _room(self) -> int:
         """Bytes that a call may write until it asks again, after old calls have made room."""
-        self.evict(self._measure_every)
+        self.evict(self.measure_every)
         left = self.quota - sum(call.size for call in self.calls())
-        return min(left, self._measure_every)
+        return min(left, self.measure_every)
 
     def abandoned(self) -> Iterator[CallSpool]:
         """Claims the calls that dead processes left, one after the other.
 
         First those that have waited longest since something was delivered of them, or tried.
-
         Those that others have are looked at once more in the end: a process that just lists the
         spool holds their locks for a moment.
         """
@@ -117,26 +79,20 @@ class Spool:
                 yield call
             else:
                 others.append(path)
-        for path in others:
-            if (call := _claim(path)) is not None:
-                yield call
+        yield from filter(None, map(_claim, others))
 
     def calls(self) -> list[SpooledCall]:
         """All calls, oldest first."""
         found = []
         for path in self._paths():
             with contextlib.suppress(OSError):
-                size, begun = measure(path)
-                age = max(0.0, self._clock() - begun)
-                found.append(SpooledCall(path, size, age, is_claimed(path), is_aside(path)))
+                found.append(look_at(path, self.clock()))
         return sorted(found, key=lambda call: -call.age)
 
     def evict(self, room: int = 0) -> list[str]:
         """Removes unclaimed calls that are too old, then the oldest until `room` bytes are free.
 
-        Returns:
-            Why each removed call had to go: "age", "quota" or, for what a kill has left of a call
-            that nobody misses, "leftover".
+        Returns why each had to go: "age", "quota", or "leftover" of a call that nobody misses.
         """
         calls = self.calls()
         total = sum(call.size for call in calls)
@@ -146,13 +102,16 @@ class Spool:
             if reason is not None and _remove(call.path):
                 total -= call.size
                 reasons.append(reason)
-        _say_lost(reasons)
+        for reason, count in Counter(reasons).items():
+            if reason != "leftover":
+                text = "roark: %d calls were removed from the spool, undelivered (%s)"
+                logger.warning(text, count, reason)
         return reasons
 
     def _reason_to_go(self, call: SpooledCall, wanted: int) -> str | None:
         if not is_call(call.path):
             return "leftover" if call.age > _LEFTOVER_AGE else None
-        if call.age > self._max_age:
+        if call.age > self.max_age:
             return "age"
         return "quota" if wanted > self.quota else None
 
@@ -218,11 +177,3 @@ def _is_own_directory(entry: os.DirEntry[str]) -> bool:
     if not entry.is_dir(follow_symlinks=False):
         return False
     return not hasattr(os, "geteuid") or entry.stat(follow_symlinks=False).st_uid == os.geteuid()
-
-
-def _say_lost(reasons: list[str]) -> None:
-    for reason, count in Counter(reasons).items():
-        if reason != "leftover":
-            logger.warning(
-                "roark: %d calls were removed from the spool, undelivered (%s)", count, reason
-            )

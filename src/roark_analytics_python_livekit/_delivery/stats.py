@@ -11,8 +11,7 @@ from .._types import DeliveryCounts
 class Outcome(Enum):
     """What became of a request, an event, a chunk, a record, or a recovered call.
 
-    The values stand in the journals of spooled calls and in `delivery.dropped` of call-ended: they
-    keep their strings.
+    The values stand in journals and in `delivery.dropped` of call-ended: they keep their strings.
     """
 
     OK = "ok"  # accepted
@@ -85,10 +84,6 @@ class CallStats:
         """Counts a chunk of `size` bytes that was accepted."""
         self.chunks_sent += 1
         self.bytes_sent += size
-
-    def keep(self) -> None:
-        """Counts an event or a chunk that stays in the spool."""
-        self.spooled += 1
 
     def drop(self, reason: Outcome, count: int = 1) -> None:
         """Counts what is given up."""

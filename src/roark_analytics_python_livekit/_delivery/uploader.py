@@ -15,10 +15,9 @@ from .._call.records import SentRecord
 from .._diagnostics import Guard
 from ..client import RequestError, RoarkClient
 from .chunks import Chunk
-from .deadline import Deadline
-from .limits import DEFAULT_LIMITS, Limits
+from .limits import DEFAULT_LIMITS, Deadline, Limits
 from .outbox import Outbox
-from .retry import DEFAULT_POLICY, Retrier, RetryPolicy
+from .retry import Retrier, RetryQuota
 from .stats import CallStats, Outcome
 
 _KEYS = uuid.UUID("5f0c6f2c-6a0e-5d0b-9a64-0d5c3a9b7e11")
@@ -29,18 +28,6 @@ class Uploader:
 
     While the call runs, what can succeed is tried again for as long as it takes. `close` starts
     the budget; when it is over everything stops, delivered or not.
-
-    Args:
-        client: Makes the requests.
-        call_id: The call's `livekitCallId`.
-        outbox: Where the chunks wait.
-        guard: Counts what goes wrong in here.
-        clock: Monotonic seconds.
-        jitter: Random numbers from [0, 1).
-
-    Attributes:
-        stats: The call's counts.
-        lost: Chunks that the service does not have.
     """
 
     def __init__(
@@ -50,21 +37,21 @@ class Uploader:
         outbox: Outbox,
         *,
         guard: Guard,
-        policy: RetryPolicy = DEFAULT_POLICY,
         limits: Limits = DEFAULT_LIMITS,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.stats = CallStats(done=False)
-        self.lost: list[Chunk] = []
+        self.lost: list[Chunk] = []  # the service does not have them
         self._client = client
         self._call_id = call_id
         self._outbox = outbox
         self._guard = guard
         self._limits = limits
         self._deadline = Deadline(clock)
+        quota = RetryQuota(limits.retry.burst, limits.retry.rate)
         self._retrier = Retrier(
-            self.stats, self._deadline, guard, policy=policy, clock=clock, jitter=jitter
+            self.stats, self._deadline, guard, limits.retry, quota, clock, jitter
         )
         self._failed: set[int] = set()  # the chunks of which a try failed
         self._exhausted = 0  # chunks that had all their tries
@@ -73,7 +60,7 @@ class Uploader:
 
     @property
     def last_failure(self) -> str | None:
-        """In a few words, why the latest request failed; None if none did."""
+        """Why the latest request failed, if one did."""
         return self._retrier.last_failure
 
     @property
@@ -107,10 +94,7 @@ class Uploader:
     ) -> None:
         """Delivers the call; returns when all is delivered or given up.
 
-        Args:
-            started: The call-started event; None if the service has it.
-            make_ended: Gives the call-ended event, once the chunks are settled; None if the
-                service has it.
+        `make_ended` is called once the chunks are settled. An event is None if the service has it.
         """
         self._deadline.begin()
         if started is not None:
@@ -149,7 +133,7 @@ class Uploader:
         elif self._outbox.is_spooled and outcome is not Outcome.REFUSED:
             if outcome is Outcome.LATER and name == "call-started":
                 self._retrier.stop(outcome)
-            self.stats.keep()
+            self.stats.spooled += 1
         else:
             self.stats.drop(_final(outcome))
 
@@ -158,23 +142,18 @@ class Uploader:
     async def _send_chunks(self) -> None:
         in_flight: set[asyncio.Task[None]] = set()
         try:
-            while True:
-                self._fill(in_flight)
-                if self._recording_finished.is_set() and not in_flight and not self._may_take:
-                    return
+            while in_flight or self._may_take or not self._recording_finished.is_set():
+                while self._may_take and len(in_flight) < self._limits.in_flight:
+                    if (chunk := self._outbox.take()) is not None:
+                        in_flight.add(asyncio.ensure_future(self._send_chunk(chunk)))
                 await self._next_change(in_flight)
+                for task in [task for task in in_flight if task.done()]:
+                    in_flight.discard(task)
+                    task.result()
         finally:
             for task in in_flight:
                 task.cancel()
             await asyncio.gather(*in_flight, return_exceptions=True)
-
-    def _fill(self, in_flight: set[asyncio.Task[None]]) -> None:
-        for task in [task for task in in_flight if task.done()]:
-            in_flight.discard(task)
-            task.result()
-        while len(in_flight) < self._limits.in_flight and self._may_take:
-            if (chunk := self._outbox.take()) is not None:
-                in_flight.add(asyncio.ensure_future(self._send_chunk(chunk)))
 
     @property
     def _may_take(self) -> bool:
@@ -214,25 +193,18 @@ class Uploader:
             self._lose(chunk, _final(outcome))
 
     async def _upload(self, chunk: Chunk) -> None:
-        """One try; a chunk that ever failed is known."""
-        try:
-            await self._put(chunk)
-        except RequestError:
-            self._failed.add(chunk.index)
-            raise
-
-    async def _put(self, chunk: Chunk) -> None:
-        """A fresh URL, then the bytes."""
+        """One try: a fresh URL, then the bytes."""
         for left in reversed(range(self._limits.fresh_urls)):
-            upload = await self._client.create_upload(
-                self._call_id, chunk.index, chunk.content_type
-            )
-            self._retrier.answered = True
             try:
+                upload = await self._client.create_upload(
+                    self._call_id, chunk.index, chunk.content_type
+                )
+                self._retrier.answered = True
                 await self._client.upload(upload, chunk.open(), size=chunk.size)
                 return
             except RequestError as error:
                 if error.outcome is not Outcome.EXPIRED or not left:
+                    self._failed.add(chunk.index)
                     raise
                 self.stats.attempt(again=True)
 
@@ -247,7 +219,7 @@ class Uploader:
         self.lost.append(chunk)
         if self._outbox.is_spooled and outcome not in (Outcome.REFUSED, Outcome.FULL):
             self._outbox.keep(chunk)
-            self.stats.keep()
+            self.stats.spooled += 1
         else:
             self._outbox.settle(chunk, outcome)
             self.stats.drop(outcome)

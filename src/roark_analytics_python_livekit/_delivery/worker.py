@@ -1,109 +1,26 @@
-"""One call on the engine, and the queue that leads there."""
+"""The process's engine, one background thread with an event loop, and the calls that run on it."""
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import contextlib
-from collections import deque
+import functools
+import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from .._process import shared
-from .engine import Engine
+from .._queue import EventQueue
 
-MAX_WAITING = 20_000  # items; 100 s of two audio streams: only a dead or starved thread gets there
-RESERVE = 2  # times as many, for what is not audio
+TICK = 0.25  # seconds; with the recording's SETTLING, the last second that a kill may cost
 
-
-class EventQueue:
-    """A bounded queue from any thread to the engine; putting never waits.
-
-    Args:
-        limit: How many items may wait; what comes on top is dropped and counted.
-
-    Attributes:
-        dropped: Items that had no room.
-        needs_ticks: Whether the taker wants each tick, also those without an item.
-    """
-
-    def __init__(self, limit: int = MAX_WAITING) -> None:
-        self.dropped = 0
-        self.needs_ticks = True
-        self._limit = limit
-        self._closed = False
-        self._items: deque[Any] = deque()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._wake: asyncio.Event | None = None
-        self._is_waking = False
-
-    def put(self, item: object) -> None:
-        """Hands an item over; the engine looks at it within a tick."""
-        if self._closed:
-            return
-        if len(self._items) >= self._limit:
-            self.dropped += 1
-        else:
-            self._items.append(item)
-
-    def put_urgent(self, item: object) -> None:
-        """Hands an item over and wakes the engine. Such items are few: they have a reserve."""
-        if self._closed:
-            return
-        if len(self._items) >= self._limit * RESERVE:
-            self.dropped += 1
-            return
-        self._items.append(item)
-        if self._loop is not None and not self._is_waking:
-            self._is_waking = True
-            with contextlib.suppress(RuntimeError):  # the engine is gone: nobody to wake
-                self._loop.call_soon_threadsafe(self._wake_up)
-
-    def close(self) -> None:
-        """Nobody takes anything any more: what is put is forgotten."""
-        self._closed = True
-        self._items.clear()
-
-    def bind(self) -> None:
-        """Makes the running loop the one that is woken."""
-        self._wake = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-
-    def tick(self, *, ending: bool = False) -> None:
-        """Wakes the taker, if there is something for it; on its loop only.
-
-        Args:
-            ending: The process's main thread is gone.
-        """
-        if self._wake is not None and (self._items or self.needs_ticks or ending):
-            self._wake.set()
-
-    async def wait(self) -> None:
-        """Waits for something urgent or a tick; not at all where items are waiting."""
-        assert self._wake is not None, "bind() first"
-        if not self._items:
-            await self._wake.wait()
-        self._wake.clear()
-
-    async def take(self) -> list[Any]:
-        """What waits now, once the loop's other tasks had their turn."""
-        await asyncio.sleep(0)
-        return [self._items.popleft() for _ in range(len(self._items))]
-
-    def _wake_up(self) -> None:
-        self._is_waking = False  # before the taker looks: what is put later wakes it again
-        if self._wake is not None:
-            self._wake.set()
+T = TypeVar("T")
 
 
 class Worker:
-    """Runs one call's `main` on the process's engine until it returns.
-
-    Args:
-        main: Gets the queue; runs on the engine's loop, beside the process's other calls.
-        name: The name of its task.
-        engine: Another engine than the process's, for tests.
-    """
+    """Runs one call's `main` on the process's engine, beside other calls, until it returns."""
 
     def __init__(
         self,
@@ -124,11 +41,7 @@ class Worker:
         return self._done.done()
 
     def start(self) -> None:
-        """Hands the work to the engine, without waiting for its thread to run.
-
-        Raises:
-            RuntimeError: The process can have no more threads.
-        """
+        """Hands the work to the engine's thread, without waiting; RuntimeError if there is none."""
         (self._engine or shared.keep("engine", Engine)).submit(self)
 
     async def wait(self, timeout: float) -> bool:
@@ -144,18 +57,165 @@ class Worker:
             await asyncio.wait_for(over.wait(), timeout)
         return self.done
 
-    # For the engine
-
     async def run(self) -> None:
         """`main` guards itself; whatever it raises ends this call only."""
         with contextlib.suppress(BaseException):
             self.queue.bind()
             await self._main(self.queue)
 
-    def tick(self, *, ending: bool) -> None:
-        """Passes the tick on to whoever takes from the queue."""
-        self.queue.tick(ending=ending)
-
     def over(self) -> None:
-        """Ends every wait."""
+        """The work is over, or never began: ends every wait. Called once, on any thread."""
         self._done.set_result(None)
+
+
+class Engine:
+    """Runs workers side by side on one thread, which starts with the first and ends with the last.
+
+    The thread is not a daemon, so that the end of the process waits for what is being delivered:
+    a worker has to see that the main thread is gone, and then to end within its budget. One timer
+    serves all workers, every `tick` seconds. The loop is not the policy's, which is the agent's.
+    """
+
+    def __init__(
+        self,
+        *,
+        tick: float = TICK,
+        make_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.SelectorEventLoop,
+    ) -> None:
+        self.seconds = tick
+        self.make_loop = make_loop
+        self.lock = threading.Lock()  # decides between "the last one is over" and "a new one"
+        self.thread: EngineThread | None = None
+
+    def submit(self, worker: Worker) -> None:
+        """Runs a worker as soon as the thread gets to it; waits for nothing."""
+        with self.lock:
+            if self.thread is None:
+                thread = EngineThread(self)
+                _thread.start_new_thread(thread.start, ())
+                self.thread = thread
+            self.thread.add(worker)
+
+
+class EngineThread:
+    """The engine's thread, from a first worker to a last one; the engine's lock guards them."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._workers: list[Worker] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def add(self, worker: Worker) -> None:
+        """Takes a worker on; the caller holds the lock."""
+        self._workers.append(worker)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._begin, self._loop, worker)
+
+    def start(self) -> None:
+        """Starts the thread, on one that may wait until it runs."""
+        try:
+            threading.Thread(target=self._run, name="roark", daemon=False).start()
+        except RuntimeError:  # no more threads: nobody should wait for this one
+            self._give_up()
+
+    def _run(self) -> None:
+        try:
+            # The workers guard themselves: what gets here is the loop's own failure.
+            with contextlib.suppress(Exception):
+                self._serve(self._engine.make_loop())
+        finally:
+            self._give_up()
+
+    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            loop.set_default_executor(LateThreads())
+            loop.call_later(self._engine.seconds, self._tick, loop)
+            with self._engine.lock:
+                self._loop = loop
+                for worker in self._workers:
+                    self._begin(loop, worker)
+            _run_until_stopped(loop)
+        finally:
+            _close(loop)
+
+    def _begin(self, loop: asyncio.AbstractEventLoop, worker: Worker) -> None:
+        task = loop.create_task(worker.run(), name=worker.name)
+        self._tasks.add(task)
+        task.add_done_callback(functools.partial(self._end, worker))
+
+    def _end(self, worker: Worker, task: asyncio.Task[None]) -> None:
+        """A worker is over; the last one takes the thread along."""
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # the worker guards itself: nobody else has to hear of it
+        with self._engine.lock:
+            self._workers.remove(worker)
+            is_last = not self._workers
+            if is_last:
+                self._retire()
+        worker.over()
+        if is_last and self._loop is not None:
+            self._loop.stop()
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.call_later(self._engine.seconds, self._tick, loop)
+        ending = not threading.main_thread().is_alive()
+        for worker in self._workers:
+            worker.queue.tick(ending=ending)
+
+    def _give_up(self) -> None:
+        """Nothing runs any more; there are workers left only if the thread or its loop failed."""
+        with self._engine.lock:
+            self._retire()
+            left, self._workers = self._workers, []
+        for worker in left:
+            worker.over()
+
+    def _retire(self) -> None:
+        """The next worker gets another thread."""
+        if self._engine.thread is self:
+            self._engine.thread = None
+
+
+def _run_until_stopped(loop: asyncio.AbstractEventLoop) -> None:
+    while True:
+        try:
+            loop.run_forever()
+            return
+        except (SystemExit, KeyboardInterrupt):  # asyncio lets one task's end all: the others go on
+            continue
+
+
+def _close(loop: asyncio.AbstractEventLoop) -> None:
+    with contextlib.suppress(BaseException):
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+
+
+class LateThreads(ThreadPoolExecutor):
+    """A thread for each lookup of a host name: a pool has none once the main thread is gone.
+
+    That is when a call has its last requests to make.
+    """
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        future: Future[T] = Future()
+        future.set_running_or_notify_cancel()
+
+        def run() -> None:
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except BaseException as error:
+                future.set_exception(error)
+
+        try:
+            threading.Thread(target=run, daemon=True).start()
+        except RuntimeError:  # Python 3.12.0 and 3.12.1 start none by then: this one may block
+            run()
+        return future

@@ -1,0 +1,76 @@
+"""The bounded queue from the agent's side to the worker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from typing import Any
+
+MAX_WAITING = 20_000  # items; 100 s of two audio streams: only a dead or starved thread gets there
+RESERVE = 2  # times as many, for what is not audio
+
+
+class EventQueue:
+    """Takes items from any thread; putting never waits."""
+
+    def __init__(self, limit: int = MAX_WAITING) -> None:
+        self.dropped = 0  # items that came on top of the limit
+        self.needs_ticks = True  # the taker wants each one, also those without an item
+        self._limit = limit
+        self._closed = False
+        self._items: deque[Any] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wake = asyncio.Event()
+        self._is_waking = False
+
+    def put(self, item: object) -> None:
+        """Hands an item over; the taker looks at it within a tick."""
+        if self._closed:
+            return
+        if len(self._items) >= self._limit:
+            self.dropped += 1
+        else:
+            self._items.append(item)
+
+    def put_urgent(self, item: object) -> None:
+        """Hands an item over and wakes the taker. Such items are few: they have a reserve."""
+        if self._closed:
+            return
+        if len(self._items) >= self._limit * RESERVE:
+            self.dropped += 1
+            return
+        self._items.append(item)
+        if self._loop is not None and not self._is_waking:
+            self._is_waking = True
+            with contextlib.suppress(RuntimeError):  # the loop is gone: nobody to wake
+                self._loop.call_soon_threadsafe(self._wake_up)
+
+    def close(self) -> None:
+        """Nobody takes anything any more: what is put is forgotten."""
+        self._closed = True
+        self._items.clear()
+
+    def bind(self) -> None:
+        """Makes the running loop the one that is woken."""
+        self._loop = asyncio.get_running_loop()
+
+    def tick(self, *, ending: bool = False) -> None:
+        """Wakes the taker, if there is something for it or the process ends; on its loop only."""
+        if self._items or self.needs_ticks or ending:
+            self._wake.set()
+
+    async def wait(self) -> None:
+        """Waits for something urgent or a tick; not at all where items are waiting."""
+        if not self._items:
+            await self._wake.wait()
+        self._wake.clear()
+
+    async def take(self) -> list[Any]:
+        """What waits now, once the loop's other tasks had their turn."""
+        await asyncio.sleep(0)
+        return [self._items.popleft() for _ in range(len(self._items))]
+
+    def _wake_up(self) -> None:
+        self._is_waking = False  # before the taker looks: what is put later wakes it again
+        self._wake.set()
