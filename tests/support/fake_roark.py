@@ -1,17 +1,42 @@
-"""Local Roark reached through a transport that keeps what was asked, and what came of it."""
+"""Local Roark through a transport that keeps what was asked; and what it has of a call."""
 
 from __future__ import annotations
 
 import json
+import wave
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
+import numpy as np
+import numpy.typing as npt
 
 from local_roark import Faults, create_app
-from tests.support.facts import KEY as KEY
-from tests.support.received import call_file
-from tests.support.wire_requests import EVENTS, UPLOAD_URL
+from tests.support.simulated_call import KEY as KEY
+from tests.support.wire import EVENTS, UPLOAD_URL
+
+
+def call_file(calls: Path, call_id: str = "RM_1") -> dict[str, Any]:
+    return dict(json.loads((calls / call_id / "call.json").read_text()))
+
+
+def recording(calls: Path, call_id: str = "RM_1") -> tuple[int, npt.NDArray[np.int16]]:
+    """(rate, samples × 2) of a call's recording."""
+    with wave.open(str(calls / call_id / "recording.wav")) as wav:
+        assert (wav.getnchannels(), wav.getsampwidth()) == (2, 2)
+        samples = np.frombuffer(wav.readframes(wav.getnframes()), "<i2")
+        return wav.getframerate(), samples.reshape(-1, 2)
+
+
+def taken_at(call: dict[str, Any], **what: object) -> list[float]:
+    """When each delivery with these items was taken (status 200), as times of day in seconds."""
+    return [
+        datetime.fromisoformat(delivery["at"].replace("Z", "+00:00")).timestamp()
+        for delivery in call["deliveries"]
+        if {**what, "status": 200}.items() <= delivery.items()
+    ]
+
 
 BASE_URL = "http://localhost"
 

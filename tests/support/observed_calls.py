@@ -20,7 +20,6 @@ from offline.audio_io import MemoryAudioInput, MemoryAudioOutput, Words
 from roark_analytics_python_livekit import RoarkClient, observe_session
 from roark_analytics_python_livekit.session import CallHandle
 from tests.support import livekit_features as has
-from tests.support.facts import KEY as KEY
 from tests.support.fake_agent import (
     EnergyVAD,
     NoisyAgent,
@@ -30,7 +29,8 @@ from tests.support.fake_agent import (
     spoken,
     until,
 )
-from tests.support.received import call_file, recording
+from tests.support.fake_roark import call_file, recording
+from tests.support.simulated_call import KEY as KEY
 
 
 class FakeJob:
