@@ -174,11 +174,7 @@ class _ScriptedStream(llm.LLMStream):
 
 
 class NoisyAgent(Agent):
-    """An agent whose voice is `spoken`, as a TTS gives it: a burst of frames.
-
-    Args:
-        greeting: Said in `on_enter`, before anything else.
-    """
+    """An agent whose voice is `spoken`, as a TTS gives it: a burst of frames."""
 
     def __init__(self, greeting: str | None = None, **options: Any) -> None:
         super().__init__(instructions=options.pop("instructions", "Be brief."), **options)

@@ -42,31 +42,20 @@ BASE_URL = "http://localhost"
 
 
 class Seen(NamedTuple):
-    """One request that reached the service's door.
+    """One request that reached the service's door."""
 
-    Attributes:
-        what: `call-started`, `call-ended`, `url 3` or `chunk 3`.
-        status: The answer's, or None where there was none.
-        key: The idempotency key, where it had one.
-    """
-
-    what: str
-    status: int | None
-    key: str | None
+    what: str  # `call-started`, `call-ended`, `url 3` or `chunk 3`
+    status: int | None  # None where nothing was answered
+    key: str | None  # for idempotency
 
 
 class Roark(httpx.AsyncBaseTransport):
-    """The service, and a log of everything it was asked.
-
-    Attributes:
-        broken: What is answered with 503, for ever: `chunk 1`, say.
-        broken_calls: Calls of which everything but uploads is answered so.
-    """
+    """The service, and a log of everything it was asked."""
 
     def __init__(self, calls: Path, faults: Faults | None = None) -> None:
         self.seen: list[Seen] = []
-        self.broken: set[str] = set()
-        self.broken_calls: set[str] = set()
+        self.broken: set[str] = set()  # `chunk 1`, say: answered with 503, for ever
+        self.broken_calls: set[str] = set()  # all but their uploads is answered so
         self._calls = calls
         self._app = httpx.ASGITransport(create_app(calls, api_keys={KEY}, faults=faults))
 
@@ -95,9 +84,6 @@ class Roark(httpx.AsyncBaseTransport):
         """What was answered with 2xx, in order."""
         good = [seen.what for seen in self.asked(what) if seen.status == 200]
         return [what for what in good if not what.startswith("url")]
-
-    def has_accepted(self, what: str) -> bool:
-        return what in self.accepted()
 
     def call(self, call_id: str) -> dict[str, Any]:
         return call_file(self._calls, call_id)

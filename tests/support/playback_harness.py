@@ -53,7 +53,6 @@ class Harness:
         return len(self.pcm) / 4 / self.rate
 
     def go(self, until: float) -> None:
-        """Lets time pass."""
         while self._next_look <= until:
             self.now = self._next_look
             self._before_a_look()
@@ -63,7 +62,6 @@ class Harness:
         self.now = max(self.now, until)
 
     def end(self, at: float) -> None:
-        """The call is over."""
         self.go(at)
         self.pcm += self.capture.finish(at)
 
@@ -90,14 +88,13 @@ def burst(seconds: float, frame: float = 0.1, at: float = 0.0) -> list[tuple[flo
 
 
 class Stage(Harness):
-    """Drives a sink, hands what a tap would to the capture, and may record at another rate."""
+    """Drives a sink, and hands what a tap would to the capture."""
 
-    def __init__(self, sink: FakeSink, *, rate: int | None = None) -> None:
-        super().__init__(Opened(0.0, False, sink.kind.traits, rate or sink.rate))
+    def __init__(self, sink: FakeSink) -> None:
+        super().__init__(Opened(0.0, False, sink.kind.traits, sink.rate))
         self.sink = sink
 
     def go(self, until: float) -> None:
-        """Lets time pass."""
         super().go(until)
         self.give(self.sink.advance(until))
 
@@ -106,7 +103,6 @@ class Stage(Harness):
         self.give(self.sink.push(round(seconds * self.sink.rate)))
 
     def give(self, items: Iterable[Item]) -> None:
-        """What a tap hands over."""
         for item in items:
             is_frame = isinstance(item, AgentFrame)
             self.capture.captured(item) if is_frame else self.capture.report(item)
@@ -158,11 +154,7 @@ Arrival = tuple[float, Samples]  # when a frame is there, and its samples
 
 
 class Line(Harness):
-    """Hands the caller's frames to a capture.
-
-    Its frames may come as time passes, and never late (`paced`), as long as somebody takes them
-    (`is_listened`). The options are those of `Harness`.
-    """
+    """Hands the caller's frames to a capture: `paced` if they are never late while it listens."""
 
     def __init__(
         self,

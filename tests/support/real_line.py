@@ -114,11 +114,7 @@ class Caller:
         await self._until(lambda: not len(self._to_say))
 
     async def agent_goes_through(self, *states: str, seconds: float) -> None:
-        """Wait until the agent has been in `states`, in this order, since the last such wait.
-
-        Raises:
-            TimeoutError: It took longer than `seconds`.
-        """
+        """Wait until the agent has been in `states`, in this order, since the last such wait."""
 
         async def see() -> None:
             for state in states:

@@ -77,15 +77,9 @@ class FastClock:
 
 
 class SimulatedCall:
-    """One call with its worker, driven frame by frame.
+    """One call with its worker, driven frame by frame; a `spool` of None is in memory.
 
-    Args:
-        base_url: Where it goes.
-        spool: Where it is kept; None is in memory.
-        call_id: Its id.
-        rate: Of its sound, in Hz.
-        turn_every: Frames between two turns.
-        recording: And the others: as for `CallPipeline`.
+    `turn_every` is in frames; the other options are those of `CallPipeline`.
     """
 
     def __init__(
