@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from local_roark import Faults, create_app
-from tests.support.simulated_call import KEY as KEY
 from tests.support.wire import EVENTS, UPLOAD_URL
 
 
@@ -38,6 +37,7 @@ def taken_at(call: dict[str, Any], **what: object) -> list[float]:
     ]
 
 
+KEY = "rk_live_replace_me"
 BASE_URL = "http://localhost"
 
 

@@ -29,8 +29,8 @@ from tests.support.fake_agent import (
     spoken,
     until,
 )
+from tests.support.fake_roark import KEY as KEY
 from tests.support.fake_roark import call_file, recording
-from tests.support.simulated_call import KEY as KEY
 
 
 class FakeJob:
