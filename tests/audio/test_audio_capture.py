@@ -20,8 +20,8 @@ from roark_analytics_python_livekit._recording.frames import (
     Started,
 )
 from roark_analytics_python_livekit.audio import DEFAULT_RATE, AudioCapture
+from tests.support.playback_harness import Line, spoken
 from tests.support.signals import LinearResampler, numbered, sine, stereo, user_frame
-from tests.support.simulated_caller import Line, spoken
 
 steady = settings(deadline=None, derandomize=True, database=None, max_examples=60)
 

@@ -10,8 +10,8 @@ import pytest
 from local_roark import Faults
 from roark_analytics_python_livekit._delivery.spool import Spool
 from tests.faults.test_disk import FRAMES, dead_call, sound
+from tests.support.fake_roark import call_file
 from tests.support.processes import run
-from tests.support.received import call_file
 from tests.support.simulated_call import KEY, pcm
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]  # four interpreters in a test

@@ -23,10 +23,9 @@ from roark_analytics_python_livekit._delivery.outbox import Outbox
 from roark_analytics_python_livekit._delivery.spool import Spool, SpoolError
 from roark_analytics_python_livekit._delivery.stats import Outcome
 from tests.faults.test_killed import recover
-from tests.support.facts import facts_of
+from tests.support.fake_roark import call_file, recording
 from tests.support.processes import run
-from tests.support.received import call_file, recording
-from tests.support.simulated_call import KEY, RATE, FastClock, Samples, SimulatedCall, pcm
+from tests.support.simulated_call import KEY, RATE, FastClock, Samples, SimulatedCall, facts_of, pcm
 
 CHUNK_BYTES = DEFAULT_LIMITS.chunk_bytes
 

@@ -18,8 +18,8 @@ import pytest
 
 from roark_analytics_python_livekit._delivery.spool import Spool
 from tests.faults.test_killed import recover
+from tests.support.fake_roark import call_file, recording, taken_at
 from tests.support.kill_points import LIMITS, Job, run
-from tests.support.received import call_file, recording, taken_at
 
 SEED = int(os.environ.get("ROARK_TEST_SEED", "20251124"))
 POINTS = 200  # processes that are killed, at the least

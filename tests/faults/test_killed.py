@@ -13,7 +13,7 @@ from roark_analytics_python_livekit._delivery.spool import Spool
 from roark_analytics_python_livekit._delivery.stats import Outcome
 from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._recovery import Recovered, recover_all
-from tests.support.received import call_file, recording
+from tests.support.fake_roark import call_file, recording
 from tests.support.simulated_call import KEY, RATE, kill, pcm
 
 pytestmark = pytest.mark.faults

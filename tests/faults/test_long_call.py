@@ -19,8 +19,8 @@ import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from local_roark import Faults, create_app, serve_in_background
+from tests.support.fake_roark import call_file, recording
 from tests.support.processes import run
-from tests.support.received import call_file, recording
 from tests.support.simulated_call import KEY, FastClock, SimulatedCall, pcm
 
 SEED = int(os.environ.get("ROARK_TEST_SEED", "20251124"))

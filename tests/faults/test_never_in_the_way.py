@@ -22,8 +22,8 @@ from roark_analytics_python_livekit._pipeline import Call
 from roark_analytics_python_livekit._queue import MAX_WAITING, RESERVE, EventQueue
 from roark_analytics_python_livekit._recovery import recover_all
 from tests.faults.test_disk import complaints, dead_call, sound, until
+from tests.support.fake_roark import call_file
 from tests.support.processes import run
-from tests.support.received import call_file
 from tests.support.simulated_call import KEY, SimulatedCall
 
 pytestmark = pytest.mark.faults

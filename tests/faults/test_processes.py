@@ -23,10 +23,9 @@ from roark_analytics_python_livekit._delivery.spool import Spool
 from roark_analytics_python_livekit._delivery.stats import Outcome
 from tests.faults.test_disk import FRAMES, dead_call, sound, until
 from tests.faults.test_killed import recover
-from tests.support.facts import facts_of
+from tests.support.fake_roark import call_file
 from tests.support.processes import run, start
-from tests.support.received import call_file
-from tests.support.simulated_call import KEY, FastClock, SimulatedCall, kill, pcm
+from tests.support.simulated_call import KEY, FastClock, SimulatedCall, facts_of, kill, pcm
 
 pytestmark = pytest.mark.faults
 

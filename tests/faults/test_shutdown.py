@@ -17,8 +17,8 @@ from roark_analytics_python_livekit._delivery.spool import Spool
 from roark_analytics_python_livekit._delivery.stats import Outcome
 from tests.faults.test_disk import CHUNK_BYTES, dead_call, sound, until
 from tests.faults.test_killed import recover
+from tests.support.fake_roark import call_file
 from tests.support.processes import run
-from tests.support.received import call_file
 from tests.support.simulated_call import RATE, FastClock, SimulatedCall, pcm
 
 pytestmark = pytest.mark.faults

@@ -36,7 +36,7 @@ from roark_analytics_python_livekit._livekit import metrics as _metrics
 from roark_analytics_python_livekit._livekit.agents import agent_record
 from roark_analytics_python_livekit._livekit.job import RoomWatch, participant_record
 from roark_analytics_python_livekit._livekit.observer import end_of
-from tests.support.facts import facts_of
+from tests.support.simulated_call import facts_of
 
 TABLE = Path(__file__).parents[2] / "docs" / "events.md"
 CODE = re.compile(r"`([^`]+)`")

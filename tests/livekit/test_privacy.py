@@ -25,9 +25,8 @@ from roark_analytics_python_livekit._call.pauses import NOT_TRANSCRIBED
 from roark_analytics_python_livekit._call.redactor import FAILED
 from tests.livekit.test_the_room import Room, somebody
 from tests.support import livekit_features as has
-from tests.support.desk import ANSWER as ON_ITS_WAY
-from tests.support.desk import ID, LONG, ORDER, STOP, STOPPED, Desk
-from tests.support.fake_agent import NoisyAgent
+from tests.support.fake_agent import ANSWER as ON_ITS_WAY
+from tests.support.fake_agent import ID, LONG, ORDER, STOP, STOPPED, Desk, NoisyAgent
 from tests.support.observed_calls import KEY, Call, FakeJob, a_call, close, failing, spool_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -23,8 +23,20 @@ from livekit.agents import (
 )
 
 from tests.support import livekit_features as has
-from tests.support.desk import ANSWER, ID, LONG, ON_ITS_WAY, ORDER, STOP, STOPPED, Desk
-from tests.support.fake_agent import NoisyAgent, ScriptedSTT, spoken, until
+from tests.support.fake_agent import (
+    ANSWER,
+    ID,
+    LONG,
+    ON_ITS_WAY,
+    ORDER,
+    STOP,
+    STOPPED,
+    Desk,
+    NoisyAgent,
+    ScriptedSTT,
+    spoken,
+    until,
+)
 from tests.support.fake_realtime_model import ScriptedRealtime
 from tests.support.golden import seen_and_golden
 from tests.support.observed_calls import Call, a_call, close_for, create_session, failing

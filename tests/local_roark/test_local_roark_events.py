@@ -10,8 +10,20 @@ import httpx
 import pytest
 
 from local_roark import create_app
-from tests.support.wire import AT, CALL, ended, started, tool_call, tool_result, turn
-from tests.support.wire_requests import EVENTS, KEY, UPLOAD_URL, call_json, send
+from tests.support.wire import (
+    AT,
+    CALL,
+    EVENTS,
+    KEY,
+    UPLOAD_URL,
+    call_json,
+    ended,
+    send,
+    started,
+    tool_call,
+    tool_result,
+    turn,
+)
 
 
 async def test_a_call_is_kept_as_it_was_sent(client: httpx.AsyncClient, root: Path) -> None:

@@ -9,8 +9,7 @@ import httpx
 import pytest
 
 from local_roark import ConnectionDropped, Fault, Faults
-from tests.support.wire import ended, started
-from tests.support.wire_requests import FIRST_CHUNK, call_json, presign, put, send
+from tests.support.wire import FIRST_CHUNK, call_json, ended, presign, put, send, started
 
 
 @pytest.mark.parametrize(

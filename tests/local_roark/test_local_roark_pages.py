@@ -11,8 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.wire import CALL, ended, started, tool_call, tool_result, turn
-from tests.support.wire_requests import send, upload
+from tests.support.wire import CALL, ended, send, started, tool_call, tool_result, turn, upload
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'><svg onload=alert(3)>"
 

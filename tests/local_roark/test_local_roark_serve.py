@@ -12,8 +12,7 @@ import pytest
 import local_roark
 from local_roark import Faults, create_app, serve_in_background
 from local_roark.__main__ import greeting, main
-from tests.support.wire import started
-from tests.support.wire_requests import EVENTS, KEY
+from tests.support.wire import EVENTS, KEY, started
 
 on_loopback = [pytest.mark.faults, pytest.mark.enable_socket]
 

@@ -13,8 +13,18 @@ import httpx
 import pytest
 
 from tests.local_roark.conftest import Clock
-from tests.support.wire import CALL, ended, started
-from tests.support.wire_requests import KEY, UPLOAD_URL, call_json, presign, put, send, upload
+from tests.support.wire import (
+    CALL,
+    KEY,
+    UPLOAD_URL,
+    call_json,
+    ended,
+    presign,
+    put,
+    send,
+    started,
+    upload,
+)
 
 FIRST, SECOND, THIRD = b"\1\0" * 16, b"\2\0" * 16, b"\3\0" * 16
 

@@ -30,10 +30,10 @@ def find(
     *,
     search_s: float = 1.0,
 ) -> tuple[float, float]:
-    """Return where `utterance` starts in `channel`, and how well it matches there.
+    """Return where `utterance` starts in `channel` (seconds), and how well it matches there.
 
-    Looks `search_s` seconds around `near_s`, or everywhere. The offset is in seconds, finer than
-    a sample, and negative where the utterance started before the channel.
+    Looks `search_s` seconds around `near_s`, or everywhere. The start is finer than a sample, and
+    negative where the utterance began before the channel.
     """
     wanted, where = resampled(utterance, utt_rate, rate), channel.astype(np.float64)
     if not len(wanted) or not len(where):

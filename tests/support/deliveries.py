@@ -20,15 +20,7 @@ ENDED = ended(livekitCallId=CALL)
 
 
 class Shipping:
-    """A delivery that runs, of a recording that a test writes.
-
-    Args:
-        client: Where it goes.
-        limits: By default the real ones.
-        jitter: The part of each wait that is waited: none, so that waits have no length.
-        outbox: By default chunks in memory.
-        options: Others for the `Uploader`.
-    """
+    """A delivery that runs; of its waits only the part `jitter` is waited: none."""
 
     def __init__(
         self,

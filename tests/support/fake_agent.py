@@ -17,7 +17,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from livekit import agents, rtc
-from livekit.agents import DEFAULT_API_CONNECT_OPTIONS, Agent, llm, stt, vad
+from livekit.agents import (
+    DEFAULT_API_CONNECT_OPTIONS,
+    Agent,
+    ToolError,
+    function_tool,
+    llm,
+    stt,
+    vad,
+)
 
 RATE = 24_000
 SECONDS_PER_WORD = 0.25
@@ -166,11 +174,7 @@ class _ScriptedStream(llm.LLMStream):
 
 
 class NoisyAgent(Agent):
-    """An agent whose voice is `spoken`, as a TTS gives it: a burst of frames.
-
-    Args:
-        greeting: Said in `on_enter`, before anything else.
-    """
+    """An agent whose voice is `spoken`, as a TTS gives it: a burst of frames."""
 
     def __init__(self, greeting: str | None = None, **options: Any) -> None:
         super().__init__(instructions=options.pop("instructions", "Be brief."), **options)
@@ -202,3 +206,50 @@ async def until(condition: Callable[[], bool], timeout: float = 20.0) -> None:
             await asyncio.sleep(0.01)
 
     await asyncio.wait_for(wait(), timeout)
+
+
+ORDER, ANSWER = "where is my order please", "it is on its way"
+LONG = "once upon a time " + "very " * 24 + "long ago"
+STOP, STOPPED = "stop that right now", "of course"
+ID = {"order_id": "427"}
+ON_ITS_WAY = "order 427 is on its way"  # what the tool says
+
+
+class Desk(NoisyAgent):
+    """Tools that answer, and tools that do not."""
+
+    def __init__(self, greeting: str | None = None) -> None:
+        super().__init__(greeting, instructions="Answer briefly.")
+        self.waiting = asyncio.Event()
+        self.never = asyncio.Event()
+
+    @function_tool
+    async def lookup_order(self, order_id: str) -> str:
+        """Looks an order up."""
+        return f"order {order_id} is on its way"
+
+    @function_tool
+    async def weather(self, place: str) -> dict[str, Any]:
+        """Gives an object."""
+        return {"place": place, "degrees": 21.5}
+
+    @function_tool
+    async def note_down(self) -> None:
+        """Gives nothing."""
+
+    @function_tool
+    async def issue_refund(self) -> str:
+        """Refuses."""
+        raise ToolError("refunds are closed")
+
+    @function_tool
+    async def break_down(self) -> str:
+        """Fails by an error of its own."""
+        raise ValueError("no connection to the ledger")
+
+    @function_tool
+    async def search(self) -> str:
+        """Takes longer than the call."""
+        self.waiting.set()
+        await self.never.wait()
+        return "found"

@@ -52,12 +52,9 @@ def names_of(cls: Any) -> set[str]:
 
 
 class ScriptedRealtime(llm.RealtimeModel):
-    """Understands and answers as it was told, in this order.
+    """Understands what the caller says, and says or calls what is answered, one pair a turn.
 
-    Args:
-        script: (what the caller says, what is answered), one a turn. An answer may be a tool's
-            call; what is said when it has returned is `after_tools`.
-        after_tools: See above.
+    What it says once a tool has returned is `after_tools`.
     """
 
     def __init__(

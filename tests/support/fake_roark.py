@@ -1,47 +1,61 @@
-"""Local Roark reached through a transport that keeps what was asked, and what came of it."""
+"""Local Roark through a transport that keeps what was asked; and what it has of a call."""
 
 from __future__ import annotations
 
 import json
+import wave
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
+import numpy as np
+import numpy.typing as npt
 
 from local_roark import Faults, create_app
-from tests.support.facts import KEY as KEY
-from tests.support.received import call_file
-from tests.support.wire_requests import EVENTS, UPLOAD_URL
+from tests.support.wire import EVENTS, UPLOAD_URL
 
+
+def call_file(calls: Path, call_id: str = "RM_1") -> dict[str, Any]:
+    return dict(json.loads((calls / call_id / "call.json").read_text()))
+
+
+def recording(calls: Path, call_id: str = "RM_1") -> tuple[int, npt.NDArray[np.int16]]:
+    """(rate, samples × 2) of a call's recording."""
+    with wave.open(str(calls / call_id / "recording.wav")) as wav:
+        assert (wav.getnchannels(), wav.getsampwidth()) == (2, 2)
+        samples = np.frombuffer(wav.readframes(wav.getnframes()), "<i2")
+        return wav.getframerate(), samples.reshape(-1, 2)
+
+
+def taken_at(call: dict[str, Any], **what: object) -> list[float]:
+    """When each delivery with these items was taken (status 200), as times of day in seconds."""
+    return [
+        datetime.fromisoformat(delivery["at"].replace("Z", "+00:00")).timestamp()
+        for delivery in call["deliveries"]
+        if {**what, "status": 200}.items() <= delivery.items()
+    ]
+
+
+KEY = "rk_live_replace_me"
 BASE_URL = "http://localhost"
 
 
 class Seen(NamedTuple):
-    """One request that reached the service's door.
+    """One request that reached the service's door."""
 
-    Attributes:
-        what: `call-started`, `call-ended`, `url 3` or `chunk 3`.
-        status: The answer's, or None where there was none.
-        key: The idempotency key, where it had one.
-    """
-
-    what: str
-    status: int | None
-    key: str | None
+    what: str  # `call-started`, `call-ended`, `url 3` or `chunk 3`
+    status: int | None  # None where nothing was answered
+    key: str | None  # for idempotency
 
 
 class Roark(httpx.AsyncBaseTransport):
-    """The service, and a log of everything it was asked.
-
-    Attributes:
-        broken: What is answered with 503, for ever: `chunk 1`, say.
-        broken_calls: Calls of which everything but uploads is answered so.
-    """
+    """The service, and a log of everything it was asked."""
 
     def __init__(self, calls: Path, faults: Faults | None = None) -> None:
         self.seen: list[Seen] = []
-        self.broken: set[str] = set()
-        self.broken_calls: set[str] = set()
+        self.broken: set[str] = set()  # `chunk 1`, say: answered with 503, for ever
+        self.broken_calls: set[str] = set()  # all but their uploads is answered so
         self._calls = calls
         self._app = httpx.ASGITransport(create_app(calls, api_keys={KEY}, faults=faults))
 
@@ -70,9 +84,6 @@ class Roark(httpx.AsyncBaseTransport):
         """What was answered with 2xx, in order."""
         good = [seen.what for seen in self.asked(what) if seen.status == 200]
         return [what for what in good if not what.startswith("url")]
-
-    def has_accepted(self, what: str) -> bool:
-        return what in self.accepted()
 
     def call(self, call_id: str) -> dict[str, Any]:
         return call_file(self._calls, call_id)

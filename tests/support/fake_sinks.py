@@ -118,7 +118,6 @@ class FakeSink:
         return times
 
     def advance(self, now: float) -> list[Item]:
-        """Moves the clock."""
         items: list[Item] = []
         while (step := min(self._steps(), key=lambda step: step[0]))[0] <= now:
             self.now = max(self.now, step[0])

@@ -109,18 +109,7 @@ How = Callable[[Exchange], None]
 
 
 class Gate(socketserver.ThreadingTCPServer):
-    """The gate. Use it as a context manager; rules and TLS may be changed meanwhile.
-
-    Args:
-        service: The base URL of what stands behind it.
-        tls: Makes it speak TLS.
-        host: The name in its base URL.
-
-    Attributes:
-        rules: (what, how, how often) of the requests that are not simply passed on.
-        arrived: The requests so far.
-        connections: How many there were.
-    """
+    """The gate, a context manager; its rules and TLS may be changed meanwhile."""
 
     request_queue_size = 64
 
@@ -129,7 +118,7 @@ class Gate(socketserver.ThreadingTCPServer):
     ) -> None:
         super().__init__(("127.0.0.1", 0), Exchange)
         self.service, self.tls, self.host = service, tls, host
-        self.rules: list[tuple[str, How, int]] = []
+        self.rules: list[tuple[str, How, int]] = []  # (what, how, how often); else passed on
         self.arrived: list[Arrived] = []
         self.connections = 0
         self.closing = threading.Event()

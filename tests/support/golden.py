@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -99,19 +99,15 @@ LACKING: list[tuple[bool, str | None, set[str]]] = [
 def told(event: Event) -> Event:
     """An event without what this livekit-agents cannot tell."""
     event = json.loads(json.dumps(event))
-    for row, names in _lacking(event):
-        for name in names & set(row):
-            del row[name]
+    lacking = [(of, names) for is_told, of, names in LACKING if not is_told]
+    for of, names in lacking:
+        for row in event[of] if of else [event]:
+            for name in names:
+                row.pop(name, None)
     if not has.ALL_DELAYS:
         for row in event["metrics"]:
             row["has"] = [name for name in row["has"] if name != "onConversationItemAddedDelay"]
     return event
-
-
-def _lacking(event: Event) -> Iterator[tuple[Event, set[str]]]:
-    for is_told, of, names in LACKING:
-        if not is_told:
-            yield from ((row, names) for row in (event[of] if of else [event]))
 
 
 def seen_and_golden(name: str, event: Event) -> tuple[Event, Event]:

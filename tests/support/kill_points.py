@@ -33,28 +33,19 @@ SPOOL_FILES = tuple(f"_delivery/{name}.py" for name in ("spool", "call_spool", "
 
 
 class Job(NamedTuple):
-    """What a process does, and where it dies.
-
-    Attributes:
-        call_id: Of the call to make; "" only recovers.
-        recording: How it uploads its sound.
-        at: Dies at the n-th step on the "disk", the n-th "request", or after a "delay".
-        step: n, or milliseconds of the delay; 0 lives.
-        how: "before" the step, with a "torn" write, or "after" it.
-    """
+    """What a process does, and where it dies."""
 
     service: str
     spool: Path
     ledger: Path
-    call_id: str
+    call_id: str  # "" only recovers
     recording: str = "chunks"
-    at: str = ""
-    step: int = 0
-    how: str = ""
+    at: str = ""  # the n-th step on the "disk", the n-th "request", or after a "delay"
+    step: int = 0  # n, or milliseconds of the delay; 0 lives
+    how: str = ""  # "before" the step, with a "torn" write, or "after" it
 
 
 def die() -> None:
-    """SIGKILL, really."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -178,6 +169,5 @@ def make_call(job: Job) -> None:
 
 
 async def recover(job: Job) -> None:
-    """What the next process does."""
     async with RoarkClient(KEY, base_url=job.service) as client:
         await recover_all(Spool(job.spool), client, Guard(), limits=LIMITS)

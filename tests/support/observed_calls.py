@@ -20,7 +20,6 @@ from offline.audio_io import MemoryAudioInput, MemoryAudioOutput, Words
 from roark_analytics_python_livekit import RoarkClient, observe_session
 from roark_analytics_python_livekit.session import CallHandle
 from tests.support import livekit_features as has
-from tests.support.facts import KEY as KEY
 from tests.support.fake_agent import (
     EnergyVAD,
     NoisyAgent,
@@ -30,7 +29,8 @@ from tests.support.fake_agent import (
     spoken,
     until,
 )
-from tests.support.received import call_file, recording
+from tests.support.fake_roark import KEY as KEY
+from tests.support.fake_roark import call_file, recording
 
 
 class FakeJob:
@@ -61,12 +61,8 @@ def create_session(
 ) -> AgentSession[Any]:
     """A session in which nothing reaches for the network, on every version.
 
-    Args:
-        answers: What the model answers to what.
-        script: The recognizer.
-        voice: A TTS; agents that make their own sound need none.
-        impatient: Closes at the first error that it cannot get over, where it counts them (1.1).
-        more: About interruptions, as `AgentSession` before 1.5 names it.
+    `impatient` closes at the first error that it cannot get over, where it counts them (1.1);
+    `more` is about interruptions, as `AgentSession` before 1.5 names it.
     """
     options: dict[str, Any] = {"stt": script or ScriptedSTT(), "vad": EnergyVAD()}
     options |= {"llm": ScriptedLLM(answers), **({"tts": voice} if voice else {})}
@@ -164,15 +160,8 @@ async def a_call(
 ) -> AsyncIterator[Call]:
     """Starts a call, and at the end closes it and waits for its delivery.
 
-    Args:
-        folder: Where local Roark keeps it.
-        observe_after_start: Or before, as it should be.
-        with_audio: Whether the session has an input and an output from its start.
-        mouth: The caller's side of the line.
-        ear: The agent's side of the line.
-        session: In the place of one that hears, thinks and speaks.
-        interruption: About interruptions, for the session.
-        options: For `observe_session`.
+    `with_audio`: the session has an input and an output from its start. `interruption` goes to
+    `create_session`, the other options to `observe_session`.
     """
     transport = httpx.ASGITransport(create_app(folder, faults=faults))
     client = RoarkClient(KEY, base_url="https://roark.test", transport=transport)

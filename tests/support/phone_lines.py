@@ -117,15 +117,10 @@ class MemoryAudioSource:
 
 
 class _Output:
-    """A sink, and the play heads at its far end.
+    """A sink, and the play heads at its far end."""
 
-    Attributes:
-        sink: What the session gets.
-        heads: What was played.
-    """
-
-    sink: Any
-    heads: list[PlayHead]
+    sink: Any  # what the session gets
+    heads: list[PlayHead]  # what was played
 
     @property
     def runs(self) -> list[Run]:
@@ -159,14 +154,11 @@ class RoomOutput(_Output):
 
 
 class _Avatar(_Output):
-    """An avatar that plays late.
-
-    `late` is by how many seconds its reports came late, at worst; a busy machine's doing.
-    """
+    """An avatar that plays late."""
 
     def __init__(self) -> None:
         self.heads = []
-        self.late = 0.0
+        self.late = 0.0  # seconds, of its latest report: a busy machine's doing
         self._cleared = asyncio.Event()
 
     def _begin(self, rate: int) -> PlayHead:

@@ -1,16 +1,34 @@
-"""A call on a clock that is moved by hand: a capture that is looked at, and a sink that plays."""
+"""Calls on a clock that is moved by hand: a capture that is looked at, a sink, a caller."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
+from typing import Any
 
-from roark_analytics_python_livekit._recording.frames import AgentFrame, Opened, Samples
+import numpy as np
+
+from roark_analytics_python_livekit._recording.frames import (
+    AgentFrame,
+    Listening,
+    Opened,
+    Samples,
+    UserFrame,
+)
 from roark_analytics_python_livekit.audio import AudioCapture
 from tests.support.fake_sinks import FakeSink, Item
-from tests.support.signals import Difference, LinearResampler, difference, stereo, when_recorded
+from tests.support.signals import (
+    Difference,
+    LinearResampler,
+    Times,
+    difference,
+    numbered,
+    stereo,
+    user_frame,
+    when_recorded,
+)
 
 TICK = 0.1  # seconds between two looks at what has become certain, as in a real call
 
@@ -35,7 +53,6 @@ class Harness:
         return len(self.pcm) / 4 / self.rate
 
     def go(self, until: float) -> None:
-        """Lets time pass."""
         while self._next_look <= until:
             self.now = self._next_look
             self._before_a_look()
@@ -45,7 +62,6 @@ class Harness:
         self.now = max(self.now, until)
 
     def end(self, at: float) -> None:
-        """The call is over."""
         self.go(at)
         self.pcm += self.capture.finish(at)
 
@@ -72,14 +88,13 @@ def burst(seconds: float, frame: float = 0.1, at: float = 0.0) -> list[tuple[flo
 
 
 class Stage(Harness):
-    """Drives a sink, hands what a tap would to the capture, and may record at another rate."""
+    """Drives a sink, and hands what a tap would to the capture."""
 
-    def __init__(self, sink: FakeSink, *, rate: int | None = None) -> None:
-        super().__init__(Opened(0.0, False, sink.kind.traits, rate or sink.rate))
+    def __init__(self, sink: FakeSink) -> None:
+        super().__init__(Opened(0.0, False, sink.kind.traits, sink.rate))
         self.sink = sink
 
     def go(self, until: float) -> None:
-        """Lets time pass."""
         super().go(until)
         self.give(self.sink.advance(until))
 
@@ -88,7 +103,6 @@ class Stage(Harness):
         self.give(self.sink.push(round(seconds * self.sink.rate)))
 
     def give(self, items: Iterable[Item]) -> None:
-        """What a tap hands over."""
         for item in items:
             is_frame = isinstance(item, AgentFrame)
             self.capture.captured(item) if is_frame else self.capture.report(item)
@@ -134,3 +148,73 @@ class Stage(Harness):
             is_paused = any(at <= cut < at + seconds for at, seconds in speech.pauses)
             actions += [(cut, sink.resume)] if is_paused else []
         return sorted(actions, key=lambda action: action[0])
+
+
+Arrival = tuple[float, Samples]  # when a frame is there, and its samples
+
+
+class Line(Harness):
+    """Hands the caller's frames to a capture: `paced` if they are never late while it listens."""
+
+    def __init__(
+        self,
+        source_rate: int,
+        *,
+        recorded: int | None = None,
+        opened: float = 0.0,
+        channels: int = 1,
+        paced: bool = False,
+        **options: Any,
+    ) -> None:
+        beginning = Opened(opened, True, None, recorded or source_rate, paced_input=paced)
+        super().__init__(beginning, **options)
+        self.is_listened = paced
+        self.source_rate = source_rate
+        self._channels = channels
+
+    def hear(self, arrivals: Iterable[Arrival]) -> None:
+        """Frames come, in order."""
+        for at, samples in arrivals:
+            self.go(at)
+            self.capture.heard(user_frame(at, samples, self.source_rate, self._channels))
+
+    def unpublish(self, at: float) -> None:
+        """The caller's track goes away: RoomIO pushes half a second of zeros at once."""
+        self.go(at)
+        pcm = bytes(self.source_rate * self._channels)
+        self.capture.heard(UserFrame(at, pcm, self.source_rate, self._channels, True))
+
+    def finish(self, at: float) -> Samples:
+        """The call is over; gives the caller's channel."""
+        self.end(at)
+        return self.channel(0)
+
+    def times(self, count: int) -> Times:
+        """When each of the numbered samples stands in the recording, on the line's clock."""
+        return self.capture.origin + when_recorded(self.channel(0), self.rate, count)
+
+    def _before_a_look(self) -> None:
+        if self.is_listened:
+            self.capture.listening(Listening(self.now))
+
+
+def spoken(
+    start: float, seconds: float, rate: int, frame: float = 0.05, first: int = 0
+) -> Iterator[Arrival]:
+    """Numbered samples said from `start` on, each frame there when its last sample was said."""
+    total, size = round(seconds * rate), round(frame * rate)
+    for begin in range(0, total, size):
+        end = min(begin + size, total)
+        yield start + end / rate, numbered(first + begin, end - begin)
+
+
+def when_said(start: float, seconds: float, rate: int) -> Times:
+    """When each of those samples was said."""
+    said: Times = start + np.arange(round(seconds * rate)) / rate
+    return said
+
+
+def stalled(begin: float, end: float, arrivals: Iterable[Arrival]) -> Iterator[Arrival]:
+    """What came between `begin` and `end` is handed over only at `end`, all at once."""
+    for at, samples in arrivals:
+        yield (end if begin <= at < end else at), samples

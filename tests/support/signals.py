@@ -25,7 +25,6 @@ def numbers(samples: Samples) -> npt.NDArray[np.int64]:
 
 
 def sine(frequency: float, seconds: float, rate: int, level: int = 10_000) -> Samples:
-    """A tone."""
     times = np.arange(round(seconds * rate)) / rate
     return (level * np.sin(2 * np.pi * frequency * times)).astype(np.int16)
 
@@ -60,7 +59,6 @@ class Difference:
 
     @property
     def total(self) -> float:
-        """All that is wrong."""
         return self.misplaced + self.missing + self.extra
 
 
@@ -90,7 +88,6 @@ class LinearResampler:
         return self._make(len(self._pushed) - 32)
 
     def flush(self) -> Samples:
-        """Gives the rest."""
         return self._make(len(self._pushed))
 
     def _make(self, until: int) -> Samples:

@@ -10,12 +10,15 @@ import math
 import signal
 import sys
 import time
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from roark_analytics_python_livekit import RoarkClient
+from roark_analytics_python_livekit._call.facts import CallFacts
 from roark_analytics_python_livekit._call.privacy import Redact
 from roark_analytics_python_livekit._call.records import end_record
 from roark_analytics_python_livekit._config import RecordingMode
@@ -25,7 +28,6 @@ from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._http import Timeouts
 from roark_analytics_python_livekit._pipeline import CallPipeline, CallSetup
 from roark_analytics_python_livekit._recording.frames import Opened, SinkTraits, UserFrame
-from tests.support.facts import facts_of
 from tests.support.processes import start
 
 KEY = "rk_live_canary0replace0me"
@@ -34,6 +36,21 @@ FRAME = 0.05  # seconds
 TURN_EVERY = 10  # frames
 
 Samples = npt.NDArray[np.int16]
+
+
+def facts_of(call_id: str = "RM_1", **known: Any) -> CallFacts:
+    """A call of an agent without a name or a prompt, begun now and at 0.0 monotonic seconds."""
+    facts: dict[str, Any] = {
+        "agent_id": "agent",
+        "agent_name": None,
+        "agent_prompt": None,
+        "is_test": True,
+        "job": {},
+        "versions": {"sdk": "0"},
+        "started_at": datetime.now(timezone.utc),
+        "started": 0.0,
+    }
+    return CallFacts(call_id=call_id, **facts | known)
 
 
 def pcm(start: int, count: int) -> Samples:
@@ -59,15 +76,9 @@ class FastClock:
 
 
 class SimulatedCall:
-    """One call with its worker, driven frame by frame.
+    """One call with its worker, driven frame by frame; a `spool` of None is in memory.
 
-    Args:
-        base_url: Where it goes.
-        spool: Where it is kept; None is in memory.
-        call_id: Its id.
-        rate: Of its sound, in Hz.
-        turn_every: Frames between two turns.
-        recording: And the others: as for `CallPipeline`.
+    `turn_every` is in frames; the other options are those of `CallPipeline`.
     """
 
     def __init__(

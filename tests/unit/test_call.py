@@ -43,8 +43,8 @@ from roark_analytics_python_livekit._recording.mixer import Resampler
 from roark_analytics_python_livekit._recovery import recover_all
 from roark_analytics_python_livekit.audio import AudioCapture
 from tests.support.deliveries import until
-from tests.support.facts import facts_of
 from tests.support.fake_roark import BASE_URL, KEY, Roark
+from tests.support.simulated_call import facts_of
 
 CALL = "RM_1"
 RATE = 8000

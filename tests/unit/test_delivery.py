@@ -154,7 +154,7 @@ class TestACallThatGoesWell:
         shipping = Shipping(client)
         for index in range(3):
             shipping.record(pcm(1))
-            await until(partial(roark.has_accepted, f"chunk {index}"))
+            await until(lambda name=f"chunk {index}": name in roark.accepted())
         assert not shipping.ended_asked
         await shipping.finish()
         assert roark.accepted()[-1] == "call-ended"

@@ -31,7 +31,7 @@ from roark_analytics_python_livekit._livekit import events as _events
 from roark_analytics_python_livekit._livekit import metrics as _metrics
 from roark_analytics_python_livekit._livekit.clock import WallClock
 from roark_analytics_python_livekit._types import DeliveryCounts, Recording
-from tests.support.facts import facts_of
+from tests.support.simulated_call import facts_of
 from tests.support.wire import received
 
 START = 1000.0  # monotonic

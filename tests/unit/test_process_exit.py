@@ -9,8 +9,8 @@ import pytest
 
 from local_roark import Faults, create_app, serve_in_background
 from roark_analytics_python_livekit._call.redactor import FAILED
+from tests.support.fake_roark import call_file
 from tests.support.processes import run
-from tests.support.received import call_file
 
 # As a script that ends where an agent's job would have said goodbye. The service's host is a name,
 # not an address: it has to be looked up after the interpreter has begun to shut down.
@@ -22,7 +22,7 @@ from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit._pipeline import CallPipeline, CallSetup
 from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._delivery.worker import Worker
-from tests.support.facts import facts_of
+from tests.support.simulated_call import facts_of
 
 url, budget = sys.argv[1], float(sys.argv[2])
 facts = facts_of(started=time.monotonic())
@@ -78,7 +78,7 @@ from roark_analytics_python_livekit._call.records import end_record
 from roark_analytics_python_livekit._pipeline import CallPipeline, CallSetup
 from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._delivery.worker import Worker
-from tests.support.facts import facts_of
+from tests.support.simulated_call import facts_of
 
 redactor.Journal.__init__.__kwdefaults__["patience"] = 3600.0  # the budget has to be enough
 

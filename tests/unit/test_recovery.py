@@ -23,8 +23,8 @@ from roark_analytics_python_livekit._delivery.stats import Outcome
 from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._recovery import TRIES, Recovered, recover_all
 from tests.support.deliveries import RATE, until
-from tests.support.facts import facts_of
 from tests.support.fake_roark import BASE_URL, KEY, Roark
+from tests.support.simulated_call import facts_of
 
 CHUNK_BYTES = DEFAULT_LIMITS.chunk_bytes
 

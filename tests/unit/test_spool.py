@@ -26,7 +26,7 @@ from roark_analytics_python_livekit._delivery.limits import DEFAULT_LIMITS
 from roark_analytics_python_livekit._delivery.outbox import Outbox
 from roark_analytics_python_livekit._delivery.spool import Spool, SpoolError
 from roark_analytics_python_livekit._delivery.stats import CallStats, Outcome
-from tests.support.facts import facts_of
+from tests.support.simulated_call import facts_of
 
 CHUNK_BYTES = DEFAULT_LIMITS.chunk_bytes
 
