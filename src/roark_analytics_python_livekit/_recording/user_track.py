@@ -6,7 +6,7 @@ from collections import deque
 
 import numpy as np
 
-from .frames import Samples, UserFrame
+from .frames import Samples, UserFrame, mono
 from .mixer import USER, ResamplerFactory, Run, StereoMixer
 
 GAP = 0.25  # seconds; a frame that is later than this begins a new run
@@ -41,15 +41,11 @@ class UserTrack:
         if frame.is_unpublish:
             self.close()
             return
-        samples = frame.mono()
-        if len(samples) == 0:
+        if frame.count == 0 or (self._run is not None and self._run.push(frame)):
             return
-        if self._run is not None and not self._run.continues_with(frame, len(samples)):
-            self.close()
-        if self._run is None:
-            self._run = _HeardRun(frame.at, frame.rate, new_source=self._new_source)
-            self._new_source = False
-        self._run.push(frame.at, samples)
+        self.close()
+        self._run = _HeardRun(frame, new_source=self._new_source)
+        self._new_source = False
 
     def listened(self, at: float) -> None:
         """By `at`, whatever the source had was taken."""
@@ -108,16 +104,16 @@ class UserTrack:
 class _HeardRun:
     """Frames that came without a gap."""
 
-    def __init__(self, at: float, rate: int, *, new_source: bool) -> None:
+    def __init__(self, first: UserFrame, *, new_source: bool) -> None:
         self.started_at = float("inf")  # the earliest that a frame allows, until it is placed
         self._new_source = new_source
-        self._first_arrival = at
-        self.last_arrival = at
-        self._rate = rate
+        self._first_arrival = self.last_arrival = first.at
+        self._rate = first.rate
         self._pushed = 0  # samples
-        self._pending: list[Samples] = []
+        self._pending: list[UserFrame] = []
         self._run: Run | None = None
         self._drift = Drift()
+        self.push(first)
 
     @property
     def ended_at(self) -> float:
@@ -126,26 +122,27 @@ class _HeardRun:
     def is_anchored(self, now: float) -> bool:
         return self._run is not None or now - self._first_arrival >= ANCHORING
 
-    def continues_with(self, frame: UserFrame, count: int) -> bool:
-        started_at = frame.at - (self._pushed + count) / self._rate
-        late = started_at - (self.started_at + self._drift.shift)
-        return frame.rate == self._rate and late <= GAP
-
-    def push(self, at: float, samples: Samples) -> None:
-        self.last_arrival = at
-        self._pushed += len(samples)
-        started_at = at - self._pushed / self._rate
-        if self._run is None:
-            self.started_at = min(self.started_at, started_at)
-        else:
-            self._drift.observe(at, started_at - self.started_at)
-        self._pending.append(samples)
+    def push(self, frame: UserFrame) -> bool:
+        """Takes the next frame, unless it comes behind a gap, or at another rate."""
+        pushed = self._pushed + frame.count
+        started_at = frame.at - pushed / self._rate
+        lateness = started_at - self.started_at
+        if frame.rate != self._rate or lateness - self._drift.shift > GAP:
+            return False
+        self.last_arrival = frame.at
+        self._pushed = pushed
+        if self._run is not None:
+            self._drift.observe(frame.at, lateness)
+        elif lateness < 0:
+            self.started_at = started_at
+        self._pending.append(frame)
+        return True
 
     def place(self, mixer: StereoMixer, make_resampler: ResamplerFactory) -> None:
         if self._run is None:
             self._run = Run(mixer, USER, self._position(mixer), self._rate, make_resampler)
         if self._pending:
-            samples = np.concatenate(self._pending)
+            samples = mono(self._pending)
             self._pending.clear()
             self._run.push(self._drift.correct(samples, self._rate))
 
@@ -170,16 +167,20 @@ class Drift:
     def __init__(self) -> None:
         self.shift = 0.0  # seconds by which the run's audio was moved so far
         self._minima: deque[tuple[float, float]] = deque()  # (second, earliest start seen in it)
+        self._second_ends = float("-inf")
         self._following = False
         self._allowed = 0.0  # samples that may be added or left out by now
 
     def observe(self, at: float, lateness: float) -> None:
         """A frame that arrived at `at` puts the run's start `lateness` seconds behind its own."""
+        if at < self._second_ends:
+            second, least = self._minima[-1]
+            if lateness < least:
+                self._minima[-1] = (second, lateness)
+            return
         second = at // 1.0
-        if self._minima and self._minima[-1][0] == second:
-            self._minima[-1] = (second, min(self._minima[-1][1], lateness))
-        else:
-            self._minima.append((second, lateness))
+        self._second_ends = second + 1.0
+        self._minima.append((second, lateness))
         while self._minima[0][0] < second - DRIFT_WINDOW:
             self._minima.popleft()
 
