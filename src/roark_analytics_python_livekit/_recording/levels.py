@@ -22,24 +22,36 @@ class Loudness:
 
     def __init__(self) -> None:
         self._levels = bytearray()  # dB above one unit of s16le
+        self._rate = 0
         self._step = STEP
-        self._rest = np.zeros(0, np.int16)
+        self._pending: list[Samples] = []  # measured by the second: small arrays cost the most
+        self._pending_samples = 0
 
     def add(self, samples: Samples, rate: int) -> None:
-        size = round(STEP * rate)
-        self._step = size / rate
-        samples = np.concatenate([self._rest, samples])
-        count = len(samples) // size
-        blocks = samples[: count * size].reshape(count, size).astype(np.float32)
+        self._rate = rate
+        self._pending.append(samples.copy())  # of a block that has another channel, too
+        self._pending_samples += len(samples)
+        if self._pending_samples >= rate:
+            self._measure()
+
+    def _measure(self) -> None:
+        if not self._pending:
+            return
+        size = round(STEP * self._rate)
+        self._step = size / self._rate
+        samples = np.concatenate(self._pending)
+        whole = len(samples) - len(samples) % size
+        self._pending, self._pending_samples = [samples[whole:]], len(samples) - whole
+        blocks = samples[:whole].reshape(-1, size).astype(np.float32)
         power = np.sqrt((blocks * blocks).mean(axis=1) + 1e-9)
         self._levels += np.clip(20 * np.log10(power + 1.0), 0, 255).astype(np.uint8).tobytes()
-        self._rest = samples[count * size :]
 
     def voiced(self, start_seconds: float, end_seconds: float) -> tuple[float, float]:
         """The true first and last moment of the speech that a detector saw in [start, end].
 
         All in seconds from the recording's first sample.
         """
+        self._measure()
         low = max(0, int((start_seconds - REACH) / self._step))
         high = max(low, int((end_seconds + REACH) / self._step) + 1)
         window = np.frombuffer(self._levels[low:high], np.uint8)

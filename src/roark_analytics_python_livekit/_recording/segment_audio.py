@@ -64,7 +64,7 @@ class SegmentAudio:
         self._rate = self._incoming_rate = first.rate
         self._resampler: Resampler | None = None
         self._first_sample = 0
-        self._parts: deque[Samples] = deque()
+        self._parts: deque[bytes] = deque()  # s16le, from the first sample on that is not taken
         self._run: Run | None = None  # where what plays without a gap is written
 
     @property
@@ -79,8 +79,10 @@ class SegmentAudio:
             self._incoming_rate = frame.rate
             if frame.rate != self._rate:
                 self._resampler = self._make_resampler(frame.rate, self._rate)
-        samples = frame.mono()
-        self._append(samples if self._resampler is None else self._resampler.push(samples))
+        if self._resampler is not None:
+            self._append(self._resampler.push(frame.mono()).tobytes())
+        else:
+            self._append(frame.pcm if frame.channels == 1 else frame.mono().tobytes())
 
     def flush(self, at: float) -> None:
         self.is_complete = True
@@ -89,15 +91,16 @@ class SegmentAudio:
 
     def take(self, first_sample: int, end_sample: int) -> Samples:
         """Samples [first, end); everything before `end_sample` is forgotten."""
-        taken: list[Samples] = []
+        taken = bytearray()
         while self._parts and self._first_sample < end_sample:
             part = self._parts.popleft()
-            begin, end = first_sample - self._first_sample, end_sample - self._first_sample
-            taken.append(part[max(0, begin) : end])
+            begin = 2 * max(0, first_sample - self._first_sample)
+            end = 2 * (end_sample - self._first_sample)
+            taken += part[begin:end]
             if len(part) > end:
                 self._parts.appendleft(part[end:])
-            self._first_sample += min(end, len(part))
-        return np.concatenate(taken) if taken else np.zeros(0, np.int16)
+            self._first_sample += min(end, len(part)) // 2
+        return np.frombuffer(taken, dtype="<i2")
 
     def place(self, span: Span, mixer: StereoMixer) -> None:
         """Writes a span's samples into the agent's channel: joined spans are one run."""
@@ -115,10 +118,12 @@ class SegmentAudio:
 
     def _flush_resampler(self) -> None:
         if self._resampler is not None:
-            self._append(self._resampler.flush())
+            self._append(self._resampler.flush().tobytes())
             self._resampler = None
             self._incoming_rate = self._rate
 
-    def _append(self, samples: Samples) -> None:
-        self._parts.append(samples)
-        self.end_sample += len(samples)
+    def _append(self, pcm: bytes) -> None:
+        if len(pcm) % 2:
+            raise ValueError("half a sample")
+        self._parts.append(pcm)
+        self.end_sample += len(pcm) // 2
