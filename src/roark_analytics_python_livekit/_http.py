@@ -23,6 +23,9 @@ MAX_ANSWER_BYTES = 65_536  # the largest answer that is needed is a presigned UR
 _RETRYABLE_STATUS = frozenset({408, 425, 429, *range(500, 600)})
 
 
+STEPS = httpx.Timeout(10.0, connect=5.0).as_dict()  # seconds without a byte
+
+
 class RequestError(Exception):
     """A request that was not answered with 2xx.
 
@@ -96,10 +99,18 @@ def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
     return max(0.0, (moment - now).total_seconds())
 
 
+def parse_url(url: str) -> httpx.URL:
+    """A URL to send something to."""
+    try:
+        return httpx.URL(url)
+    except httpx.InvalidURL:
+        raise RequestError(Outcome.REFUSED, "unusable URL") from None
+
+
 async def request(
-    client: httpx.AsyncClient,
+    transport: httpx.AsyncBaseTransport,
     method: str,
-    url: str,
+    url: httpx.URL,
     *,
     content: bytes | AsyncIterator[bytes],
     headers: Mapping[str, str],
@@ -109,8 +120,10 @@ async def request(
     """The one place that gives a request its total deadline and translates foreign errors."""
 
     async def send() -> bytes:
-        built = client.build_request(method, url, content=content, headers=headers)
-        async with aclosing(await client.send(built, stream=True)) as response:
+        built = httpx.Request(
+            method, url, content=content, headers=headers, extensions={"timeout": STEPS}
+        )
+        async with aclosing(await transport.handle_async_request(built)) as response:
             _raise_for_status(response, classify(response.status_code))
             return await _read_capped(response)
 

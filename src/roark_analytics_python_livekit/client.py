@@ -11,9 +11,10 @@ import json
 import os
 import ssl
 import weakref
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
@@ -22,6 +23,7 @@ from ._delivery.stats import Outcome
 from ._http import (
     RequestError,
     Timeouts,
+    parse_url,
     request,
     roark_outcome,
     silence_request_logs,
@@ -37,7 +39,12 @@ CHUNK_URL_PATH = "/v1/integrations/livekit-sdk/chunk-upload-url"
 
 MAX_CONNECTIONS = 256  # of one kind in one loop: 64 calls' worth, and fewer than descriptors
 
-_USER_AGENT = "roark-analytics-python-livekit"
+# identity: answers are small, and are read as they came, without a decoder
+_HEADERS = {
+    "user-agent": "roark-analytics-python-livekit",
+    "accept": "*/*",
+    "accept-encoding": "identity",
+}
 
 
 @dataclass(frozen=True)
@@ -52,20 +59,31 @@ class _Pools:
     """One event loop's connections, in sets that never mix.
 
     Roark's carry the key, those for uploads nothing. Plain http has sets of its own, which need no
-    certificates: loading them takes 20 ms and more.
+    certificates: loading them takes 20 ms and more. It is for this machine, and never passes one
+    of the environment's proxies: it would carry the key there in clear text. https does, through a
+    tunnel.
     """
 
-    def __init__(self, make: Callable[[bool, bool], httpx.AsyncClient]) -> None:
+    def __init__(self, transport: httpx.AsyncBaseTransport | None) -> None:
         self.process = os.getpid()  # whose connections these are: a forked child makes its own
-        self.made: dict[tuple[bool, bool], httpx.AsyncClient] = {}  # (with key, for https) → set
-        self._make = make
+        self.made: dict[tuple[bool, bool, str | None], httpx.AsyncBaseTransport] = {}
+        self._transport = transport
+        self._proxies = getproxies()
 
-    def get(self, *, with_key: bool, url: str) -> httpx.AsyncClient:
+    def get(self, *, with_key: bool, url: httpx.URL) -> httpx.AsyncBaseTransport:
         """The set for a URL; made on first use."""
-        kind = with_key, url[:7].lower() != "http://"
+        secure = url.scheme != "http"
+        proxy = self._proxy_for(url.host) if secure else None
+        kind = with_key, secure, proxy
         if kind not in self.made:
-            self.made[kind] = self._make(*kind)
+            self.made[kind] = self._transport or _connections(secure, proxy)
         return self.made[kind]
+
+    def _proxy_for(self, host: str) -> str | None:
+        proxy = self._proxies.get("https") or self._proxies.get("all")
+        if proxy is None or proxy_bypass(host):
+            return None
+        return proxy if "://" in proxy else f"http://{proxy}"
 
     async def aclose(self) -> None:
         while self.made:
@@ -107,6 +125,14 @@ class RoarkClient:
         self.base_url = clean_base_url(base_url)
         self._transport = transport
         self._timeouts = Timeouts()
+        self._events_url = httpx.URL(self.base_url + EVENTS_PATH)
+        self._chunk_url = httpx.URL(self.base_url + CHUNK_URL_PATH)
+        self._headers = {
+            **_HEADERS,
+            "x-roark-api-key": self.api_key,
+            "authorization": f"Bearer {self.api_key}",
+            "content-type": "application/json",
+        }
         self._pools = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Pools]()
         self._users = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, int]()
         silence_request_logs()
@@ -124,7 +150,7 @@ class RoarkClient:
         Raises:
             RequestError: Unless the answer is 2xx.
         """
-        await self._post(EVENTS_PATH, event, {"idempotency-key": idempotency_key})
+        await self._post(self._events_url, event, {"idempotency-key": idempotency_key})
 
     async def create_upload(
         self, call_id: str, chunk_index: int, content_type: ContentType
@@ -140,7 +166,7 @@ class RoarkClient:
             RequestError: Unless the answer is 2xx and holds a usable URL.
         """
         body = await self._post(
-            CHUNK_URL_PATH,
+            self._chunk_url,
             {"livekitCallId": call_id, "chunkIndex": chunk_index, "contentType": content_type},
         )
         return _parse_upload(body, content_type)
@@ -158,12 +184,14 @@ class RoarkClient:
         Raises:
             RequestError: Unless the answer is 2xx; `EXPIRED` where a fresh URL may help.
         """
+        headers = {"content-type": upload.content_type, "content-length": str(size)}
+        url = parse_url(upload.url)
         await request(
-            self._pool(with_key=False, url=upload.url),
+            self._pool(with_key=False, url=url),
             "PUT",
-            upload.url,
+            url,
             content=body,
-            headers={"content-type": upload.content_type, "content-length": str(size)},
+            headers=_HEADERS | headers,
             classify=upload_outcome,
             seconds=self._timeouts.upload(size),
         )
@@ -186,19 +214,19 @@ class RoarkClient:
             await self.aclose()
 
     async def _post(
-        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+        self, url: httpx.URL, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
     ) -> bytes:
         return await request(
-            self._pool(with_key=True, url=self.base_url),
+            self._pool(with_key=True, url=url),
             "POST",
-            self.base_url + path,
+            url,
             content=_encode(body),
-            headers={"content-type": "application/json", **(headers or {})},
+            headers={**self._headers, **(headers or {})},
             classify=roark_outcome,
             seconds=self._timeouts.total,
         )
 
-    def _pool(self, *, with_key: bool, url: str) -> httpx.AsyncClient:
+    def _pool(self, *, with_key: bool, url: httpx.URL) -> httpx.AsyncBaseTransport:
         """The running event loop's connections for a URL.
 
         What cannot be used of the environment's proxy variables raises as it is: a URL in them is
@@ -207,35 +235,23 @@ class RoarkClient:
         loop = asyncio.get_running_loop()
         pools = self._pools.get(loop)
         if pools is None or pools.process != os.getpid():
-            pools = self._pools[loop] = self._make_pools()
+            pools = self._pools[loop] = _Pools(self._transport)
         try:
             return pools.get(with_key=with_key, url=url)
         except OSError as error:  # the certificates cannot be read
             raise RequestError(Outcome.LATER, type(error).__name__) from None
 
-    def _make_pools(self) -> _Pools:
-        return _Pools(self._make_pool)
 
-    def _make_pool(self, with_key: bool, secure: bool) -> httpx.AsyncClient:
-        # identity: answers are small, and are read as they came, without a decoder
-        headers = {"user-agent": _USER_AGENT, "accept-encoding": "identity"}
-        if with_key:
-            headers |= {"x-roark-api-key": self.api_key, "authorization": f"Bearer {self.api_key}"}
-        return httpx.AsyncClient(
-            headers=headers,
-            transport=self._transport,
-            verify=True if self._transport else _trust() if secure else _trust_nobody(),
-            # Plain http is for this machine, and never passes one of the environment's proxies: it
-            # would carry the key there in clear text. https does, through a tunnel.
-            trust_env=secure,
-            mounts={"http://": None},
-            follow_redirects=False,
-            timeout=httpx.Timeout(10.0, connect=5.0),
-            # Each call limits what it has in flight: one that is slow takes no other's place.
-            limits=httpx.Limits(
-                max_connections=MAX_CONNECTIONS, max_keepalive_connections=8, keepalive_expiry=30.0
-            ),
-        )
+def _connections(secure: bool, proxy: str | None) -> httpx.AsyncBaseTransport:
+    """A pool of connections. An `httpx.AsyncClient` on top would add a third to each request."""
+    return httpx.AsyncHTTPTransport(
+        verify=_trust() if secure else _trust_nobody(),
+        proxy=proxy,
+        # Each call limits what it has in flight: one that is slow takes no other's place.
+        limits=httpx.Limits(
+            max_connections=MAX_CONNECTIONS, max_keepalive_connections=8, keepalive_expiry=30.0
+        ),
+    )
 
 
 def _trust() -> ssl.SSLContext:

@@ -17,7 +17,7 @@ import pytest
 import trustme
 
 from local_roark import Faults
-from roark_analytics_python_livekit import RoarkClient
+from roark_analytics_python_livekit import RoarkClient, _http
 from roark_analytics_python_livekit import client as client_module
 from roark_analytics_python_livekit._delivery.stats import CallStats, Outcome
 from roark_analytics_python_livekit._http import Timeouts
@@ -142,14 +142,8 @@ def test_a_refused_key_stops_the_call(
 
 def hurry(monkeypatch: pytest.MonkeyPatch, **timeouts: float) -> None:
     """Shortens httpx's time-outs, so that a test sees them."""
-    make_pool = RoarkClient._make_pool
-
-    def make(self: RoarkClient, with_key: bool, secure: bool) -> httpx.AsyncClient:
-        pool = make_pool(self, with_key, secure)
-        pool.timeout = httpx.Timeout(**{"timeout": 10.0, **timeouts})
-        return pool
-
-    monkeypatch.setattr(RoarkClient, "_make_pool", make)
+    steps = httpx.Timeout(**{"timeout": 10.0, **timeouts})
+    monkeypatch.setattr(_http, "STEPS", steps.as_dict())
 
 
 @pytest.mark.parametrize("what", WHAT)

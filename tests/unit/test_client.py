@@ -13,8 +13,10 @@ import httpx
 import pytest
 
 from roark_analytics_python_livekit import RoarkClient
+from roark_analytics_python_livekit import client as client_module
 from roark_analytics_python_livekit._delivery.stats import Outcome
 from roark_analytics_python_livekit._http import MAX_ANSWER_BYTES, Timeouts
+from roark_analytics_python_livekit._process import SharedObjects
 from roark_analytics_python_livekit.client import (
     PresignedUpload,
     RequestError,
@@ -145,7 +147,6 @@ class TestRequests:
             "host",
             "accept",
             "accept-encoding",
-            "connection",
             "user-agent",
             "content-type",
             "content-length",
@@ -521,13 +522,38 @@ class TestConnections:
     ) -> None:
         """Somebody may be replacing that file."""
 
-        def unreadable(**options: Any) -> httpx.AsyncClient:
+        def unreadable(**options: Any) -> ssl.SSLContext:
             raise FileNotFoundError
 
-        monkeypatch.setattr(httpx, "AsyncClient", unreadable)
+        monkeypatch.setattr(httpx, "create_ssl_context", unreadable)
+        monkeypatch.setattr(client_module, "shared", SharedObjects())
         with pytest.raises(RequestError) as failed:
             await post(RoarkClient(KEY, base_url=BASE_URL))
         assert (failed.value.outcome, failed.value.reason) == (Outcome.LATER, "FileNotFoundError")
+
+    @pytest.mark.parametrize(
+        ("variables", "proxy"),
+        [
+            ({}, None),
+            ({"HTTPS_PROXY": "http://proxy.test:8080"}, "http://proxy.test:8080"),
+            ({"https_proxy": "proxy.test:8080"}, "http://proxy.test:8080"),
+            ({"ALL_PROXY": "http://proxy.test"}, "http://proxy.test"),
+            ({"HTTP_PROXY": "http://proxy.test"}, None),
+            ({"HTTPS_PROXY": "http://proxy.test", "NO_PROXY": "other.test,.roark.test"}, None),
+            ({"HTTPS_PROXY": "http://proxy.test", "NO_PROXY": "*"}, None),
+            ({"HTTPS_PROXY": "http://proxy.test", "NO_PROXY": "test.roark"}, "http://proxy.test"),
+        ],
+    )
+    async def test_the_environment_names_the_proxy(
+        self, variables: dict[str, str], proxy: str | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """For https; what is in NO_PROXY is reached without it."""
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        pools = client_module._Pools(None)
+        pools.get(with_key=True, url=httpx.URL("https://api.roark.test"))
+        pools.get(with_key=True, url=httpx.URL("http://localhost:8787"))
+        assert list(pools.made) == [(True, True, proxy), (True, False, None)]
 
 
 class TestConstruction:

@@ -538,7 +538,7 @@ class TestItsOwnErrors:
         assert shipping.guard.count == len(internal_errors) == 1
         internal_errors.clear()
 
-    @pytest.mark.parametrize("what", ["post_event", "create_upload", "upload", "_make_pools"])
+    @pytest.mark.parametrize("what", ["post_event", "create_upload", "upload", "_pool"])
     async def test_what_goes_wrong_in_here_waits_in_the_spool(
         self,
         client: RoarkClient,
@@ -560,7 +560,7 @@ class TestItsOwnErrors:
         shipping = Shipping(client, outbox=outbox)
         shipping.record(pcm(1))
         await shipping.finish()
-        chunk_fails, event_fails = what != "post_event", what in ("post_event", "_make_pools")
+        chunk_fails, event_fails = what != "post_event", what in ("post_event", "_pool")
         assert shipping.stats.spooled == chunk_fails + 2 * event_fails
         assert len(roark.accepted()) == 3 - shipping.stats.spooled
         assert len(shipping.lost) == chunk_fails
