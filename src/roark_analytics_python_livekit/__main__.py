@@ -193,11 +193,11 @@ _LEFT: tuple[tuple[Owner, str, str], ...] = (
 
 def _owners(options: argparse.Namespace, spool: Spool) -> dict[Path, Owner]:
     """Whose the calls are, as far as that can be told; none is changed."""
-    owners: dict[Path, Owner] = {}
     try:
         base_url = _base_url(options)
     except SettingsError:
         return {}
+    owners: dict[Path, Owner] = {}
     key: str | None = None
     with suppress(SettingsError):
         key = _key()

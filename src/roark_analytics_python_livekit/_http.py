@@ -22,7 +22,6 @@ MAX_ANSWER_BYTES = 65_536  # the largest answer that is needed is a presigned UR
 # to 530) for a service that is down.
 _RETRYABLE_STATUS = frozenset({408, 425, 429, *range(500, 600)})
 
-
 STEPS = httpx.Timeout(10.0, connect=5.0).as_dict()  # seconds without a byte
 
 

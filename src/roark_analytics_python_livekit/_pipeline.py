@@ -254,12 +254,12 @@ class Call:
     def _write(self, record: Record) -> None:
         """Keeps a record, if it is plain JSON and there is room for it."""
         try:
-            payload = encode_record(record)
+            encoded = encode_record(record)
         except (TypeError, ValueError, RecursionError):
             self.uploader.stats.drop(Outcome.UNUSABLE)
             return
-        if len(payload) > self._journal_room and record["type"] != "end":
+        if len(encoded) > self._journal_room and record["type"] != "end":
             self.uploader.stats.drop(Outcome.STORY_FULL)
             return
-        self._journal_room -= len(payload)
-        self.outbox.append_record(record, payload)
+        self._journal_room -= len(encoded)
+        self.outbox.append_record(record, encoded)

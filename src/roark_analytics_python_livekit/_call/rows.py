@@ -164,9 +164,7 @@ class Rows:
                 row["message"] = record["message"]
                 row |= {key: record[key] for key in ("recoverable", "source") if key in record}
             rows.append(row)
-        return cast(
-            "list[wire.CallEvent]", rows
-        )  # `_livekit/events.py` gives CallEvent's keys only
+        return cast("list[wire.CallEvent]", rows)  # `_livekit/events.py` gives its keys only
 
 
 def eou_of_message(turn: TurnRecord) -> MetricRecord | None:

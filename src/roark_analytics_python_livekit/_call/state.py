@@ -42,7 +42,7 @@ class RecordingState:
     @property
     def seconds(self) -> float:
         """Its length."""
-        return self.pcm_bytes / FRAME_BYTES / (self.rate or 1)
+        return self._seconds(self.pcm_bytes)
 
     @property
     def length_ms(self) -> int:
@@ -93,7 +93,10 @@ class RecordingState:
         return manifest
 
     def _milliseconds(self, size: int) -> int:
-        return round(size / FRAME_BYTES / (self.rate or 1) * 1000)
+        return round(self._seconds(size) * 1000)
+
+    def _seconds(self, size: int) -> float:
+        return size / FRAME_BYTES / (self.rate or 1)
 
 
 class CallState:

@@ -5,7 +5,6 @@ Every `at` is in monotonic seconds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,13 +22,6 @@ class Frame:
     rate: int
     channels: int = 1
 
-    @property
-    def count(self) -> int:
-        """Samples of each channel; ValueError if there is half a one."""
-        if len(self.pcm) % 2:
-            raise ValueError("half a sample")
-        return len(self.pcm) // (2 * self.channels)
-
     def mono(self) -> Samples:
         """The frame as one channel, the mean of all where there are several."""
         samples = np.frombuffer(self.pcm, dtype="<i2")
@@ -39,12 +31,13 @@ class Frame:
         mixed: Samples = whole.reshape(-1, self.channels).mean(axis=1).astype(np.int16)
         return mixed
 
-
-def mono(frames: Sequence[Frame]) -> Samples:
-    """Frames one behind the other, as one channel."""
-    if all(frame.channels == 1 for frame in frames):
-        return np.frombuffer(b"".join([frame.pcm for frame in frames]), dtype="<i2")
-    return np.concatenate([frame.mono() for frame in frames])
+    def mono_pcm(self) -> bytes:
+        """The same as s16le, without numpy where there is one; ValueError for half a sample."""
+        if self.channels > 1:
+            return self.mono().tobytes()
+        if len(self.pcm) % 2:
+            raise ValueError("half a sample")
+        return self.pcm
 
 
 @dataclass(slots=True)

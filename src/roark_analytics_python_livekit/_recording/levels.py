@@ -25,13 +25,11 @@ class Loudness:
         self._rate = 0
         self._step = STEP
         self._pending: list[Samples] = []  # measured by the second: small arrays cost the most
-        self._pending_samples = 0
 
     def add(self, samples: Samples, rate: int) -> None:
         self._rate = rate
         self._pending.append(samples.copy())  # of a block that has another channel, too
-        self._pending_samples += len(samples)
-        if self._pending_samples >= rate:
+        if sum(map(len, self._pending)) >= rate:
             self._measure()
 
     def _measure(self) -> None:
@@ -41,7 +39,7 @@ class Loudness:
         self._step = size / self._rate
         samples = np.concatenate(self._pending)
         whole = len(samples) - len(samples) % size
-        self._pending, self._pending_samples = [samples[whole:]], len(samples) - whole
+        self._pending = [samples[whole:]]
         blocks = samples[:whole].reshape(-1, size).astype(np.float32)
         power = np.sqrt((blocks * blocks).mean(axis=1) + 1e-9)
         self._levels += np.clip(20 * np.log10(power + 1.0), 0, 255).astype(np.uint8).tobytes()

@@ -82,7 +82,7 @@ class SegmentAudio:
         if self._resampler is not None:
             self._append(self._resampler.push(frame.mono()).tobytes())
         else:
-            self._append(frame.pcm if frame.channels == 1 else frame.mono().tobytes())
+            self._append(frame.mono_pcm())
 
     def flush(self, at: float) -> None:
         self.is_complete = True
@@ -123,7 +123,5 @@ class SegmentAudio:
             self._incoming_rate = self._rate
 
     def _append(self, pcm: bytes) -> None:
-        if len(pcm) % 2:
-            raise ValueError("half a sample")
         self._parts.append(pcm)
         self.end_sample += len(pcm) // 2

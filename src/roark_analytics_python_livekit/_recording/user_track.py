@@ -6,7 +6,7 @@ from collections import deque
 
 import numpy as np
 
-from .frames import Samples, UserFrame, mono
+from .frames import Samples, UserFrame
 from .mixer import USER, ResamplerFactory, Run, StereoMixer
 
 GAP = 0.25  # seconds; a frame that is later than this begins a new run
@@ -41,10 +41,12 @@ class UserTrack:
         if frame.is_unpublish:
             self.close()
             return
-        if frame.count == 0 or (self._run is not None and self._run.push(frame)):
+        pcm = frame.mono_pcm()
+        if not pcm or (self._run is not None and self._run.push(frame, pcm)):
             return
         self.close()
         self._run = _HeardRun(frame, new_source=self._new_source)
+        self._run.push(frame, pcm)
         self._new_source = False
 
     def listened(self, at: float) -> None:
@@ -102,7 +104,7 @@ class UserTrack:
 
 
 class _HeardRun:
-    """Frames that came without a gap."""
+    """Frames that came without a gap; the first one still has to be pushed."""
 
     def __init__(self, first: UserFrame, *, new_source: bool) -> None:
         self.started_at = float("inf")  # the earliest that a frame allows, until it is placed
@@ -110,10 +112,9 @@ class _HeardRun:
         self._first_arrival = self.last_arrival = first.at
         self._rate = first.rate
         self._pushed = 0  # samples
-        self._pending: list[UserFrame] = []
+        self._pending: list[bytes] = []  # s16le, mono
         self._run: Run | None = None
         self._drift = Drift()
-        self.push(first)
 
     @property
     def ended_at(self) -> float:
@@ -122,9 +123,9 @@ class _HeardRun:
     def is_anchored(self, now: float) -> bool:
         return self._run is not None or now - self._first_arrival >= ANCHORING
 
-    def push(self, frame: UserFrame) -> bool:
-        """Takes the next frame, unless it comes behind a gap, or at another rate."""
-        pushed = self._pushed + frame.count
+    def push(self, frame: UserFrame, pcm: bytes) -> bool:
+        """Takes the next frame's PCM, unless it comes behind a gap, or at another rate."""
+        pushed = self._pushed + len(pcm) // 2
         started_at = frame.at - pushed / self._rate
         lateness = started_at - self.started_at
         if frame.rate != self._rate or lateness - self._drift.shift > GAP:
@@ -135,14 +136,14 @@ class _HeardRun:
             self._drift.observe(frame.at, lateness)
         elif lateness < 0:
             self.started_at = started_at
-        self._pending.append(frame)
+        self._pending.append(pcm)
         return True
 
     def place(self, mixer: StereoMixer, make_resampler: ResamplerFactory) -> None:
         if self._run is None:
             self._run = Run(mixer, USER, self._position(mixer), self._rate, make_resampler)
         if self._pending:
-            samples = mono(self._pending)
+            samples = np.frombuffer(b"".join(self._pending), dtype="<i2")
             self._pending.clear()
             self._run.push(self._drift.correct(samples, self._rate))
 
