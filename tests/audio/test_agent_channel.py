@@ -21,6 +21,7 @@ from roark_analytics_python_livekit._recording.frames import (
     Started,
 )
 from roark_analytics_python_livekit.audio import AudioCapture, Played
+from tests.audio.playback_harness import Speech, Stage, burst
 from tests.support.fake_sinks import (
     AVATARS,
     COULD_START,
@@ -35,7 +36,6 @@ from tests.support.fake_sinks import (
     FakeSink,
     SinkKind,
 )
-from tests.support.playback_harness import Speech, Stage, burst
 from tests.support.signals import LinearResampler, numbered, sine, stereo
 
 RATE = 4000

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.audio.playback_harness import Speech, Stage
 from tests.support.fake_sinks import (
     AVATAR,
     OLD_AVATAR,
@@ -23,7 +24,6 @@ from tests.support.fake_sinks import (
     FakeSink,
     SinkKind,
 )
-from tests.support.playback_harness import Speech, Stage
 
 RATE = 2000
 EXACT = 0.010  # seconds; where runs are reported

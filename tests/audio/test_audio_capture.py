@@ -20,7 +20,7 @@ from roark_analytics_python_livekit._recording.frames import (
     Started,
 )
 from roark_analytics_python_livekit.audio import DEFAULT_RATE, AudioCapture
-from tests.support.playback_harness import Line, spoken
+from tests.audio.playback_harness import Line, spoken
 from tests.support.signals import LinearResampler, numbered, sine, stereo, user_frame
 
 steady = settings(deadline=None, derandomize=True, database=None, max_examples=60)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from roark_analytics_python_livekit._recording.frames import Listening, Opened, Samples, UserFrame
 from roark_analytics_python_livekit._recording.user_track import Drift
-from tests.support.playback_harness import Line, spoken, stalled, when_said
+from tests.audio.playback_harness import Line, spoken, stalled, when_said
 from tests.support.signals import Times, difference, sine, user_frame
 
 steady = settings(deadline=None, derandomize=True, database=None, max_examples=60)

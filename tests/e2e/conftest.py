@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from local_roark import create_app, serve_in_background
+from tests.e2e.livekit_server import LiveKitServer, livekit_server
 from tests.support.fake_roark import call_file
 from tests.support.processes import ROOT, server
-from tests.support.real_line import LiveKitServer, livekit_server
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ from offline.agents import ORDERS, SUPPORT_VOICE
 from offline.sound import Samples, resample
 from offline.speech import SAMPLE_RATE, synthesize
 from tests.e2e.conftest import RoarkServer, Worker
+from tests.e2e.livekit_server import LOOPBACK, LiveKitServer
+from tests.e2e.phone_caller import Caller, calling
 from tests.support.correlation import find_in_pieces
 from tests.support.fake_roark import recording, taken_at
-from tests.support.real_line import LOOPBACK, Caller, LiveKitServer, calling
 
 pytestmark = [
     pytest.mark.e2e,

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from roark_analytics_python_livekit._delivery.spool import Spool
+from tests.faults.kill_points import LIMITS, Job, run
 from tests.faults.test_killed import recover
 from tests.support.fake_roark import call_file, recording, taken_at
-from tests.support.kill_points import LIMITS, Job, run
 
 SEED = int(os.environ.get("ROARK_TEST_SEED", "20251124"))
 POINTS = 200  # processes that are killed, at the least

@@ -13,7 +13,7 @@ from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit._delivery.stats import Outcome
 from roark_analytics_python_livekit._http import Timeouts
 from roark_analytics_python_livekit.client import PresignedUpload, RequestError
-from tests.support.faulty_server import Exchange, Gate, answer, http_answer
+from tests.faults.faulty_server import Exchange, Gate, answer, http_answer
 from tests.support.simulated_call import KEY
 
 pytestmark = pytest.mark.faults

@@ -22,10 +22,7 @@ from roark_analytics_python_livekit import client as client_module
 from roark_analytics_python_livekit._delivery.stats import CallStats, Outcome
 from roark_analytics_python_livekit._http import Timeouts
 from roark_analytics_python_livekit.client import PresignedUpload, RequestError
-from tests.faults.test_disk import assert_whole, complaints, dead_call, until, whole_call
-from tests.faults.test_killed import recover
-from tests.support.fake_roark import call_file
-from tests.support.faulty_server import (
+from tests.faults.faulty_server import (
     Exchange,
     Gate,
     How,
@@ -40,6 +37,9 @@ from tests.support.faulty_server import (
     reset_in_the_answer,
     reset_in_the_request,
 )
+from tests.faults.test_disk import assert_whole, complaints, dead_call, until, whole_call
+from tests.faults.test_killed import recover
+from tests.support.fake_roark import call_file
 from tests.support.simulated_call import KEY, FastClock, SimulatedCall
 
 pytestmark = pytest.mark.faults

@@ -10,8 +10,8 @@ pytest.importorskip("livekit.agents")
 
 from livekit.agents import AgentSession
 
+from tests.livekit.fake_realtime_model import ScriptedRealtime
 from tests.support.fake_agent import NoisyAgent, spoken, until
-from tests.support.fake_realtime_model import ScriptedRealtime
 from tests.support.observed_calls import a_call
 from tests.support.phone_lines import LineInput, RoomOutput, sounded
 from tests.support.recording_checks import HEARD, PLAYED, TURN, compare, origin

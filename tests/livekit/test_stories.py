@@ -22,6 +22,8 @@ from livekit.agents import (
     tts,
 )
 
+from tests.livekit.fake_realtime_model import ScriptedRealtime
+from tests.livekit.golden_files import seen_and_golden
 from tests.support import livekit_features as has
 from tests.support.fake_agent import (
     ANSWER,
@@ -37,8 +39,6 @@ from tests.support.fake_agent import (
     spoken,
     until,
 )
-from tests.support.fake_realtime_model import ScriptedRealtime
-from tests.support.golden import seen_and_golden
 from tests.support.observed_calls import Call, a_call, close_for, create_session, failing
 from tests.support.phone_lines import LineInput
 

@@ -20,7 +20,7 @@ DAY = 86_400.0
 
 async def test_a_clock_that_is_set_by_a_day_in_mid_call_moves_nothing(tmp_path: Path) -> None:
     """Forward in the greeting, two days back in the question, and right again in the answer."""
-    ended = await asyncio.to_thread(run, "-m", "tests.support.jumping_clock", tmp_path)
+    ended = await asyncio.to_thread(run, "-m", "tests.livekit.jumping_clock", tmp_path)
     assert ended.returncode == 0, ended.stderr[-2000:]
     found = json.loads(ended.stdout.splitlines()[-1])
     assert found["played"] < PLAYED and found["heard"] < HEARD, found

@@ -1,1 +1,1 @@
-"""What the tests share."""
+"""What several folders of tests share; what one uses stands beside its tests."""

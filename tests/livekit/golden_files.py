@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.support import livekit_features as has
 
-FOLDER = Path(__file__).parents[1] / "livekit" / "golden"
+FOLDER = Path(__file__).parent / "golden"
 
 Event = dict[str, Any]
 
