@@ -67,22 +67,15 @@ class SharedObjects:
 
     def __init__(self) -> None:
         self._kept: dict[Hashable, Any] = {}
-        self._held: weakref.WeakValueDictionary[Hashable, Any] = weakref.WeakValueDictionary()
 
     def keep(self, key: Hashable, make: Callable[[], T]) -> T:
         """The object of this key, for as long as the process lives."""
         kept: T | None = self._kept.get(key)
         return self._kept.setdefault(key, make()) if kept is None else kept
 
-    def hold(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The object of this key, for as long as somebody holds it."""
-        held: T | None = self._held.get(key)
-        return self._held.setdefault(key, make()) if held is None else held
-
     def forget(self) -> None:
         """The next one who asks gets another."""
         self._kept = {}
-        self._held = weakref.WeakValueDictionary()
 
 
 shared = SharedObjects()

@@ -37,7 +37,7 @@ __all__ = ["PresignedUpload", "RequestError", "RoarkClient"]
 EVENTS_PATH = "/v1/integrations/livekit-sdk"
 CHUNK_URL_PATH = "/v1/integrations/livekit-sdk/chunk-upload-url"
 
-MAX_CONNECTIONS = 256  # of one kind in one loop: 64 calls' worth, and fewer than descriptors
+MAX_CONNECTIONS = 256  # of one kind in one loop, for a client that many calls share
 
 # identity: answers are small, and are read as they came, without a decoder
 _HEADERS = {

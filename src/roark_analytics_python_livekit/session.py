@@ -26,7 +26,7 @@ from ._delivery.stats import CallStats as CallStats
 from ._delivery.worker import Worker
 from ._diagnostics import Guard, logger
 from ._pipeline import CallPipeline, CallSetup
-from ._process import observed_sessions, shared
+from ._process import observed_sessions
 from ._version import __version__
 from .client import RoarkClient
 
@@ -257,7 +257,8 @@ def _observe(
         budget=settings.shutdown_timeout,
         redact=redact,
     )
-    client = client or _shared_client(settings.api_key, settings.base_url)
+    # Its own connections: a pool of httpx's looks at all of them for each request.
+    client = client or RoarkClient(settings.api_key, base_url=settings.base_url)
     pipeline = CallPipeline(setup, client, RtcResampler, guard=guard)
     worker = Worker(pipeline.run, name=f"roark-{facts.call_id}")
     observation = Observation(
@@ -270,13 +271,6 @@ def _observe(
     job.on_shutdown(ctx, parts.shut_down)
     observed_sessions.add(session, handle)
     return handle
-
-
-def _shared_client(api_key: str, base_url: str) -> RoarkClient:
-    """The client of the process's calls with this key at this service, and its connections."""
-    return shared.hold(
-        ("client", api_key, base_url), lambda: RoarkClient(api_key, base_url=base_url)
-    )
 
 
 def _facts(ctx: Any, session: Any, settings: Settings, call_id: str) -> CallFacts:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from roark_analytics_python_livekit._process import SharedObjects, SharedTasks
-from roark_analytics_python_livekit.session import _shared_client
 
 
 class Thing:
-    """Something that can be held."""
+    """Something that can be kept."""
 
 
 class TestSharedObjects:
@@ -22,36 +21,12 @@ class TestSharedObjects:
         assert id(shared.keep("a", Thing)) == first
         assert id(shared.keep("b", Thing)) != first
 
-    def test_what_is_held_goes_with_its_last_holder(self) -> None:
-        """A key that is used no more is not kept in memory."""
-        shared = SharedObjects()
-        first = shared.hold("a", Thing)
-        assert shared.hold("a", Thing) is first
-        assert shared.hold("b", Thing) is not first
-        del first
-        assert list(shared._held) == []
-
     def test_a_forked_child_makes_its_own(self) -> None:
         """Whatever it inherits."""
         shared = SharedObjects()
-        kept, held = shared.keep("a", Thing), shared.hold("a", Thing)
+        kept = shared.keep("a", Thing)
         shared.forget()
         assert shared.keep("a", Thing) is not kept
-        assert shared.hold("a", Thing) is not held
-
-
-def test_calls_with_one_key_at_one_service_share_a_client() -> None:
-    """And with it the connections."""
-    keys, urls = (
-        ("rk_live_replace_me", "rk_live_other0replace0me"),
-        ("https://a.test", "https://b.test"),
-    )
-    made = [_shared_client(key, url) for key in keys for url in urls]
-    assert len(set(made)) == 4
-    assert [_shared_client(key, url) for key in keys for url in urls] == made
-    assert [(client.api_key, client.base_url) for client in made] == [
-        (key, url) for key in keys for url in urls
-    ]
 
 
 class Work:

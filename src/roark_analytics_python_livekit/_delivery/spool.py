@@ -62,9 +62,8 @@ class Spool:
 
     def _room(self) -> int:
         """Bytes that a call may write until it asks again, after old calls have made room."""
-        self.evict(self.measure_every)
-        left = self.quota - sum(call.size for call in self.calls())
-        return min(left, self.measure_every)
+        _, used = self._evict(self.measure_every)
+        return min(self.quota - used, self.measure_every)
 
     def abandoned(self) -> Iterator[CallSpool]:
         """Claims the calls that dead processes left, one after the other.
@@ -94,6 +93,10 @@ class Spool:
 
         Returns why each had to go: "age", "quota", or "leftover" of a call that nobody misses.
         """
+        return self._evict(room)[0]
+
+    def _evict(self, room: int) -> tuple[list[str], int]:
+        """The reasons, and the bytes of the calls that are left."""
         calls = self.calls()
         total = sum(call.size for call in calls)
         reasons = []
@@ -106,7 +109,7 @@ class Spool:
             if reason != "leftover":
                 text = "roark: %d calls were removed from the spool, undelivered (%s)"
                 logger.warning(text, count, reason)
-        return reasons
+        return reasons, total
 
     def _reason_to_go(self, call: SpooledCall, wanted: int) -> str | None:
         if not is_call(call.path):

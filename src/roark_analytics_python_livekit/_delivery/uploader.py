@@ -75,8 +75,9 @@ class Uploader:
         return not self._retrier.answered or (stopped is not None and stopped.stops_the_call)
 
     def chunk_ready(self) -> None:
-        """The outbox may have something to take."""
-        self._chunk_ready.set()
+        """The outbox may have something to take: asked four times a second, mostly in vain."""
+        if self._outbox.waiting:
+            self._chunk_ready.set()
 
     def recording_finished(self) -> None:
         """The outbox will get nothing more of the recording."""
