@@ -11,7 +11,6 @@ from typing import Any, cast
 
 from .._config import SettingsError
 from .._serialize import JsonText, json_safe
-from ..redaction import PHONE
 from .payloads import ENDED_BY
 from .records import Record
 
@@ -104,6 +103,8 @@ def _caller(text: Any, redact: Redact) -> Any:
     It has no `+` where the trunk sends none, so that `redact` may not know it for a number. Numbers
     that were not there before are those of `redact`, of a hash for example.
     """
+
+    from ..redaction import PHONE  # only now: its patterns take 6 ms to compile
 
     def masked(number: re.Match[str]) -> str:
         return PHONE if number.group() in text else number.group()
