@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
+import importlib
 import logging
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -21,6 +23,11 @@ MAX_ANSWER_BYTES = 65_536  # the largest answer that is needed is a presigned UR
 # The client's statuses that pass with time, and each of a server: CDNs have some of their own (520
 # to 530) for a service that is down.
 _RETRYABLE_STATUS = frozenset({408, 425, 429, *range(500, 600)})
+
+# httpx imports these on first use, 30 ms of a call's first moments (without bytecode 100).
+for _late in ("httpcore", "anyio._backends._asyncio"):
+    with contextlib.suppress(ImportError):
+        importlib.import_module(_late)
 
 STEPS = httpx.Timeout(10.0, connect=5.0).as_dict()  # seconds without a byte
 

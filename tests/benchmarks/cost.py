@@ -42,7 +42,7 @@ MANY = 40  # sessions for each kind of service
 ENOUGH = 90.0  # seconds more than the calls take, after which a process hangs
 IMPORTS = 5  # in each round
 IMPORT = """
-import livekit.agents, httpx, numpy, time
+import livekit.agents, httpx, httpcore, anyio._backends._asyncio, numpy, time  # all of httpx
 began = time.perf_counter()
 import roark_analytics_python_livekit
 print((time.perf_counter() - began) * 1e3)
