@@ -212,3 +212,26 @@ async def test_recovery_holds_no_loop_with_anything_but_the_spool(
             Spool(spool), client, Guard(), on_call=lambda one: results.update([one.outcome])
         )
     assert results == {Outcome.OK: 1}
+
+
+WHOLE_CALL = """
+import sys, time
+from pathlib import Path
+from tests.support.simulated_call import SimulatedCall
+
+before = set(sys.modules)
+call = SimulatedCall(sys.argv[1], Path(sys.argv[2]))
+call.talk(0.5)
+call.end()
+while not call.worker.done:
+    time.sleep(0.01)
+print(*sorted(set(sys.modules) - before))
+"""
+
+
+def test_a_call_imports_nothing(service: str, calls: Path, spool: Path) -> None:
+    """An import holds the interpreter: it comes with the library, before the first call."""
+    ended = run("-c", WHOLE_CALL, service, spool)
+    assert ended.returncode == 0, ended.stderr
+    assert len(list(calls.iterdir())) == 1
+    assert ended.stdout.split() == []
