@@ -6,7 +6,7 @@ import logging
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 _SECRETS = (
     (re.compile(r"(https?://)[^\s/@\"']*@"), r"\1"),  # user and password of a URL
@@ -32,13 +32,25 @@ def scrub(text: str) -> str:
     return text
 
 
-def _make_logger() -> logging.Logger:
-    made = logging.getLogger("roark_analytics_python_livekit")
-    made.addFilter(_NoSecrets())
-    return made
+class _SafeLogger:
+    """The library's log; a handler that raises costs its own line only."""
+
+    def __init__(self) -> None:
+        self._logger = logging.getLogger("roark_analytics_python_livekit")
+        self._logger.addFilter(_NoSecrets())
+
+    def info(self, text: str, *values: object) -> None:
+        self._log(logging.INFO, text, values)
+
+    def warning(self, text: str, *values: object) -> None:
+        self._log(logging.WARNING, text, values)
+
+    def _log(self, level: int, text: str, values: tuple[object, ...]) -> None:
+        with suppress(Exception):
+            self._logger.log(level, text, *values, stacklevel=3)
 
 
-logger = _make_logger()
+logger = _SafeLogger()
 
 
 class Guard:

@@ -101,7 +101,7 @@ class CallHandle:
     def stats(self) -> CallStats:
         """What was sent, repeated and given up so far."""
         if self._parts is None or self._parts.pipeline.call is None:
-            return CallStats(done=self._parts is None)
+            return CallStats(done=self._parts is None or self._parts.worker.done)
         stats = self._parts.pipeline.call.uploader.stats
         return stats.snapshot(done=self._parts.worker.done)
 
@@ -265,11 +265,12 @@ def _observe(
         session, worker.queue, guard, audio=setup.recording != "off", room=job.room_of(ctx)
     )
     worker.start()
-    observation.attach()
     parts = _Parts(observation, worker, pipeline, guard, setup.budget)
     handle = CallHandle(facts.call_id, parts)
     job.on_shutdown(ctx, parts.shut_down)
     observed_sessions.add(session, handle)
+    with guard("attaching"):  # whatever happens to it, somebody ends the call
+        observation.attach()
     return handle
 
 

@@ -78,8 +78,10 @@ class ChunkStore:
         for index in list(self._in_memory) if chunk.is_wav else [chunk.index]:
             if self._spool is not None and index in self._in_memory:
                 try:
-                    self._spool.remove_chunk(index)
-                    self._spool.append_pcm(index, self._in_memory[index])
+                    there = len(self._spool.read_chunk(index))
+                    if not there:  # or it cannot be read
+                        self._spool.remove_chunk(index)
+                    self._spool.append_pcm(index, self._in_memory[index][there:])
                 except OSError as error:
                     self._on_refused(error)
 

@@ -148,9 +148,7 @@ class Uploader:
                     if (chunk := self._outbox.take()) is not None:
                         in_flight.add(asyncio.ensure_future(self._send_chunk(chunk)))
                 await self._next_change(in_flight)
-                for task in [task for task in in_flight if task.done()]:
-                    in_flight.discard(task)
-                    task.result()
+                in_flight = {task for task in in_flight if not task.done()}
         finally:
             for task in in_flight:
                 task.cancel()
@@ -171,6 +169,15 @@ class Uploader:
             self._chunk_ready.clear()
 
     async def _send_chunk(self, chunk: Chunk) -> None:
+        """One chunk; an error in here costs no other one."""
+        try:
+            await self._make_upload(chunk)
+        except Exception as error:
+            self._guard.swallow("a chunk", error)
+            self.lost.append(chunk)
+            self.stats.spooled += self._outbox.is_spooled
+
+    async def _make_upload(self, chunk: Chunk) -> None:
         outcome = Outcome.LATER
         try:
             outcome = await self._retrier.make(
@@ -201,6 +208,9 @@ class Uploader:
                     self._call_id, chunk.index, chunk.content_type
                 )
                 self._retrier.answered = True
+                if not self._deadline.time_left(self._limits.chunks_share):
+                    # until Python 3.12 `wait_for` may swallow the cancellation at the deadline
+                    raise RequestError(Outcome.LATER, "time-out")
                 await self._client.upload(upload, chunk.open(), size=chunk.size)
                 return
             except RequestError as error:
@@ -210,8 +220,10 @@ class Uploader:
                 self.stats.attempt(again=True)
 
     def _give_up_waiting_chunks(self) -> None:
+        full = {chunk.index for chunk in self._outbox.dropped}
         while (chunk := self._outbox.take()) is not None:
-            self._lose(chunk, Outcome.TIME)
+            if chunk.index not in full:
+                self._lose(chunk, Outcome.TIME)
         for chunk in self._outbox.dropped:
             self._lose(chunk, Outcome.FULL)
 

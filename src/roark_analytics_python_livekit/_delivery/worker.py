@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from .._diagnostics import logger
 from .._process import shared
 from .._queue import EventQueue
 
@@ -65,6 +66,7 @@ class Worker:
 
     def over(self) -> None:
         """The work is over, or never began: ends every wait. Called once, on any thread."""
+        self.queue.close()
         self._done.set_result(None)
 
 
@@ -116,16 +118,17 @@ class EngineThread:
         """Starts the thread, on one that may wait until it runs."""
         try:
             threading.Thread(target=self._run, name="roark", daemon=False).start()
-        except RuntimeError:  # no more threads: nobody should wait for this one
-            self._give_up()
+        except RuntimeError as error:  # no more threads: nobody should wait for this one
+            self._give_up(error)
 
     def _run(self) -> None:
+        failure: Exception | None = None
         try:
-            # The workers guard themselves: what gets here is the loop's own failure.
-            with contextlib.suppress(Exception):
-                self._serve(self._engine.make_loop())
+            self._serve(self._engine.make_loop())
+        except Exception as error:  # the loop's own: the workers guard themselves
+            failure = error
         finally:
-            self._give_up()
+            self._give_up(failure)
 
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
@@ -164,8 +167,11 @@ class EngineThread:
         for worker in self._workers:
             worker.queue.tick(ending=ending)
 
-    def _give_up(self) -> None:
+    def _give_up(self, failure: Exception | None) -> None:
         """Nothing runs any more; there are workers left only if the thread or its loop failed."""
+        if failure is not None:
+            name = type(failure).__name__
+            logger.warning("roark: the background thread failed (%s): calls are not sent", name)
         with self._engine.lock:
             self._retire()
             left, self._workers = self._workers, []

@@ -36,6 +36,7 @@ class Observation:
         self, session: Any, queue: EventQueue, guard: Guard, *, audio: bool, room: Any = None
     ) -> None:
         self._queue = queue
+        self._guard = guard
         self._over = asyncio.Event()
         self._observer: SessionObserver | None = SessionObserver(
             session, queue, guard, self._finish, audio=audio, room=room
@@ -54,8 +55,8 @@ class Observation:
         """
         if self._observer is None:
             return
-        if self._observer.is_cut_off(by_job=ended_by == "worker"):
-            with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
+        with self._guard("the last message"), contextlib.suppress(asyncio.TimeoutError):
+            if self._observer.is_cut_off(by_job=ended_by == "worker"):
                 await asyncio.wait_for(self._over.wait(), LAST_MESSAGE)
         self._finish(end_record(time.monotonic(), reason, ended_by=ended_by))
 

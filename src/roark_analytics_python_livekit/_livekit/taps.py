@@ -28,7 +28,7 @@ class EventQueue(Protocol):
         """Appends an item that may be dropped where the thread is far behind."""
 
     def put_urgent(self, item: object) -> None:
-        """Appends an item that is never dropped."""
+        """Appends an item that has a reserve, so that it is hardly ever dropped."""
 
 
 class InputTap(io.AudioInput):
