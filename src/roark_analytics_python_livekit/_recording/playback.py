@@ -60,23 +60,18 @@ class PlaybackSchedule:
         """Those of samples [first, end) that have no place yet play from `at`, or when those
         scheduled before are over.
         """
+        placed, ends_at = 0, at
         last = self._spans[-1] if self._spans else self._taken
-        if last is None:
-            if end_sample > first_sample:
-                self._spans.append(Span(at, first_sample, end_sample - first_sample))
-            return
-        placed = last.first_sample + last.count
+        if last is not None:  # no properties and no max(): this is done for each frame
+            placed, ends_at = last.first_sample + last.count, last.at + last.count / self._rate
         if first_sample < placed:
             first_sample = placed
         if end_sample <= first_sample:
             return
-        ends_at = last.at + last.count / self._rate
-        if at < ends_at:
-            at = ends_at
         if self._spans and placed == first_sample and at - ends_at < 1 / self._rate:
-            last.count += end_sample - first_sample
+            self._spans[-1].count += end_sample - first_sample
         else:
-            self._spans.append(Span(at, first_sample, end_sample - first_sample))
+            self._spans.append(Span(max(at, ends_at), first_sample, end_sample - first_sample))
 
     def truncate(self, end_sample: int) -> None:
         """Nothing from `end_sample` on plays any more."""
