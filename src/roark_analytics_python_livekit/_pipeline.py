@@ -28,7 +28,7 @@ from ._delivery.uploader import Uploader
 from ._diagnostics import Guard, logger
 from ._process import recoveries
 from ._queue import EventQueue
-from ._recorder import Recorder
+from ._recorder import AUDIO, Recorder, ignore
 from ._recording.mixer import ResamplerFactory
 from ._recovery import recover_all
 from ._serialize import clean_text, json_safe
@@ -145,6 +145,8 @@ class Call:
         self._filter = TranscriptFilter(state.pauses)
         self._journal_room = limits.max_journal  # bytes
         self._end: EndRecord | None = None
+        is_recorded = setup.recording != "off"
+        self._audio = self.recorder.takes if is_recorded else dict.fromkeys(AUDIO, ignore)
         self._routes: Mapping[str, Callable[[Any], None]] = {
             "turn": self._on_turn,
             "metadata": self._on_metadata,
@@ -175,7 +177,10 @@ class Call:
             now = self._clock()
             for item in await queue.take():
                 try:  # and no guard around each frame: there are 200 a second
-                    self._route(item)
+                    if (take := self._audio.get(type(item))) is not None:
+                        take(item)
+                    else:
+                        self._route(item)
                 except Exception as error:
                     self._guard.swallow("receiving", error)
             if self._end is None and not threading.main_thread().is_alive():
@@ -217,11 +222,7 @@ class Call:
     # One item
 
     def _route(self, item: Any) -> None:
-        if not isinstance(item, dict):
-            if self._setup.recording != "off":
-                self.recorder.take(item)
-        else:
-            self._routes.get(item["type"], self._on_happened)(item)
+        self._routes.get(item["type"], self._on_happened)(item)
 
     def _on_turn(self, turn: Any) -> None:
         capture = self.recorder.capture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from ._call.records import Record
@@ -12,23 +12,27 @@ from ._recording.frames import AgentFrame, Listening, Opened, Report, UserFrame
 from ._recording.mixer import ResamplerFactory
 from .audio import AudioCapture, Silences
 
-_TAKE: Mapping[type, Callable[[AudioCapture, Any], None]] = {
-    Opened: AudioCapture.reopened,
-    UserFrame: AudioCapture.heard,
-    AgentFrame: AudioCapture.captured,
-    Listening: AudioCapture.listening,
-    **dict.fromkeys(Report.__subclasses__(), AudioCapture.report),
-}
+AUDIO = (Opened, UserFrame, AgentFrame, Listening, *Report.__subclasses__())
+
+
+def ignore(item: object) -> None:
+    """Takes an audio item of which nothing is recorded."""
 
 
 class Recorder:
-    """Turns what the taps hand over into the recording, once its place is certain."""
+    """Turns what the taps hand over into the recording, once its place is certain.
+
+    Attributes:
+        takes: What takes an item of each type in `AUDIO`, looked up 200 times a second.
+    """
 
     def __init__(
         self, outbox: Outbox, make_resampler: ResamplerFactory, silences: Silences
     ) -> None:
         self.capture: AudioCapture | None = None
         self.pcm_bytes = 0
+        self.takes: dict[type, Callable[[Any], None]] = dict.fromkeys(AUDIO, ignore)
+        self.takes[Opened] = self._open
         self._outbox = outbox
         self._make_resampler = make_resampler
         self._silences = silences
@@ -38,14 +42,6 @@ class Recorder:
     def sha256(self) -> str | None:
         """The digest of all PCM, or None where there is none."""
         return self._digest.hexdigest() if self.pcm_bytes else None
-
-    def take(self, item: Any) -> None:
-        """Takes a frame, a report of the agent's sink, or a sign of the taps."""
-        take = _TAKE[type(item)]
-        if self.capture is not None:
-            take(self.capture, item)
-        elif isinstance(item, Opened):
-            self.capture = AudioCapture(item, self._make_resampler, silences=self._silences)
 
     def settle(self, now: float) -> None:
         """Hands over what has become certain."""
@@ -57,6 +53,19 @@ class Recorder:
         if self.capture is not None:
             self._keep(self.capture, self.capture.finish(at))
             self._outbox.finish_recording(self.capture.rate or 0)
+
+    def _open(self, opened: Opened) -> None:
+        capture = AudioCapture(opened, self._make_resampler, silences=self._silences)
+        self.capture = capture
+        self.takes.update(
+            {
+                Opened: capture.reopened,
+                UserFrame: capture.heard,
+                AgentFrame: capture.captured,
+                Listening: capture.listening,
+                **dict.fromkeys(Report.__subclasses__(), capture.report),
+            }
+        )
 
     def _keep(self, capture: AudioCapture, pcm: bytes) -> None:
         if not pcm:

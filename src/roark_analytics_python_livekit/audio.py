@@ -100,8 +100,10 @@ class AudioCapture:
         heard_until = self._user.settled_until(now) if self._hears_user else now
         until = min(heard_until, self._agent.settled_until(now))
         self._agent.place(mixer, until)
-        open_ends = (run.end_sample for run in mixer.open_runs)
-        return self._pcm(mixer, min([mixer.sample_at(until), *open_ends]))
+        end_sample = mixer.sample_at(until)
+        for run in mixer.open_runs:
+            end_sample = min(end_sample, run.end_sample)
+        return self._pcm(mixer, end_sample)
 
     def finish(self, now: float) -> bytes:
         """The rest of the PCM, up to `now`; nothing follows."""

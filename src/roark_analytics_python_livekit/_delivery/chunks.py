@@ -56,11 +56,12 @@ class ChunkStore:
             self._disk_takes = False
             self._on_refused(error)
 
-    def seal(self, index: int, pcm: bytes) -> bool:
+    def seal(self, index: int, parts: list[bytes]) -> bool:
         """The chunk is full: keeps it in memory unless the disk has all of it; False if no room."""
         on_disk, self._disk_takes = self._disk_takes, self._spool is not None
         if on_disk:
             return True
+        pcm = b"".join(parts)
         has_room = sum(map(len, self._in_memory.values())) + len(pcm) <= self._max_memory
         if has_room:
             self._in_memory[index] = pcm

@@ -45,7 +45,8 @@ class Outbox:
         self._store = ChunkStore(spool, self._say_refused, max_memory=limits.max_memory)
         self._queue: deque[Chunk] = deque()
         self._put_back: Counter[int] = Counter()  # how often a chunk was
-        self._filling = bytearray()
+        self._filling: list[bytes] = []  # the parts of the chunk that is not full
+        self._filled_bytes = 0  # of it
         self._sealed_bytes = 0
         self._was_refused = False
 
@@ -82,11 +83,12 @@ class Outbox:
     def append_pcm(self, pcm: bytes) -> None:
         """Adds the recording's next samples."""
         while pcm:
-            part = pcm[: self._chunk_bytes - len(self._filling)]
+            part = pcm[: self._chunk_bytes - self._filled_bytes]
             pcm = pcm[len(part) :]
-            self._filling += part
+            self._filling.append(part)
+            self._filled_bytes += len(part)
             self._store.append(self._sealed_bytes // self._chunk_bytes, part)
-            if len(self._filling) == self._chunk_bytes:
+            if self._filled_bytes == self._chunk_bytes:
                 self._seal_chunk()
 
     def finish_recording(self, rate: int) -> None:
@@ -97,11 +99,12 @@ class Outbox:
             self._queue_wav(rate)
 
     def _seal_chunk(self) -> None:
-        index, size = self._sealed_bytes // self._chunk_bytes, len(self._filling)
-        if not self._store.seal(index, bytes(self._filling)):
+        index, size = self._sealed_bytes // self._chunk_bytes, self._filled_bytes
+        if not self._store.seal(index, self._filling):
             self.dropped.append(Chunk(index, self._sealed_bytes, size, "audio/pcm", bytes))
         self._queue_chunk(index, size)
         self._filling.clear()
+        self._filled_bytes = 0
         self._sealed_bytes += size
 
     def _queue_chunk(self, index: int, size: int) -> None:

@@ -40,9 +40,10 @@ class AgentTrack:
             self._begin_segment(frame)
         segment = self._segments[-1]
         segment.push(frame)
-        if self._early is not None and segment is self._playing():
-            segment.report(self._early)
-        self._early = None
+        if self._early is not None:
+            if segment is self._playing():
+                segment.report(self._early)
+            self._early = None
 
     def report(self, report: Report) -> None:
         """Takes what the sink, or a command to it, says of the segment being played."""

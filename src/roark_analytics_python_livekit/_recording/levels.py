@@ -12,6 +12,7 @@ Loud = npt.NDArray[np.bool_]
 
 STEP = 0.01  # seconds, or the nearest that is a whole number of samples
 PAUSE = 0.2  # seconds of quiet that a word boundary may have
+MEASURED = 2.0  # seconds that are measured at once, unless somebody asks before
 REACH = 0.6  # seconds around a voice detector's verdict that are looked at
 ABOVE_NOISE = 6.0  # dB; 10 ms of steady noise vary by less
 BELOW_VOICE = 40.0  # dB; what is fainter than this is not heard as speech, however quiet it is
@@ -24,12 +25,12 @@ class Loudness:
         self._levels = bytearray()  # dB above one unit of s16le
         self._rate = 0
         self._step = STEP
-        self._pending: list[Samples] = []  # measured by the second: small arrays cost the most
+        self._pending: list[Samples] = []  # measured together: small arrays cost the most
 
     def add(self, samples: Samples, rate: int) -> None:
         self._rate = rate
         self._pending.append(samples.copy())  # of a block that has another channel, too
-        if sum(map(len, self._pending)) >= rate:
+        if sum(map(len, self._pending)) >= MEASURED * rate:
             self._measure()
 
     def _measure(self) -> None:
@@ -41,7 +42,8 @@ class Loudness:
         whole = len(samples) - len(samples) % size
         self._pending = [samples[whole:]]
         blocks = samples[:whole].reshape(-1, size).astype(np.float32)
-        power = np.sqrt((blocks * blocks).mean(axis=1) + 1e-9)
+        blocks *= blocks
+        power = np.sqrt(blocks.mean(axis=1) + 1e-9)
         self._levels += np.clip(20 * np.log10(power + 1.0), 0, 255).astype(np.uint8).tobytes()
 
     def voiced(self, start_seconds: float, end_seconds: float) -> tuple[float, float]:

@@ -55,8 +55,8 @@ class StereoMixer:
 
     def place(self, channel: int, position: int, samples: Samples) -> None:
         """Puts mono samples into a channel, behind everything placed there before."""
-        late = max(0, min(len(samples), self.end_sample(channel) - position))
-        samples, position = samples[late:], position + late
+        if (late := self.end_sample(channel) - position) > 0:
+            samples, position = samples[late:], position + late
         if len(samples):
             self._placed[channel].append((position, samples))
             self._end_samples[channel] = position + len(samples)
@@ -65,7 +65,8 @@ class StereoMixer:
         """Both channels up to `end_sample`, a row a sample; never again changed."""
         block = np.zeros((max(0, end_sample - self.settled_samples), 2), dtype="<i2")
         for channel in (USER, AGENT):
-            self._take(channel, block)
+            if self._placed[channel]:
+                self._take(channel, block)
         self.settled_samples += len(block)
         return block
 
@@ -73,10 +74,13 @@ class StereoMixer:
         start, end = self.settled_samples, self.settled_samples + len(block)
         later = []
         for position, samples in self._placed[channel]:
-            inside = max(0, min(len(samples), end - position))
-            block[position - start : position - start + inside, channel] = samples[:inside]
-            if inside < len(samples):
-                later.append((position + inside, samples[inside:]))
+            if (inside := end - position) >= len(samples):
+                block[position - start : position - start + len(samples), channel] = samples
+                continue
+            if inside > 0:
+                block[position - start :, channel] = samples[:inside]
+                position, samples = end, samples[inside:]
+            later.append((position, samples))
         self._placed[channel][:] = later
 
 

@@ -9,7 +9,7 @@ GAP = 0.005  # seconds; a shorter gap between two spans is timing noise, not sil
 SAME_TIME = 0.04  # seconds; a report that differs less from what was already taken is ignored
 
 
-@dataclass
+@dataclass(slots=True)
 class Span:
     """`count` samples of a segment that play from `at` (monotonic seconds) without a break."""
 
@@ -57,16 +57,21 @@ class PlaybackSchedule:
         return self.end_sample
 
     def add(self, at: float, first_sample: int, end_sample: int) -> None:
-        """Samples [first, end) play from `at`, or when those scheduled before are over."""
-        count = end_sample - first_sample
-        if count <= 0:
+        """Those of samples [first, end) that have no place yet play from `at`, or when those
+        scheduled before are over.
+        """
+        placed, ends_at = 0, at
+        last = self._spans[-1] if self._spans else self._taken
+        if last is not None:  # no properties and no max(): this is done for each frame
+            placed, ends_at = last.first_sample + last.count, last.at + last.count / self._rate
+        if first_sample < placed:
+            first_sample = placed
+        if end_sample <= first_sample:
             return
-        at = max(at, self.ends_at(at))
-        last = self._spans[-1] if self._spans else None
-        if last and last.end_sample == first_sample and self._follows(last, at, 1 / self._rate):
-            last.count += count
+        if self._spans and placed == first_sample and at - ends_at < 1 / self._rate:
+            self._spans[-1].count += end_sample - first_sample
         else:
-            self._spans.append(Span(at, first_sample, count))
+            self._spans.append(Span(max(at, ends_at), first_sample, end_sample - first_sample))
 
     def truncate(self, end_sample: int) -> None:
         """Nothing from `end_sample` on plays any more."""
@@ -79,7 +84,7 @@ class PlaybackSchedule:
     def play_to(self, end_sample: int, default: float) -> None:
         """Exactly the samples up to `end_sample` play; the first of all from `default` on."""
         self.truncate(end_sample)
-        self.add(self.ends_at(default), self.end_sample, end_sample)
+        self.add(self.ends_at(default), 0, end_sample)
 
     def stop(self, at: float) -> None:
         self.truncate(self.sample_at(at))
@@ -106,7 +111,7 @@ class PlaybackSchedule:
             started_at = self.ends_at(started_at)
         self.add(started_at, unplaced, end_sample)
         for span in later:
-            self.add(max(span.at, arrived_at), self.end_sample, span.end_sample)
+            self.add(max(span.at, arrived_at), 0, span.end_sample)
 
     def take(self, until: float) -> Span | None:
         """The next samples that play before `until`, or None."""

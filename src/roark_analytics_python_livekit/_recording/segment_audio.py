@@ -34,6 +34,7 @@ class FrameCuts:
         return FrameCuts(tuple(accumulate(sizes, initial=0)), size, traits.resume_seconds)
 
     def before(self, sample: int) -> int:
+        """The last cut up to `sample`."""
         last = self.first[-1]
         if sample < last:
             return max(cut for cut in self.first if cut <= sample)
@@ -59,6 +60,7 @@ class SegmentAudio:
         self.first_at = self.arrived_at = self.flushed_at = first.at  # arrived: the last frame
         self.is_complete = False  # flushed
         self.end_sample = 0  # the first one that is not there yet
+        self.playable_end_sample = 0  # up to there the sink can play: it waits for whole frames
         self._cuts = cuts
         self._make_resampler = make_resampler
         self._rate = self._incoming_rate = first.rate
@@ -66,11 +68,6 @@ class SegmentAudio:
         self._first_sample = 0
         self._parts: deque[bytes] = deque()  # s16le, from the first sample on that is not taken
         self._run: Run | None = None  # where what plays without a gap is written
-
-    @property
-    def playable_end_sample(self) -> int:
-        """The sample up to which the sink can play: it waits for whole frames until the flush."""
-        return self.end_sample if self.is_complete else self._cuts.before(self.end_sample)
 
     def push(self, frame: Frame) -> None:
         self.arrived_at = frame.at
@@ -88,19 +85,20 @@ class SegmentAudio:
         self.is_complete = True
         self.flushed_at = at
         self._flush_resampler()
+        self.playable_end_sample = self.end_sample
 
     def take(self, first_sample: int, end_sample: int) -> Samples:
         """Samples [first, end); everything before `end_sample` is forgotten."""
-        taken = bytearray()
-        while self._parts and self._first_sample < end_sample:
-            part = self._parts.popleft()
-            begin = 2 * max(0, first_sample - self._first_sample)
-            end = 2 * (end_sample - self._first_sample)
-            taken += part[begin:end]
-            if len(part) > end:
-                self._parts.appendleft(part[end:])
-            self._first_sample += min(end, len(part)) // 2
-        return np.frombuffer(taken, dtype="<i2")
+        taken: list[bytes] = []
+        missing = size = max(0, 2 * (end_sample - self._first_sample))  # bytes
+        while self._parts and missing > 0:
+            taken.append(self._parts.popleft())
+            missing -= len(taken[-1])
+        if missing < 0:
+            self._parts.appendleft(taken[-1][missing:])
+        begin = max(0, first_sample - self._first_sample)
+        self._first_sample += (size - max(0, missing)) // 2
+        return np.frombuffer(b"".join(taken), dtype="<i2")[begin : size // 2]
 
     def place(self, span: Span, mixer: StereoMixer) -> None:
         """Writes a span's samples into the agent's channel: joined spans are one run."""
@@ -125,3 +123,4 @@ class SegmentAudio:
     def _append(self, pcm: bytes) -> None:
         self._parts.append(pcm)
         self.end_sample += len(pcm) // 2
+        self.playable_end_sample = self._cuts.before(self.end_sample)
