@@ -76,17 +76,20 @@ class CallPipeline:
         call = self.call = Call(
             setup, client, call_spool, self._make_resampler, guard, self._limits, self._clock
         )
+        finished = False
         try:
             async with client, self._recovering(spool):
                 await call.run(queue)
+                finished = call.uploader.is_complete
         except Exception as error:
             guard.swallow("delivery", error)
         finally:
             with guard("closing the outbox"):
-                call.outbox.close(finished=call.uploader.is_complete)
+                call.outbox.close(finished=finished)
             log_summary(
                 setup.facts.call_id,
                 call.uploader,
+                broke_off=not finished and call.uploader.is_complete,
                 redaction_failures=call.journal.failures,
                 has_no_audio=setup.recording != "off" and not call.recorder.pcm_bytes,
             )
@@ -106,15 +109,19 @@ class CallPipeline:
         """Delivers what dead processes left, while this call or another with its key goes on."""
         if spool is None:
             return nullcontext()
-        kind = (self._setup.spool_dir, self._client.base_url, self._client.api_key)
-        return recoveries.join(kind, lambda: self._recover(spool))
+        client, limits, clock = self._client, self._limits, self._clock
+        kind = (self._setup.spool_dir, client.base_url, client.api_key)
+        return recoveries.join(kind, lambda: _recover(spool, client, limits, clock))
 
-    async def _recover(self, spool: Spool) -> None:
-        with self._guard("recovery"):
-            async with self._client:  # it may outlast this call
-                await recover_all(
-                    spool, self._client, self._guard, limits=self._limits, clock=self._clock
-                )
+
+async def _recover(
+    spool: Spool, client: RoarkClient, limits: Limits, clock: Callable[[], float]
+) -> None:
+    """May outlast the call that began it, of which it therefore holds nothing."""
+    guard = Guard()
+    with guard("recovery"):
+        async with client:
+            await recover_all(spool, client, guard, limits=limits, clock=clock)
 
 
 class Call:
@@ -160,21 +167,31 @@ class Call:
 
     async def run(self, queue: EventQueue) -> None:
         """Receives, redacts and uploads side by side, until call-ended is sent or given up."""
-        tasks = [asyncio.ensure_future(work) for work in (self._receive(queue), self.journal.run())]
+        receiving = asyncio.ensure_future(self._receive(queue))
+        receiving.add_done_callback(lambda _: self._received(queue))
+        writing = asyncio.ensure_future(self.journal.run())
         try:
             await self.journal.begun()
             await self.uploader.run(self._state.started_event(), self._make_ended)
+            if receiving.done():
+                receiving.result()  # what made it break off is what the call broke off of
         finally:
-            for task in tasks:
+            for task in (receiving, writing):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(receiving, writing, return_exceptions=True)
+
+    def _received(self, queue: EventQueue) -> None:
+        """Nothing more comes, whatever the reason: the call has to end."""
+        queue.close()
+        self.uploader.close(self._setup.budget)
+        self.uploader.recording_finished()
 
     async def _receive(self, queue: EventQueue) -> None:
         """Takes what the agent's side hands over, until the call is over."""
         queue.needs_ticks = self._setup.recording != "off"
         while self._end is None:
             await queue.wait()
-            now = self._clock()
+            now, goes_on = self._clock(), threading.main_thread().is_alive()
             for item in await queue.take():
                 try:  # and no guard around each frame: there are 200 a second
                     if (take := self._audio.get(type(item))) is not None:
@@ -183,7 +200,7 @@ class Call:
                         self._route(item)
                 except Exception as error:
                     self._guard.swallow("receiving", error)
-            if self._end is None and not threading.main_thread().is_alive():
+            if self._end is None and not goes_on:  # and all that it left has been taken
                 self._end = end_record(self._clock(), "process_exit")
             if self._end is None:
                 with self._guard("recording"):
@@ -192,8 +209,7 @@ class Call:
         queue.close()
         self.uploader.close(self._setup.budget)
         self.uploader.stats.dropped_so_far(Outcome.QUEUE_FULL, queue.dropped)
-        with self._guard("recording"):
-            self._finish(self._end)
+        self._finish(self._end)
         await self.journal.finish(self._setup.budget / 2)
         self.uploader.recording_finished()
 
@@ -246,7 +262,8 @@ class Call:
         self._end = self._end or {**record, "reason": clean_text(record["reason"])}
 
     def _finish(self, end: EndRecord) -> None:
-        self.recorder.finish(end["at"])
+        with self._guard("recording"):
+            self.recorder.finish(end["at"])
         end["pcm_bytes"] = self.recorder.pcm_bytes
         if (sha256 := self.recorder.sha256) is not None:
             end["sha256"] = sha256

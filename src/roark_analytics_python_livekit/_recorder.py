@@ -51,8 +51,10 @@ class Recorder:
     def finish(self, at: float) -> None:
         """The call is over: hands over the rest."""
         if self.capture is not None:
-            self._keep(self.capture, self.capture.finish(at))
-            self._outbox.finish_recording(self.capture.rate or 0)
+            try:
+                self._keep(self.capture, self.capture.finish(at))
+            finally:
+                self._outbox.finish_recording(self.capture.rate or 0)
 
     def _open(self, opened: Opened) -> None:
         capture = AudioCapture(opened, self._make_resampler, silences=self._silences)

@@ -7,9 +7,14 @@ from ._diagnostics import logger
 
 
 def log_summary(
-    call_id: str, uploader: Uploader, *, redaction_failures: int, has_no_audio: bool
+    call_id: str,
+    uploader: Uploader,
+    *,
+    broke_off: bool,
+    redaction_failures: int,
+    has_no_audio: bool,
 ) -> None:
-    """Says how the delivery of a call went."""
+    """Says how the delivery of a call went; `broke_off` by an error that left the rest unsent."""
     if redaction_failures:
         logger.warning(
             "roark: call %s: `redact` failed on %d texts; a marker stands in their place",
@@ -20,6 +25,8 @@ def log_summary(
     missing = sorted(stats.undelivered, key=lambda event: event != "call-started")
     if uploader.lost:
         missing.insert(missing.count("call-started"), f"{len(uploader.lost)} recording chunks")
+    if broke_off:
+        missing.append("the rest, after an internal error")
     counts = (
         f"sent {stats.events_sent} events, {stats.chunks_sent} chunks ({stats.bytes_sent} bytes); "
         f"{stats.retries} retries, {stats.spooled} kept in the spool, "

@@ -9,7 +9,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = [
     ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "AGENTS", "CHANGELOG", "SECURITY")
 ]
-PAGES += [*(ROOT / "docs").glob("*.md"), *(ROOT / "examples").rglob("README.md")]
+PAGES += (ROOT / "docs").glob("*.md")
+PAGES += [ROOT / "examples" / "README.md", *(ROOT / "examples").glob("[!.]*/README.md")]
 ON_GITHUB = "https://github.com/roarkhq/roark-analytics-python-livekit/blob/main/"
 
 

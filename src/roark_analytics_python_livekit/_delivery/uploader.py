@@ -220,12 +220,13 @@ class Uploader:
                 self.stats.attempt(again=True)
 
     def _give_up_waiting_chunks(self) -> None:
-        full = {chunk.index for chunk in self._outbox.dropped}
-        while (chunk := self._outbox.take()) is not None:
-            if chunk.index not in full:
-                self._lose(chunk, Outcome.TIME)
-        for chunk in self._outbox.dropped:
-            self._lose(chunk, Outcome.FULL)
+        known = {(chunk.start, chunk.size) for chunk in self.lost}
+        waiting = iter(self._outbox.take, None)
+        for outcome, chunks in ((Outcome.FULL, self._outbox.dropped), (Outcome.TIME, waiting)):
+            for chunk in chunks:
+                if (place := (chunk.start, chunk.size)) not in known:
+                    known.add(place)
+                    self._lose(chunk, outcome)
 
     def _lose(self, chunk: Chunk, outcome: Outcome) -> None:
         """A chunk is not delivered: kept in the spool if it may be later, else given up."""
