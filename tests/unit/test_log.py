@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from roark_analytics_python_livekit._diagnostics import logger, scrub
+from roark_analytics_python_livekit._diagnostics import scrub
 
 KEY = "rk_live_canary0"
 
