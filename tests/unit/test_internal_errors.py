@@ -18,6 +18,7 @@ from roark_analytics_python_livekit._delivery.limits import Limits
 from roark_analytics_python_livekit._delivery.outbox import Outbox
 from roark_analytics_python_livekit._delivery.spool import Spool
 from roark_analytics_python_livekit._delivery.worker import Engine, Worker
+from roark_analytics_python_livekit._pipeline import Call
 from roark_analytics_python_livekit.audio import AudioCapture
 from tests.support.deliveries import until
 from tests.support.fake_roark import BASE_URL, KEY, Roark
@@ -68,6 +69,22 @@ def ended_of(roark: Roark) -> Any:
     return roark.call(CALL)["ended"]
 
 
+async def hear(calling: Calling, seconds: int) -> None:
+    """The caller speaks, second by second, and each is taken before the next."""
+    calling.open()
+    for second in range(seconds):
+        calling.hear(second, second + 1)
+        calling.queue.tick()
+        await until(lambda: not calling.queue._items)
+
+
+async def call_of(calling: Calling) -> Call:
+    """The call, once it is made."""
+    await until(lambda: calling.pipeline.call is not None)
+    assert calling.pipeline.call is not None
+    return calling.pipeline.call
+
+
 def broken(*_: Any, **__: Any) -> Any:
     """Stands in the place of something that does not work."""
     raise KeyError("broken")
@@ -94,9 +111,7 @@ async def test_a_recording_without_its_last_moment_is_delivered(
     calling = Calling(client_of(roark), recording=recording)
     calling.open()
     calling.hear(0.0, 6.0)
-    await until(lambda: calling.pipeline.call is not None)
-    call = calling.pipeline.call
-    assert call is not None
+    call = await call_of(calling)
     calling.queue.tick()
     await until(lambda: call.recorder.pcm_bytes > 0)
     await calling.end()
@@ -142,11 +157,7 @@ async def test_a_chunk_that_fails_in_here_costs_no_other(
     calling = Calling(
         client_of(roark), spool_dir=tmp_path / "spool", limits=Limits(chunk_bytes=SECOND)
     )
-    calling.open()
-    for second in range(8):
-        calling.hear(second, second + 1)
-        calling.queue.tick()
-        await asyncio.sleep(0)
+    await hear(calling, 8)
     await calling.end(at=8.0)
     recording = ended_of(roark)["recording"]
     assert sorted(settled) == list(range(recording["chunkCount"] + 1))
@@ -160,11 +171,7 @@ async def test_a_chunk_without_room_is_lost_once(roark: Roark) -> None:
     roark.broken |= {f"chunk {number}" for number in range(6)}
     limits = Limits(chunk_bytes=SECOND, max_memory=2 * SECOND)
     calling = Calling(client_of(roark), limits=limits, budget=1.0)
-    calling.open()
-    for second in range(5):
-        calling.hear(second, second + 1)
-        calling.queue.tick()
-        await asyncio.sleep(0.01)
+    await hear(calling, 5)
     await calling.end(at=5.0)
     ended = ended_of(roark)
     starts = [gap["startMs"] for gap in ended["recording"]["gaps"]]
@@ -177,9 +184,7 @@ async def test_the_last_words_before_the_process_ends_are_taken(
 ) -> None:
     """The main thread says them and ends, while the worker is at what came before."""
     calling = Calling(client_of(roark), recording="off")
-    await until(lambda: calling.pipeline.call is not None)
-    call = calling.pipeline.call
-    assert call is not None
+    call = await call_of(calling)
     route, main = call._route, threading.main_thread()
     alive = True
 
