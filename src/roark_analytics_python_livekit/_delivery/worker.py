@@ -6,10 +6,7 @@ import _thread
 import asyncio
 import contextlib
 import functools
-import itertools
-import math
 import threading
-from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -19,7 +16,6 @@ from .._process import shared
 from .._queue import EventQueue
 
 TICK = 0.25  # seconds; with the recording's SETTLING, the last second that a kill may cost
-TOGETHER = 8  # workers that a timer serves at once: 1.6 ms of the interpreter's time, half a slice
 
 T = TypeVar("T")
 
@@ -79,8 +75,7 @@ class Engine:
 
     The thread is not a daemon, so that the end of the process waits for what is being delivered:
     a worker has to see that the main thread is gone, and then to end within its budget. One timer
-    serves each worker every `tick` seconds: a few at a time, so that the agent's thread need not
-    wait for all of them. The loop is not the policy's, which is the agent's.
+    serves all workers, every `tick` seconds. The loop is not the policy's, which is the agent's.
     """
 
     def __init__(
@@ -89,7 +84,7 @@ class Engine:
         tick: float = TICK,
         make_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.SelectorEventLoop,
     ) -> None:
-        self.tick = tick
+        self.seconds = tick
         self.make_loop = make_loop
         self.lock = threading.Lock()  # decides between "the last one is over" and "a new one"
         self.thread: EngineThread | None = None
@@ -109,7 +104,7 @@ class EngineThread:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._workers: deque[Worker] = deque()  # who waited longest for the timer is first
+        self._workers: list[Worker] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -138,7 +133,7 @@ class EngineThread:
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
             loop.set_default_executor(LateThreads())
-            loop.call_later(self._engine.tick, self._tick, loop)
+            loop.call_later(self._engine.seconds, self._tick, loop)
             with self._engine.lock:
                 self._loop = loop
                 for worker in self._workers:
@@ -167,13 +162,9 @@ class EngineThread:
             self._loop.stop()
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        with self._engine.lock:
-            groups = math.ceil(len(self._workers) / TOGETHER) or 1
-            group = list(itertools.islice(self._workers, math.ceil(len(self._workers) / groups)))
-            self._workers.rotate(-len(group))
-        loop.call_later(self._engine.tick / groups, self._tick, loop)
+        loop.call_later(self._engine.seconds, self._tick, loop)
         ending = not threading.main_thread().is_alive()
-        for worker in group:
+        for worker in self._workers:
             worker.queue.tick(ending=ending)
 
     def _give_up(self, failure: Exception | None) -> None:
@@ -183,7 +174,7 @@ class EngineThread:
             logger.warning("roark: the background thread failed (%s): calls are not sent", name)
         with self._engine.lock:
             self._retire()
-            left, self._workers = self._workers, deque()
+            left, self._workers = self._workers, []
         for worker in left:
             worker.over()
 
