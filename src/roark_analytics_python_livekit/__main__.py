@@ -202,8 +202,10 @@ def _owners(options: argparse.Namespace, spool: Spool) -> dict[Path, Owner]:
     with suppress(SettingsError):
         key = _key()
     for call in spool.abandoned():
+        state = None
         try:
-            state = read_state(call.read_journal().records)
+            with suppress(OSError):
+                state = read_state(call.read_journal().records())
         finally:
             call.release()
         if state is not None and state.call is not None:

@@ -105,6 +105,13 @@ def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
     return max(0.0, (moment - now).total_seconds())
 
 
+def wall_clock_error(date: str, now: float) -> float | None:
+    """Seconds by which a clock that says `now` is ahead of a Date header's; None without a date."""
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
+        return now - parsedate_to_datetime(date).timestamp()
+    return None
+
+
 def parse_url(url: str) -> httpx.URL:
     """A URL to send something to."""
     try:
@@ -122,6 +129,7 @@ async def request(
     headers: Mapping[str, str],
     classify: Callable[[int], Outcome],
     seconds: float,
+    on_success: Callable[[httpx.Headers], None] = lambda headers: None,
 ) -> bytes:
     """The one place that gives a request its total deadline and translates foreign errors."""
 
@@ -131,6 +139,7 @@ async def request(
         )
         async with aclosing(await transport.handle_async_request(built)) as response:
             _raise_for_status(response, classify(response.status_code))
+            on_success(response.headers)
             return await _read_capped(response)
 
     token = _in_own_request.set(True)

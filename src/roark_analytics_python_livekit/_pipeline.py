@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,15 @@ from ._call.state import CallState
 from ._call.turns import place_played
 from ._config import RecordingMode
 from ._delivery.call_spool import CallSpool, encode_record
+from ._delivery.claim import HEARTBEAT
+from ._delivery.journal_file import Reopening
 from ._delivery.limits import DEFAULT_LIMITS, Limits
 from ._delivery.outbox import Outbox
 from ._delivery.spool import Spool, SpoolError
 from ._delivery.stats import Outcome
 from ._delivery.uploader import Uploader
 from ._diagnostics import Guard, logger
-from ._process import recoveries
+from ._process import beat, heartbeats, recoveries
 from ._queue import EventQueue
 from ._recorder import AUDIO, Recorder, ignore
 from ._recording.mixer import ResamplerFactory
@@ -73,12 +75,21 @@ class CallPipeline:
         """Receives and delivers until both are done."""
         setup, client, guard = self._setup, self._client, self._guard
         spool, call_spool = self._open_spool()
+        reopen = None if setup.spool_dir is None else self._reopen_spool
         call = self.call = Call(
-            setup, client, call_spool, self._make_resampler, guard, self._limits, self._clock
+            setup,
+            client,
+            call_spool,
+            self._make_resampler,
+            guard,
+            self._limits,
+            self._clock,
+            reopen,
         )
         finished = False
         try:
-            async with client, self._recovering(spool):
+            beating = heartbeats.join("calls", lambda: beat(HEARTBEAT))
+            async with client, beating, self._recovering(spool):
                 await call.run(queue)
                 finished = call.uploader.is_complete
         except Exception as error:
@@ -104,6 +115,13 @@ class CallPipeline:
         except SpoolError as error:
             logger.warning("roark: no spool, this call is kept in memory only: %s", error)
         return spool, None
+
+    def _reopen_spool(self) -> CallSpool | None:
+        """Another place in the spool, once there is one."""
+        with suppress(SpoolError):
+            if self._setup.spool_dir is not None:
+                return Spool(self._setup.spool_dir).begin(self._setup.facts.call_id)
+        return None
 
     def _recovering(self, spool: Spool | None) -> AbstractAsyncContextManager[None]:
         """Delivers what dead processes left, while this call or another with its key goes on."""
@@ -136,10 +154,15 @@ class Call:
         guard: Guard,
         limits: Limits,
         clock: Callable[[], float],
+        reopen: Callable[[], CallSpool | None] | None = None,
     ) -> None:
         state = self._state = CallState()
         self.outbox = Outbox(
-            spool, whole=setup.recording == "wav", limits=limits, on_record=state.apply
+            spool,
+            whole=setup.recording == "wav",
+            limits=limits,
+            on_record=state.apply,
+            reopening=None if reopen is None else Reopening(reopen, state.records),
         )
         self.uploader = Uploader(
             client, setup.facts.call_id, self.outbox, guard=guard, limits=limits, clock=clock
@@ -227,10 +250,11 @@ class Call:
         uploader, capture = self.uploader, self.recorder.capture
         uploader.stats.dropped_so_far(Outcome.INTERNAL_ERROR, self._guard.count)
         uploader.stats.dropped_so_far(Outcome.REDACTION_FAILED, self.journal.failures)
+        uploader.stats.dropped_so_far(Outcome.FULL, self.outbox.without_room)
         return self._state.ended_event(
             uploader.stats.counts(),
             [(chunk.start, chunk.size) for chunk in uploader.lost],
-            "no room" if self.outbox.dropped else uploader.last_failure,
+            uploader.last_failure,
             voiced=capture.voiced if capture is not None else None,
             without_rows=without_rows,
         )

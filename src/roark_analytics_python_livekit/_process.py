@@ -46,17 +46,42 @@ observed_sessions = ObservedSessions()
 
 
 class _Call(Protocol):
-    def release(self) -> None: ...
+    def beat(self) -> None: ...
+
+    def forget(self) -> None: ...
+
+    def remove(self) -> bool: ...
 
 
 open_calls: weakref.WeakSet[_Call] = weakref.WeakSet()  # those in the spool, of this process
 
 
-def _release_open_calls() -> None:
+unremoved: set[_Call] = set()  # delivered calls that the disk did not let go of: still claimed
+
+
+def remove_later(call: _Call) -> None:
+    """Keeps a delivered call claimed, so that nobody delivers it again, until it can be removed."""
+    unremoved.add(call)
+
+
+async def beat(interval: float) -> None:
+    """Says every so many seconds that this process works on its calls, for other hosts to see.
+
+    Tries as often to remove those that are delivered.
+    """
+    while True:
+        await asyncio.sleep(interval)
+        for call in list(open_calls):
+            with contextlib.suppress(OSError):
+                call.beat()
+        unremoved.difference_update([call for call in unremoved if call.remove()])
+
+
+def _forget_open_calls() -> None:
     """In a forked child: a lock lasts until every copy is closed, and is to die with the parent."""
     for call in list(open_calls):
         with contextlib.suppress(OSError):
-            call.release()
+            call.forget()
 
 
 class SharedObjects:
@@ -116,7 +141,8 @@ class SharedTasks:
 
 
 recoveries = SharedTasks()
+heartbeats = SharedTasks()
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_release_open_calls)
+    os.register_at_fork(after_in_child=_forget_open_calls)
     os.register_at_fork(after_in_child=shared.forget)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -9,21 +10,28 @@ from typing import Any, Literal
 
 from ._call.facts import account_of
 from ._call.records import CallRecord, EndedRecord
-from ._call.state import CallState, read_state
+from ._call.state import CallState, reading_state
 from ._delivery.call_spool import CallSpool
 from ._delivery.chunks import wav_data_bytes
+from ._delivery.claim import HEARTBEAT
 from ._delivery.limits import DEFAULT_LIMITS, Limits
-from ._delivery.outbox import Outbox
+from ._delivery.outbox import Left, Outbox
 from ._delivery.record_file import Contents
 from ._delivery.spool import Spool
 from ._delivery.stats import Outcome
 from ._delivery.uploader import Uploader
 from ._diagnostics import Guard, logger
+from ._process import beat, heartbeats
+from ._steps import in_steps
 from .client import RoarkClient
 
+SLOW = 5.0  # seconds after which a call gets another one beside it, which it does not keep waiting
+AT_ONCE = 3  # calls
+IN_FLIGHT = 2  # chunks of each; live calls have more
+TURN = 300.0  # seconds for one call, then it is the next one's turn; a request has 34 s at most
+WAV_TURN = 24 * 3600.0  # seconds for one that is a single upload, over an uplink that is slow
 FRUITLESS = 2  # calls in a row of which nothing is taken, until the others are left for later
 TRIES = 4  # of each request; a service that is down then is tried again by the next process
-BUDGET = 24 * 3600.0  # seconds for one call: a day, for uplinks that are slow but work
 
 Owner = Literal["ours", "other key", "elsewhere"]  # elsewhere is at another service
 
@@ -38,6 +46,7 @@ class Recovered:
     events: int = 0  # delivered now
     reason: str | None = None  # why it is kept
     hopeless: bool = False  # the next call would fare no better
+    is_cut_off: bool = False  # its turn was over, something was delivered, and more may be
 
 
 async def recover_all(
@@ -52,28 +61,73 @@ async def recover_all(
 ) -> None:
     """Claims and delivers abandoned calls of this service, one after the other.
 
-    Those of other keys are left alone unless `any_key`. Stops where the key is refused or nobody
-    answers, and after two calls in a row of which the service takes nothing: the next would fare
-    no better. What was tried in vain comes last the next time; a call that is cancelled in the
-    middle is left as it is. The size of a chunk in `limits` is that of the dead processes.
+    Those of other keys are left alone unless `any_key`. Goes round as long as there is progress: a
+    call's turn is bounded, and what was tried comes last the next time, also in another process.
+    Stops where the key is refused or nobody answers, and after two calls in a row of which the
+    service takes nothing: the next would fare no better. A call that is cancelled in the middle is
+    left as it is. The size of a chunk in `limits` is that of the dead processes.
     """
-    recovery = _Recovery(client, guard, replace(limits, tries=TRIES), clock, any_key)
-    spool.evict()
-    fruitless = 0
-    for call in spool.abandoned():
-        recovered: Recovered | None = None
-        with guard("recovery"):
-            recovered = await recovery.recover(call)
-        if recovered is None:
-            continue
-        on_call(recovered)
+    limits = replace(limits, tries=TRIES, in_flight=IN_FLIGHT)
+    recovery = _Recovery(client, guard, limits, clock, any_key)
+    async with heartbeats.join("recovery", lambda: beat(HEARTBEAT)):
+        await in_steps(spool.evicting())
+        while await _Round(spool, recovery, guard, on_call).go():
+            pass
+        await in_steps(spool.evicting(clock_is_right=client.clock_is_right()))
+
+
+class _Round:
+    """Each abandoned call once, one after the other; beside one that is slow, a few at a time."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        recovery: _Recovery,
+        guard: Guard,
+        on_call: Callable[[Recovered], None],
+    ) -> None:
+        self._calls = spool.abandoned()
+        self._recovery = recovery
+        self._guard = guard
+        self._on_call = on_call
+        self._fruitless = 0
+        self._is_over = False
+        self._may_go_on = False
+
+    async def go(self) -> bool:
+        """Returns whether another round may deliver more."""
+        workers: list[asyncio.Task[None]] = []
+        try:
+            while len(workers) < AT_ONCE and not any(worker.done() for worker in workers):
+                workers.append(asyncio.ensure_future(self._work()))
+                await asyncio.wait(workers, timeout=SLOW, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+        return self._may_go_on and not self._is_over
+
+    async def _work(self) -> None:
+        while not self._is_over and (call := next(self._calls, None)) is not None:
+            recovered: Recovered | None = None
+            with self._guard("recovery"):
+                recovered = await self._recovery.recover(call)
+            if recovered is not None:
+                self._take(recovered, call)
+            await asyncio.sleep(0)
+
+    def _take(self, recovered: Recovered, call: CallSpool) -> None:
+        self._on_call(recovered)
         _log(recovered, call)
-        if recovered.outcome is Outcome.OK or recovered.events or recovered.chunks:
-            fruitless = 0
-        elif recovered.outcome is Outcome.LATER:
-            fruitless += 1
-        if recovered.hopeless or fruitless == FRUITLESS:
-            return
+        has_progress = recovered.events + recovered.chunks > 0
+        is_left = recovered.outcome is Outcome.LATER
+        self._may_go_on |= recovered.is_cut_off
+        if recovered.outcome is Outcome.OK or has_progress:
+            self._fruitless = 0
+        else:
+            self._fruitless += is_left
+        self._is_over |= recovered.hopeless or self._fruitless >= FRUITLESS
 
 
 def owner_of(call: CallRecord, base_url: str, api_key: str) -> Owner:
@@ -95,14 +149,20 @@ class _Recovery:
 
     async def recover(self, call: CallSpool) -> Recovered:
         """Delivers a call, or leaves it to others; it is claimed no more afterwards."""
+        call_id = None
         try:
-            journal = call.read_journal()
-            state = read_state(journal.records)
+            journal = await in_steps(call.reading_journal())
+            state = await in_steps(reading_state(journal.records()))
             if state is None or state.facts is None or state.call is None:
                 return Recovered(None, _put_away(call, journal))
+            call_id = state.facts.call_id
             if not self._may_deliver(state.call):
-                return Recovered(state.facts.call_id, Outcome.FOREIGN)
-            return await self._deliver(call, journal, state, state.facts.call_id)
+                return Recovered(call_id, Outcome.FOREIGN)
+            call.postpone()  # whatever ends this: the others go first the next time
+            return await self._deliver(call, journal, state, call_id)
+        except OSError as error:  # the disk may give it another time
+            reason = f"the spool cannot be read ({error.strerror or type(error).__name__})"
+            return Recovered(call_id, Outcome.LATER, reason=reason)
         finally:
             call.release()
 
@@ -124,20 +184,18 @@ class _Recovery:
         )
 
         async def make_ended() -> dict[str, Any] | None:
+            damaged = len(state.recording.gaps) + journal.damaged
+            uploader.stats.dropped_so_far(Outcome.DAMAGED, damaged)
             return _ended_event(state, outbox, uploader)
 
         finished = False
         try:
-            _restore_recording(state, outbox, is_whole=journal.is_whole)
-            damaged = len(state.recording.gaps) + journal.damaged
-            uploader.stats.dropped_so_far(Outcome.DAMAGED, damaged)
-            uploader.close(BUDGET)
+            await _restore_recording(state, outbox, is_whole=journal.is_whole)
+            uploader.close(WAV_TURN if _is_wav(state) else TURN)
             uploader.recording_finished()
             started = None if "call-started" in state.sent else state.started_event()
             await uploader.run(started, make_ended)
             finished = uploader.is_complete
-            if not finished:
-                call.postpone()
         finally:
             outbox.close(finished=finished)
         return Recovered(
@@ -147,31 +205,38 @@ class _Recovery:
             events=uploader.stats.events_sent,
             reason=uploader.last_failure,
             hopeless=not finished and uploader.is_hopeless,
+            is_cut_off=_is_cut_off(uploader),
         )
 
 
 def _put_away(call: CallSpool, journal: Contents) -> Outcome:
     """What becomes of a call when nobody can say whose it is."""
-    if call.chunk_indices() or journal.damaged or journal.records:
+    if call.chunk_indices() or journal.damaged or journal.bodies:
         call.set_aside()
         return Outcome.UNREADABLE
     call.remove()
     return Outcome.EMPTY
 
 
-def _restore_recording(state: CallState, outbox: Outbox, *, is_whole: bool) -> None:
-    recording = state.recording
-    chunks, gaps = recording.chunks, list(recording.gaps.values())
+async def _restore_recording(state: CallState, outbox: Outbox, *, is_whole: bool) -> None:
+    recording, is_final = state.recording, state.end is not None
+    length = recording.pcm_bytes
+    if not is_final:
+        chunks = recording.chunks.values()
+        length = max((chunk["start"] + chunk["size"] for chunk in chunks), default=0)
+        if length and _is_wav(state):
+            length = wav_data_bytes(length)  # it was the one file
     # one for which there was no room is delivered as silence, perhaps again
     full = Outcome.FULL.value
-    settled = [index for index, chunk in chunks.items() if chunk["result"] != full]
-    if state.end is not None:
-        outbox.restore(settled, recording.pcm_bytes, final=True, intact=is_whole, gaps=gaps)
-    else:
-        known = max((chunk["start"] + chunk["size"] for chunk in chunks.values()), default=0)
-        if known and _is_wav(state):
-            known = wav_data_bytes(known)  # it was the one file
-        recording.pcm_bytes = outbox.restore(settled, known, intact=is_whole, gaps=gaps)
+    left = Left(
+        {index for index, chunk in recording.chunks.items() if chunk["result"] != full},
+        recording.sealed,
+        {(gap["start"], gap["size"]) for gap in recording.gaps.values()},
+        length,
+    )
+    length = await in_steps(outbox.restoring(left, final=is_final, intact=is_whole))
+    if not is_final:
+        recording.pcm_bytes = length
     if recording.rate is not None:
         outbox.finish_recording(recording.rate)
 
@@ -184,8 +249,11 @@ def _ended_event(state: CallState, outbox: Outbox, uploader: Uploader) -> dict[s
     """call-ended, as it is now; as it was built before, where no chunk came on top.
 
     One that would differ in nothing but counts and reasons is not made: a service that is down for
-    a week would get it at each try, and the journal would grow.
+    a week would get it at each try, and the journal would grow. None if the service has it, or if
+    the next turn will know better.
     """
+    if _is_cut_off(uploader):
+        return None
     if state.ended is not None and not state.is_outdated:
         return None if "call-ended" in state.sent else state.ended
     missing = {chunk.start: chunk.size for chunk in uploader.lost}
@@ -198,6 +266,10 @@ def _ended_event(state: CallState, outbox: Outbox, uploader: Uploader) -> dict[s
     ended: EndedRecord = {"type": "ended", "event": event}
     outbox.append_record(ended)
     return event
+
+
+def _is_cut_off(uploader: Uploader) -> bool:
+    return uploader.ran_out_of_time and uploader.stats.chunks_sent > 0
 
 
 def _log(recovered: Recovered, call: CallSpool) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import ssl
+import time
 import weakref
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from ._http import (
     roark_outcome,
     silence_request_logs,
     upload_outcome,
+    wall_clock_error,
 )
 from ._process import shared
 from ._types import ContentType
@@ -37,6 +39,7 @@ __all__ = ["PresignedUpload", "RequestError", "RoarkClient"]
 EVENTS_PATH = "/v1/integrations/livekit-sdk"
 CHUNK_URL_PATH = "/v1/integrations/livekit-sdk/chunk-upload-url"
 
+RIGHT_CLOCK = 3600.0  # seconds
 MAX_CONNECTIONS = 256  # of one kind in one loop, for a client that many calls share
 
 # identity: answers are small, and are read as they came, without a decoder
@@ -135,6 +138,7 @@ class RoarkClient:
         }
         self._pools = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Pools]()
         self._users = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, int]()
+        self._date: tuple[str, float] | None = None  # the service's, and the wall clock's then
         silence_request_logs()
 
     def __repr__(self) -> str:
@@ -224,7 +228,17 @@ class RoarkClient:
             headers={**self._headers, **(headers or {})},
             classify=roark_outcome,
             seconds=self._timeouts.total,
+            on_success=self._hear_date,
         )
+
+    def _hear_date(self, headers: httpx.Headers) -> None:
+        if (date := headers.get("date")) is not None:
+            self._date = date, time.time()
+
+    def clock_is_right(self) -> bool:
+        """Whether the wall clock was within an hour of the service's when that last answered."""
+        error = None if self._date is None else wall_clock_error(*self._date)
+        return error is not None and abs(error) < RIGHT_CLOCK
 
     def _pool(self, *, with_key: bool, url: httpx.URL) -> httpx.AsyncBaseTransport:
         """The running event loop's connections for a URL.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import wave
+from collections.abc import Mapping
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -65,7 +67,8 @@ async def test_what_has_no_room_is_silence_of_its_length(
     sizes: list[int], room: int, delivered: list[bool]
 ) -> None:
     """Whatever was dropped while others were delivered: indices, starts and the rest stay."""
-    store = Outbox(limits=Limits(max_memory=room * CHUNK_BYTES))
+    records: list[Mapping[str, Any]] = []
+    store = Outbox(limits=Limits(max_memory=room * CHUNK_BYTES), on_record=records.append)
     bodies: dict[int, bytes] = {}
     for i, piece in enumerate([*pieces_of(sizes), b""]):
         store.append_pcm(piece)
@@ -78,11 +81,12 @@ async def test_what_has_no_room_is_silence_of_its_length(
         bodies[chunk.index] = await body_of(chunk)
         store.settle(chunk, Outcome.OK)
     expected = bytearray(PCM)
-    for lost in store.dropped:
-        expected[lost.start : lost.start + lost.size] = bytes(lost.size)
+    gaps = [record for record in records if record["type"] == "gap"]
+    for gap in gaps:
+        expected[gap["start"] : gap["start"] + gap["size"]] = bytes(gap["size"])
     assert sorted(bodies) == [0, 1, 2, 3]
     assert b"".join(bodies[index] for index in sorted(bodies)) == expected
-    assert room or len(store.dropped) == 4
+    assert len(gaps) == store.without_room and (room or len(gaps) == 4)
 
 
 async def test_a_player_opens_the_wav() -> None:

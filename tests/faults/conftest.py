@@ -10,6 +10,7 @@ import pytest
 from pytest_socket import enable_socket, socket_allow_hosts
 
 from local_roark import Faults, create_app, serve_in_background
+from tests.support.claims import check_claims
 from tests.support.simulated_call import KEY
 
 
@@ -35,6 +36,13 @@ def no_secret_shows(
     for secret in (KEY, "signature="):
         assert secret not in out + err + logged
         assert not any(secret.encode() in data for data in spooled)
+
+
+@pytest.fixture(autouse=True)
+def what_is_claimed_is_true(calls: Path) -> Iterator[None]:
+    """Of every call that a test delivers, whatever the fault."""
+    yield
+    check_claims(calls)
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ def rebase(path: Path, service: str) -> None:
     """Makes a call's journal one of this service, as if it had been that all the time."""
     call = CallSpool.claim(path)
     assert call is not None
-    records = call.read_journal().records
+    records = list(call.read_journal().records())
     records[0]["base_url"] = service
     (path / "journal").unlink()
     for record in records:

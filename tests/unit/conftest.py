@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -10,6 +10,7 @@ import pytest
 
 from local_roark import Faults
 from roark_analytics_python_livekit import RoarkClient
+from tests.support.claims import check_claims
 from tests.support.fake_roark import BASE_URL, KEY, Roark
 
 # The same examples each time, and no clock: a test either holds or does not, on any machine.
@@ -29,6 +30,14 @@ def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     for name in ("getpwuid", "getpwnam"):
         monkeypatch.setattr(pwd, name, unknown)
+
+
+@pytest.fixture(autouse=True)
+def what_is_claimed_is_true(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
+    """Of every call that a test delivers, whatever the fault; unless its journal is `invented`."""
+    yield
+    if not request.node.get_closest_marker("invented"):
+        check_claims(tmp_path / "calls")
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ import pytest
 from roark_analytics_python_livekit._delivery.call_spool import CallSpool
 from roark_analytics_python_livekit._delivery.chunks import Chunk
 from roark_analytics_python_livekit._delivery.limits import DEFAULT_LIMITS, Limits
-from roark_analytics_python_livekit._delivery.outbox import Outbox
+from roark_analytics_python_livekit._delivery.outbox import Left, Outbox
 from roark_analytics_python_livekit._delivery.spool import Spool
 from roark_analytics_python_livekit._delivery.stats import Outcome
+from roark_analytics_python_livekit._steps import at_once
 
 CHUNK_BYTES = DEFAULT_LIMITS.chunk_bytes
 
@@ -93,10 +94,14 @@ class TestChunks:
 
     async def test_what_has_no_room_is_silence_and_its_place_is_known(self) -> None:
         """The indices around it stay, and so does the time line: a gap, not a shift."""
-        store = Outbox(limits=Limits(max_memory=2 * CHUNK_BYTES))
+        records: list[Any] = []
+        store = Outbox(limits=Limits(max_memory=2 * CHUNK_BYTES), on_record=records.append)
         store.append_pcm(b"x" * 3 * CHUNK_BYTES)
-        assert [(chunk.index, chunk.start) for chunk in store.dropped] == [(2, 2 * CHUNK_BYTES)]
-        assert store.dropped[0].open() == b""
+        gaps = [record for record in records if record["type"] == "gap"]
+        assert store.without_room == 1
+        assert gaps == [
+            {"type": "gap", "start": 2 * CHUNK_BYTES, "size": CHUNK_BYTES, "reason": "full"}
+        ]
         first = store.take()
         assert first is not None
         store.settle(first, Outcome.OK)
@@ -160,7 +165,7 @@ class TestOneWav:
         store.finish_recording(RATE)
         (chunk,) = taken(store)
         assert (await body_of(chunk))[44:] == b"\1" * CHUNK_BYTES + bytes(CHUNK_BYTES)
-        assert [lost.index for lost in store.dropped] == [1]
+        assert store.without_room == 1
 
 
 class TestOnDisk:
@@ -174,8 +179,6 @@ class TestOnDisk:
     ) -> None:
         """In their order; the refusal is said once, and until then nothing counts as spooled."""
         outbox = Outbox(call := Spool(tmp_path / "spool").begin("RM_1"))
-        outbox.append_pcm(bytes(CHUNK_BYTES))
-        (chunk,) = taken(outbox)
         append_record, remove_chunk, full = CallSpool.append_record, CallSpool.remove_chunk, [True]
 
         def append_or_refuse(self: CallSpool, *record: Any) -> None:
@@ -190,12 +193,14 @@ class TestOnDisk:
         monkeypatch.setattr(CallSpool, "append_record", append_or_refuse)
         monkeypatch.setattr(CallSpool, "remove_chunk", make_room)
         outbox.append_record({"n": 1})
+        outbox.append_pcm(bytes(CHUNK_BYTES))
+        (chunk,) = taken(outbox)
         outbox.append_record({"n": 2})
-        assert not outbox.is_spooled and call.read_journal().records == []
+        assert not outbox.is_spooled and list(call.read_journal().records()) == []
         outbox.settle(chunk, Outcome.OK)
-        records = call.read_journal().records
-        assert outbox.is_spooled and records[:2] == [{"n": 1}, {"n": 2}]
-        assert [record["type"] for record in records[2:]] == ["chunk"]
+        records = list(call.read_journal().records())
+        assert outbox.is_spooled and (records[0], records[2]) == ({"n": 1}, {"n": 2})
+        assert [record["type"] for record in (records[1], *records[3:])] == ["sealed", "chunk"]
         assert caplog.text.count("cannot be written") == 1
         outbox.close()
 
@@ -219,9 +224,11 @@ class TestOnDisk:
         call = Spool(tmp_path / "spool").begin("RM_1")
         call.append_pcm(1, bytes(CHUNK_BYTES))
         outbox = Outbox(call)
-        assert outbox.restore([], intact=intact) == 2 * CHUNK_BYTES
+        left = Left(settled=set(), sealed={}, gaps=set(), length=0)
+        restored = at_once(outbox.restoring(left, final=False, intact=intact))
+        assert restored == 2 * CHUNK_BYTES
         assert [chunk.index for chunk in taken(outbox)] == ([0, 1] if intact else [1])
-        assert bool(call.read_journal().records) == intact
+        assert bool(list(call.read_journal().records())) == intact
         outbox.close()
 
 
@@ -229,5 +236,5 @@ class TestOnDisk:
 def test_a_fresh_store_is_empty(whole: bool) -> None:
     """Nothing waits, nothing is dropped."""
     store = Outbox(whole=whole)
-    assert (store.waiting, store.take(), list(store.dropped)) == (0, None, [])
+    assert (store.waiting, store.take(), store.without_room) == (0, None, 0)
     store.close()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import os
-import time
 import wave
 from pathlib import Path
 from typing import Any, cast
@@ -16,12 +16,13 @@ from local_roark import Faults
 from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit._call.facts import call_record
 from roark_analytics_python_livekit._delivery.chunks import wav_header
+from roark_analytics_python_livekit._delivery.claim import myself, uptime
 from roark_analytics_python_livekit._delivery.limits import DEFAULT_LIMITS, Limits, RetryPolicy
 from roark_analytics_python_livekit._delivery.outbox import Outbox
 from roark_analytics_python_livekit._delivery.spool import Spool
 from roark_analytics_python_livekit._delivery.stats import Outcome
 from roark_analytics_python_livekit._diagnostics import Guard
-from roark_analytics_python_livekit._recovery import TRIES, Recovered, recover_all
+from roark_analytics_python_livekit._recovery import IN_FLIGHT, TRIES, Recovered, recover_all
 from tests.support.deliveries import RATE, until
 from tests.support.fake_roark import BASE_URL, KEY, Roark
 from tests.support.simulated_call import facts_of
@@ -134,7 +135,7 @@ async def test_a_call_whose_first_record_is_damaged_is_set_aside(
     dead = dead_call(root)
     flip(dead, b"agent")
     await recover(root, client)
-    assert Spool(root, clock=lambda: time.time() + 8 * 86_400).evict() == ["age"]
+    assert Spool(root, uptime=lambda: uptime() + 8 * 86_400).evict() == ["age"]
     assert list(root.iterdir()) == []
 
 
@@ -161,7 +162,7 @@ async def test_recovery_that_is_cut_off_loses_nothing(
     call.release()
     faults.add("uploads:hang")
     recovering = asyncio.ensure_future(recover(tmp_path / "spool", client))
-    await until(lambda: faults.hits["uploads"] == 3)
+    await until(lambda: faults.hits["uploads"] == IN_FLIGHT)
     recovering.cancel()
     await asyncio.gather(recovering, return_exceptions=True)
     faults.clear()
@@ -229,6 +230,7 @@ async def test_two_at_once_share_the_work(roark: Roark, tmp_path: Path) -> None:
         assert sorted(one["chunkIndex"] for one in uploads) == [0, 1, 2]
 
 
+@pytest.mark.invented
 async def test_what_was_sent_before_is_not_sent_again(
     client: RoarkClient, roark: Roark, tmp_path: Path
 ) -> None:
@@ -306,6 +308,7 @@ def wav_accepted(path: Path, size: int, *entries: dict[str, Any]) -> None:
 END = {"type": "end", "at": 120.0, "reason": "done", "pcm_bytes": len(SOUND)}
 
 
+@pytest.mark.invented
 @pytest.mark.parametrize("ended", [False, True])
 @pytest.mark.parametrize("left", [[0, 1, 2], [1, 2], [2], [0, 2], []])
 async def test_killed_while_the_pieces_of_an_accepted_wav_were_removed_nothing_is_missing(
@@ -327,6 +330,7 @@ async def test_killed_while_the_pieces_of_an_accepted_wav_were_removed_nothing_i
     assert list((tmp_path / "spool").iterdir()) == []
 
 
+@pytest.mark.invented
 @pytest.mark.parametrize("pcm", [4 * RATE, 5 * 2**30])
 async def test_the_header_of_an_accepted_wav_is_no_sound(
     client: RoarkClient, roark: Roark, tmp_path: Path, pcm: int
@@ -357,6 +361,7 @@ def ended_as_partial(root: Path, *entries: dict[str, Any]) -> Path:
     return path
 
 
+@pytest.mark.invented
 async def test_the_call_ended_that_completes_a_call_is_owed_until_it_is_accepted(
     client: RoarkClient, roark: Roark, faults: Faults, tmp_path: Path
 ) -> None:
@@ -390,6 +395,7 @@ async def test_a_storage_that_cannot_be_reached_says_nothing_of_the_service(
     ]
 
 
+@pytest.mark.invented
 async def test_killed_before_the_call_ended_that_completes_a_call_was_made_it_is_made_again(
     client: RoarkClient, roark: Roark, tmp_path: Path
 ) -> None:
@@ -447,14 +453,14 @@ async def test_a_call_grows_old_though_every_try_writes_to_it(
     """Its age counts from its beginning: no call stays for ever (fault 23)."""
     path = dead_call(tmp_path / "spool")
     week = 7 * 86_400
-    for file in (*path.iterdir(), path):
-        os.utime(file, (time.time() - week + 60,) * 2)
+    birth = {"boot": myself().boot, "uptime": uptime() - week + 60}
+    (path / "lock").write_text(json.dumps(birth))
     faults.add("uploads:status=403")
     (one,) = await recover(path.parent, client)
     assert one.outcome is Outcome.LATER
     (found,) = Spool(path.parent).calls()
     assert week - 70 < found.age < week
-    assert Spool(path.parent, clock=lambda: time.time() + 120).evict() == ["age"]
+    assert Spool(path.parent, uptime=lambda: uptime() + 120).evict() == ["age"]
 
 
 async def test_one_bad_call_does_not_keep_those_behind_it(

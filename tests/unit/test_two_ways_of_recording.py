@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,7 +84,9 @@ def test_the_length_of_the_sound_is_that_of_the_file_without_its_header(size: in
 
 async def test_what_has_no_room_is_silence_and_the_file_keeps_its_length() -> None:
     """Without a disk, memory is the limit: nothing behind the missing part moves."""
-    store = Outbox(whole=True, limits=Limits(max_memory=2 * CHUNK_BYTES))
+    records: list[Mapping[str, Any]] = []
+    limits = Limits(max_memory=2 * CHUNK_BYTES)
+    store = Outbox(whole=True, limits=limits, on_record=records.append)
     for value in (1, 2, 3):
         store.append_pcm(bytes([value]) * CHUNK_BYTES)
     store.finish_recording(24_000)
@@ -91,4 +95,5 @@ async def test_what_has_no_room_is_silence_and_the_file_keeps_its_length() -> No
     body = b"".join([part async for part in chunk.open()])  # type: ignore[union-attr]  # a WAV is read in parts
     assert len(body) == chunk.size == HEADER + 3 * CHUNK_BYTES
     assert set(body[HEADER + 2 * CHUNK_BYTES :]) == {0}
-    assert [lost.start for lost in store.dropped] == [2 * CHUNK_BYTES]
+    gaps = [record["start"] for record in records if record["type"] == "gap"]
+    assert gaps == [2 * CHUNK_BYTES]

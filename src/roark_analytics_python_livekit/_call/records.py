@@ -10,6 +10,7 @@ from typing import Any, Literal, TypedDict
 from typing_extensions import NotRequired
 
 FRAME_BYTES = 4  # one sample of both channels, s16le: what byte positions of the recording count
+MAX_PCM = 2**36  # bytes; a record that says more, four days at 48 kHz, is damaged
 
 
 class Timed(TypedDict):
@@ -169,10 +170,18 @@ class ChunkRecord(TypedDict):  # a chunk is settled: delivered (`ok`), or given 
     result: str
 
 
+class SealedRecord(TypedDict):  # a chunk is full: what is sent for it has to be this
+    type: Literal["sealed"]
+    index: int
+    size: int
+    sha256: str
+
+
 class GapRecord(TypedDict):  # bytes of the PCM were lost on disk: silence stands in their place
     type: Literal["gap"]
     start: int
     size: int
+    reason: NotRequired[str]  # `full` where there was no room for them
 
 
 class SentRecord(TypedDict):  # the service accepted an event
@@ -191,7 +200,7 @@ ModelRecord = MetricRecord | UsageRecord | ErrorRecord
 RoomRecord = HandoffRecord | AgentRecord | ParticipantRecord | DtmfRecord
 Happened = SpeechRecord | ToolRecord | ModelRecord | RoomRecord | NoteRecord  # livekit says it
 AboutCall = CallRecord | MetadataRecord | RecordingRecord | SwitchRecord | EndRecord
-AboutDelivery = ChunkRecord | GapRecord | SentRecord | EndedRecord
+AboutDelivery = SealedRecord | ChunkRecord | GapRecord | SentRecord | EndedRecord
 Control = AboutCall | AboutDelivery  # this library does
 Record = Happened | Control
 

@@ -6,25 +6,32 @@ reads them back. The same records in the same order give the same events.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from .._steps import Steps, at_once
 from .._types import DeliveryCounts, Pause, Recording
 from .facts import CallFacts, facts_of
 from .pauses import PauseLog
 from .payloads import TimeLine, call_ended, call_started
 from .records import (
     FRAME_BYTES,
+    MAX_PCM,
     CallRecord,
     ChunkRecord,
     EndRecord,
     GapRecord,
     Happened,
+    Record,
+    SealedRecord,
     SwitchRecord,
 )
 from .turns import Voiced
 
+_STEP = 8  # records, each of up to some 64 KiB
 DIED = "process_died"  # callEndedReason of a call whose process was killed
 
 
@@ -36,6 +43,7 @@ class RecordingState:
     origin: float | None = None  # when its first sample was, in monotonic seconds
     pcm_bytes: int = 0
     sha256: str | None = None  # of its whole PCM, where it is known
+    sealed: dict[int, SealedRecord] = field(default_factory=dict)  # by index
     chunks: dict[int, ChunkRecord] = field(default_factory=dict)  # by index
     gaps: dict[int, GapRecord] = field(default_factory=dict)  # by their first byte
 
@@ -58,29 +66,29 @@ class RecordingState:
         is_off: bool,
     ) -> Recording:
         """What call-ended says of it; (start, size) in bytes of PCM is `missing` at the service."""
-        lost = [(start, start + size) for start, size in missing]
-        damaged = [
-            (gap["start"], gap["start"] + gap["size"])
+        # a WAV has its header on top
+        lost = [(start, min(start + size, self.pcm_bytes)) for start, size in missing]
+        gaps = [
+            gap
             for gap in self.gaps.values()
             if not any(start <= gap["start"] < end for start, end in lost)
         ]
+        silent = [(gap["start"], gap["start"] + gap["size"]) for gap in gaps]
         delivered = sum(chunk["result"] == "ok" for chunk in self.chunks.values())
         manifest: Recording = {
             "status": "complete",
             "chunkCount": delivered,
-            "byteCount": self.pcm_bytes,
+            "byteCount": self.pcm_bytes - sum(end - start for start, end in lost),
             "durationMs": self.length_ms,
             "gaps": [
                 {
                     "startMs": self._milliseconds(start),
-                    "endMs": self._milliseconds(min(end, self.pcm_bytes)),
+                    "endMs": self._milliseconds(end),
                 }
-                for start, end in sorted([*lost, *damaged])
+                for start, end in sorted([*lost, *silent])
             ],
             "pauses": pauses,
         }
-        if self.sha256 is not None and self.pcm_bytes:
-            manifest["sha256"] = self.sha256
         if is_off:
             manifest["status"], manifest["reason"] = "disabled", "recording is off"
         elif not self.pcm_bytes:
@@ -88,8 +96,12 @@ class RecordingState:
         elif lost:
             manifest["status"] = "partial" if delivered else "failed"
             manifest["reason"] = failure or "no answer"
-        elif damaged:
-            manifest["status"], manifest["reason"] = "partial", "lost on disk"
+        elif gaps:
+            is_full = all(gap.get("reason") == "full" for gap in gaps)
+            manifest["status"] = "partial"
+            manifest["reason"] = "no room" if is_full else "lost on disk"
+        elif self.sha256 is not None:
+            manifest["sha256"] = self.sha256
         return manifest
 
     def _milliseconds(self, size: int) -> int:
@@ -107,6 +119,7 @@ class CallState:
         self.facts: CallFacts | None = None
         self.metadata: dict[str, Any] = {}
         self.happened: list[Happened] = []
+        self.switches: list[SwitchRecord] = []
         self.end: EndRecord | None = None  # while it goes on, or if its process died
         self.recording = RecordingState()
         self.pauses = PauseLog()
@@ -127,27 +140,54 @@ class CallState:
                 self.recording.rate, self.recording.origin = record["rate"], record["origin"]
             case "switch":
                 self.pauses.switch(cast(SwitchRecord, record))
+                self.switches.append(cast(SwitchRecord, record))
             case "end":
                 self._finish(cast(EndRecord, record))
+            case "sealed":
+                self.recording.sealed[_count(record["index"])] = cast(SealedRecord, record)
             case "chunk":
-                self.recording.chunks[record["index"]] = cast(ChunkRecord, record)
+                _count(record["start"] + _count(record["size"]))
+                self.recording.chunks[_count(record["index"])] = cast(ChunkRecord, record)
                 self.is_outdated |= self.ended is not None and record["result"] == "ok"
             case "gap":
-                self.recording.gaps[record["start"]] = cast(GapRecord, record)
+                _count(record["start"] + _count(record["size"]))
+                self.recording.gaps[_count(record["start"])] = cast(GapRecord, record)
             case "sent":
                 self.sent.add(record["event"])
             case "ended":
                 self.ended, self.is_outdated = record["event"], False
                 self.sent.discard("call-ended")  # that was an older one
             case _:
+                if not math.isfinite(record["at"]):  # nor is one of a later version's own
+                    raise ValueError("no moment")
                 self.happened.append(cast(Happened, record))
 
     def _finish(self, record: EndRecord) -> None:
         if "at" not in record or "reason" not in record:
             raise KeyError("a damaged end")
-        self.end = record
+        self.recording.pcm_bytes = _count(record.get("pcm_bytes", 0))
         self.recording.sha256 = record.get("sha256")
-        self.recording.pcm_bytes = record.get("pcm_bytes", 0)
+        self.end = record
+
+    def records(self) -> Iterator[Record]:
+        """Records that give this very state: the journal, for a disk that has lost it."""
+        if self.call is not None:
+            yield self.call
+            if self.metadata != self.call["metadata"]:
+                yield {"type": "metadata", "values": self.metadata}
+        recording = self.recording
+        if recording.origin is not None:
+            yield {"type": "recording", "rate": recording.rate, "origin": recording.origin}
+        yield from self.switches
+        yield from self.happened
+        for about in (recording.sealed, recording.chunks, recording.gaps):
+            yield from about.values()
+        if self.end is not None:
+            yield self.end
+        if self.ended is not None and not self.is_outdated:
+            yield {"type": "ended", "event": self.ended}
+        for event in self.sent:
+            yield {"type": "sent", "event": event}
 
     # The events
 
@@ -201,10 +241,23 @@ class CallState:
 
 def read_state(records: Iterable[Mapping[str, Any]]) -> CallState | None:
     """The state that a journal's records give; None where they do not say which call it is."""
+    return at_once(reading_state(records))
+
+
+def reading_state(records: Iterable[Mapping[str, Any]]) -> Steps[CallState | None]:
+    """`read_state`, in steps."""
     state = CallState()
-    for record in records:
-        try:
+    for number, record in enumerate(records):
+        # another version's, or damaged: the others still count
+        with contextlib.suppress(KeyError, TypeError, ValueError):
             state.apply(record)
-        except (KeyError, TypeError, ValueError):
-            continue  # another version's, or damaged: the others still count
+        if number % _STEP == 0:
+            yield
     return state if state.facts is not None else None
+
+
+def _count(value: Any) -> int:
+    """A number of bytes or chunks; ValueError where it cannot be one."""
+    if not isinstance(value, int) or not 0 <= value <= MAX_PCM:
+        raise ValueError("no count")
+    return value

@@ -1,8 +1,7 @@
 """One call's files in the spool, claimed by one process.
 
     <call>/                 named after the call's id, with a random part
-        lock                locked by the process that works on the call; as old as the call, as
-                            nothing is written to it
+        lock, owner         say which process works on the call: see claim.py
         unreadable          there if nobody can say whose call it is: it is not tried again
         journal             the call's records: what happened, and what was delivered
         000007.pcm          a chunk of the recording, as it is being written or waits
@@ -24,15 +23,21 @@ from pathlib import Path
 from typing import Any
 
 from .._process import open_calls
+from .._steps import Steps
+from .claim import LOCK, Claim, Now, age_of, is_claimed
 from .record_file import HEADER, Contents, RecordFile, open_private
 
-_JOURNAL, _LOCK, _ASIDE = "journal", "lock", "unreadable"
+_JOURNAL, _ASIDE = "journal", "unreadable"
 _CHUNK_NAME = re.compile(r"^(\d{6,})\.pcm$")
 
 
 def encode_record(record: Mapping[str, Any]) -> bytes:
     """A record as the journal has it; TypeError, ValueError or RecursionError if it is not JSON."""
     return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+class SpoolLostError(OSError):
+    """The call's files are gone, or another process's: what is written there helps nobody."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class SpooledCall:
     path: Path
     size: int  # bytes of its files
     age: float  # seconds since it began: each try to deliver it writes to it
+    is_age_certain: bool  # no wrong clock can have made it older
     claimed: bool  # a living process works on it
     aside: bool  # it was set aside: its journal is not readable
 
@@ -49,9 +55,9 @@ class SpooledCall:
 class CallSpool:
     """One call's files, claimed by this process. Made by `Spool.begin` and `Spool.abandoned`."""
 
-    def __init__(self, path: Path, lock: int, ask_room: Callable[[], int] | None = None) -> None:
+    def __init__(self, path: Path, claim: Claim, ask_room: Callable[[], int] | None = None) -> None:
         self.path = path
-        self._lock: int | None = lock
+        self._claim = claim
         self._ask_room = ask_room
         self._room = 0  # bytes that may be written before it is asked again
         self._journal = RecordFile(path / _JOURNAL, resync=True)
@@ -59,31 +65,44 @@ class CallSpool:
         open_calls.add(self)
 
     @classmethod
-    def claim(cls, path: Path, ask_room: Callable[[], int] | None = None) -> CallSpool | None:
+    def claim(
+        cls, path: Path, ask_room: Callable[[], int] | None = None, *, is_new: bool = False
+    ) -> CallSpool | None:
         """Takes the call in this directory, unless a living process has it; may raise OSError.
 
-        `ask_room` gives the bytes of PCM that may be written until it is asked again.
+        `ask_room` gives the bytes of PCM that may be written until it is asked again. The directory
+        `is_new` if this process has just made it.
         """
-        lock = open_private(path / _LOCK, os.O_RDWR | os.O_CREAT)
-        if not _try_lock(lock) or not path.exists():
-            os.close(lock)
-            return None
-        return cls(path, lock, ask_room)
+        claim = Claim.take(path, is_new=is_new)
+        return None if claim is None else cls(path, claim, ask_room)
+
+    def beat(self) -> None:
+        """Says that this process still works on the call; raises OSError."""
+        self._claim.beat()
 
     # The journal
 
     def append_record(self, record: Mapping[str, Any], encoded: bytes | None = None) -> None:
         """Appends a record, `encoded` if it is already; raises OSError if it cannot be written."""
-        self._journal.append(encode_record(record) if encoded is None else encoded)
+        self._check_claim()
+        try:
+            self._journal.append(encode_record(record) if encoded is None else encoded)
+        except FileNotFoundError as error:
+            raise SpoolLostError(error.errno, "its files were removed") from None
 
     def read_journal(self) -> Contents:
-        """The journal, as far as it can be believed."""
+        """The journal, as far as it can be believed; raises OSError if it cannot be read."""
         return self._journal.read()
+
+    def reading_journal(self) -> Steps[Contents]:
+        """`read_journal`, in steps."""
+        return self._journal.reading()
 
     # The recording
 
     def append_pcm(self, index: int, pcm: bytes) -> None:
         """Appends PCM to a chunk; raises OSError, also where the quota is used up."""
+        self._check_claim()
         self._take_room(HEADER.size + len(pcm))
         if self._filling is None or self._filling[0] != index:
             self._close_chunk()
@@ -99,8 +118,12 @@ class CallSpool:
             raise OSError(errno.EDQUOT, "the spool's quota is used up")
         self._room -= size
 
+    def _check_claim(self) -> None:
+        if not self._claim.holds:
+            raise SpoolLostError(errno.EPERM, "another process has taken the call over")
+
     def read_chunk(self, index: int) -> bytes:
-        """A chunk's PCM, as far as it can be believed."""
+        """A chunk's PCM, as far as it can be believed; raises OSError if it cannot be read."""
         return b"".join(RecordFile(self._chunk_path(index)).read().bodies)
 
     def chunk_indices(self) -> list[int]:
@@ -135,22 +158,33 @@ class CallSpool:
 
     def release(self) -> None:
         """Gives the call up without removing it: whoever comes next may claim it."""
-        self._close_chunk()
-        self._journal.close()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._close_files()
+        self._claim.give_up()
 
-    def remove(self) -> None:
-        """Removes everything of the call, unless it was released; a kill may leave an empty one."""
-        if self._lock is None:
-            return
+    def forget(self) -> None:
+        """In a forked child: the call is the parent's."""
+        self._close_files()
+        self._claim.forget()
+
+    def remove(self) -> bool:
+        """Removes everything of the call, unless it was released; a kill may leave an empty one.
+
+        Returns whether it is gone: if not, it is still claimed.
+        """
+        if not self._claim.holds:
+            return True
+        self._close_files()
+        try:  # the journal first: without it nobody else looks at the rest
+            (self.path / _JOURNAL).unlink(missing_ok=True)
+        except OSError:
+            return False
+        shutil.rmtree(self.path, ignore_errors=True)
+        self._claim.forget()
+        return True
+
+    def _close_files(self) -> None:
         self._close_chunk()
         self._journal.close()
-        with contextlib.suppress(OSError):  # first: without it nobody else looks at the rest
-            (self.path / _JOURNAL).unlink()
-        shutil.rmtree(self.path, ignore_errors=True)
-        self.release()
 
 
 # What can be seen of a call without claiming it
@@ -159,11 +193,12 @@ class CallSpool:
 def is_call(path: Path) -> bool:
     """Whether there is anything to deliver: a record, or sound whose records were damaged.
 
-    If not, it is just being made, or a kill has left it when it was made or removed.
+    If not, it is just being made, or a kill has left it when it was made or removed. Raises OSError
+    if it cannot be seen.
     """
     try:
         return (path / _JOURNAL).stat().st_size > 0 or bool(_chunk_indices(path))
-    except OSError:  # no journal
+    except FileNotFoundError:  # no journal: it comes first
         return False
 
 
@@ -172,42 +207,20 @@ def is_aside(path: Path) -> bool:
     return (path / _ASIDE).exists()
 
 
-def look_at(path: Path, now: float) -> SpooledCall:
-    """What can be seen of a call; `now` is by the wall clock. May raise OSError."""
-    size, begun = 0, path.stat().st_mtime
+def look_at(path: Path, now: Now) -> SpooledCall:
+    """What can be seen of a call. May raise OSError."""
+    size, oldest = 0, path.stat()
     for entry in os.scandir(path):
         found = entry.stat(follow_symlinks=False)
         size += found.st_size
-        if entry.name == _LOCK:
-            begun = found.st_mtime
-    return SpooledCall(path, size, max(0.0, now - begun), _is_claimed(path), is_aside(path))
-
-
-def _is_claimed(path: Path) -> bool:
-    """Whether a process works on a call. It may seem so while another one just asks this."""
-    if not is_call(path):
-        return True
-    if (call := CallSpool.claim(path)) is not None:
-        call.release()
-    return call is None
+        if entry.name == LOCK:
+            oldest = found
+    age, is_certain = age_of(path, oldest, now)
+    # it may seem claimed while another process just asks this
+    claimed = not is_call(path) or is_claimed(path)
+    return SpooledCall(path, size, age, is_certain, claimed, is_aside(path))
 
 
 def _chunk_indices(path: Path) -> list[int]:
     names = map(_CHUNK_NAME.match, os.listdir(path))
     return sorted(int(name[1]) for name in names if name)
-
-
-def _try_lock(file: int) -> bool:
-    """Locks an open file until it is closed or its process dies; False if another has the lock."""
-    try:
-        try:
-            import fcntl
-        except ImportError:
-            import msvcrt
-
-            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]  # Windows only
-        else:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

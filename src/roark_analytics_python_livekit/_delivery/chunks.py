@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 
 from .._types import ContentType
@@ -23,7 +24,7 @@ class Chunk:
     start: int  # where its PCM begins, in bytes of the recording's PCM
     size: int  # bytes of the upload
     content_type: ContentType
-    open: Callable[[], bytes | AsyncIterator[bytes]]  # gives the bytes, anew for each try
+    open: Callable[[], bytes | AsyncIterator[bytes]]  # gives the bytes, anew for each try; OSError
 
     @property
     def is_wav(self) -> bool:
@@ -67,22 +68,29 @@ class ChunkStore:
             self._in_memory[index] = pcm
         return has_room
 
-    def read(self, index: int, size: int) -> bytes:
-        """A chunk's PCM; what is missing of it is silence, so that all else keeps its place."""
-        pcm = self._in_memory.get(index, b"")
-        if not pcm and self._spool is not None:
-            pcm = self._spool.read_chunk(index)
-        return pcm[:size].ljust(size, b"\0")
+    def read(self, index: int) -> bytes:
+        """What there is of a chunk's PCM; OSError where it cannot be read."""
+        if (pcm := self._in_memory.get(index)) is not None:
+            return pcm
+        return b"" if self._spool is None else self._spool.read_chunk(index)
+
+    def use(self, spool: CallSpool | None) -> None:
+        """From the next chunk on the disk is used that there is now."""
+        self._spool = spool
+        self._disk_takes = False
 
     def keep(self, chunk: Chunk) -> None:
         """Writes what the disk refused of a chunk before; what it still refuses will be a gap."""
         for index in list(self._in_memory) if chunk.is_wav else [chunk.index]:
             if self._spool is not None and index in self._in_memory:
                 try:
-                    there = len(self._spool.read_chunk(index))
-                    if not there:  # or it cannot be read
+                    pcm = self._in_memory[index]
+                    there = self._spool.read_chunk(index)
+                    if not pcm.startswith(there):
                         self._spool.remove_chunk(index)
-                    self._spool.append_pcm(index, self._in_memory[index][there:])
+                        there = b""
+                    if missing := pcm[len(there) :]:
+                        self._spool.append_pcm(index, missing)
                 except OSError as error:
                     self._on_refused(error)
 
@@ -98,6 +106,14 @@ class ChunkStore:
         """Forgets what is in memory, and uses the disk no more."""
         self._spool = None
         self._in_memory.clear()
+
+
+def digest_of(parts: Iterable[bytes]) -> str:
+    """The SHA-256 of a chunk, as it stands in the journal."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def wav_header(rate: int, channels: int, data_bytes: int) -> bytes:

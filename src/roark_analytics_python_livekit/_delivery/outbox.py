@@ -6,25 +6,40 @@ the disk refuses, chunks wait in memory.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Mapping, Set
+from dataclasses import dataclass
+from typing import Any, cast
 
-from .._call.records import FRAME_BYTES, ChunkRecord, GapRecord
-from .._diagnostics import logger
-from .call_spool import CallSpool, encode_record
-from .chunks import CHANNELS, Chunk, ChunkStore, wav_header
+from .._call.records import FRAME_BYTES, ChunkRecord, GapRecord, SealedRecord
+from .._process import remove_later
+from .._steps import Steps
+from .call_spool import CallSpool
+from .chunks import CHANNELS, Chunk, ChunkStore, digest_of, wav_header
+from .journal_file import JournalFile, Reopening
 from .limits import DEFAULT_LIMITS, Limits
 from .stats import Outcome
+
+_STEP = 64  # chunks
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a dead process's journal says of its recording."""
+
+    settled: Set[int]  # the chunks that nothing has to be done about
+    sealed: Mapping[int, SealedRecord]  # by index
+    gaps: Set[tuple[int, int]]  # (start, size) in bytes
+    length: int  # in bytes, as far as it is known
 
 
 class Outbox:
     """One call's journal, and the PCM of its recording in chunks.
 
     With `whole` one WAV is delivered when the recording is over, instead of PCM chunks meanwhile.
-    `on_record` is called with each record, once the journal has it.
+    `on_record` is called with each record. `reopening` gives the call a place on disk where it has
+    none, or where it was taken away.
     """
 
     def __init__(
@@ -34,21 +49,20 @@ class Outbox:
         whole: bool = False,
         limits: Limits = DEFAULT_LIMITS,
         on_record: Callable[[Mapping[str, Any]], None] = lambda record: None,
+        reopening: Reopening | None = None,
     ) -> None:
-        self.dropped: list[Chunk] = []  # there was no room: silence is delivered in their place
-        self._spool = spool
+        self.without_room = 0  # chunks: silence is delivered in their place
         self._whole = whole
         self._chunk_bytes = limits.chunk_bytes
         self._on_record = on_record
-        self._unwritten: deque[tuple[Mapping[str, Any], bytes]] = deque()
-        self._has_records = False  # on disk: a later process knows whose call it is
-        self._store = ChunkStore(spool, self._say_refused, max_memory=limits.max_memory)
+        self._store = ChunkStore(spool, self._refused, max_memory=limits.max_memory)
+        self._journal = JournalFile(spool, reopening, self._store.use)
         self._queue: deque[Chunk] = deque()
         self._put_back: Counter[int] = Counter()  # how often a chunk was
+        self._gaps: set[tuple[int, int]] = set()  # (start, size): silence is delivered there
         self._filling: list[bytes] = []  # the parts of the chunk that is not full
         self._filled_bytes = 0  # of it
         self._sealed_bytes = 0
-        self._was_refused = False
 
     @property
     def waiting(self) -> int:
@@ -58,27 +72,14 @@ class Outbox:
     @property
     def is_spooled(self) -> bool:
         """Whether what is not delivered now is kept for later."""
-        return self._spool is not None and self._has_records
+        return self._journal.spool is not None and self._journal.has_records
 
     # What comes in
 
     def append_record(self, record: Mapping[str, Any], encoded: bytes | None = None) -> None:
-        """Adds a record, `encoded` if it is already; what the disk refuses is written later."""
-        if self._spool is not None:
-            with contextlib.suppress(TypeError, ValueError, RecursionError):  # it is not JSON
-                self._unwritten.append((record, encoded or encode_record(record)))
-            self._write_records(self._spool)
+        """Adds a record, `encoded` if it is already."""
         self._on_record(record)
-
-    def _write_records(self, spool: CallSpool) -> None:
-        while self._unwritten:
-            try:
-                spool.append_record(*self._unwritten[0])
-            except OSError as error:
-                self._say_refused(error)
-                return
-            self._has_records = True
-            self._unwritten.popleft()
+        self._journal.append(record, encoded)
 
     def append_pcm(self, pcm: bytes) -> None:
         """Adds the recording's next samples."""
@@ -100,26 +101,57 @@ class Outbox:
 
     def _seal_chunk(self) -> None:
         index, size = self._sealed_bytes // self._chunk_bytes, self._filled_bytes
+        sealed: SealedRecord = {
+            "type": "sealed",
+            "index": index,
+            "size": size,
+            "sha256": digest_of(self._filling),
+        }
+        self.append_record(sealed)
         if not self._store.seal(index, self._filling):
-            self.dropped.append(Chunk(index, self._sealed_bytes, size, "audio/pcm", bytes))
-        self._queue_chunk(index, size)
+            self.without_room += 1
+            self._note_gap(self._sealed_bytes, size, reason=Outcome.FULL.value)
+        self._queue_chunk(index, size, sealed["sha256"])
         self._filling.clear()
         self._filled_bytes = 0
         self._sealed_bytes += size
 
-    def _queue_chunk(self, index: int, size: int) -> None:
-        read = functools.partial(self._store.read, index, size)
+    def _queue_chunk(self, index: int, size: int, sha256: str | None) -> None:
+        read = functools.partial(self._read_chunk, index, size, sha256)
         self._queue.append(Chunk(index, index * self._chunk_bytes, size, "audio/pcm", read))
+
+    def _read_chunk(self, index: int, size: int, sha256: str | None) -> bytes:
+        """A chunk as it was sealed; what is lost of it is silence, so that the rest has its place.
+
+        Raises OSError where it cannot be read now: it is not lost.
+        """
+        pcm = self._store.read(index)
+        if sha256 is not None and len(pcm) >= size and digest_of([pcm]) != sha256:
+            pcm = b""
+        there = min(size, len(pcm) - len(pcm) % FRAME_BYTES)
+        self._note_gap(index * self._chunk_bytes + there, size - there)
+        return pcm[:there].ljust(size, b"\0")
+
+    def _note_gap(self, start: int, size: int, reason: str | None = None) -> None:
+        """Silence is delivered for these bytes of the recording: said once, in the journal."""
+        first = start - start % self._chunk_bytes
+        if not size or any(first <= at <= start for at, _ in self._gaps):
+            return
+        self._gaps.add((start, size))
+        gap: GapRecord = {"type": "gap", "start": start, "size": size}
+        if reason is not None:
+            gap["reason"] = reason
+        self.append_record(gap)
 
     def _queue_wav(self, rate: int) -> None:
         """One WAV takes the place of all chunks."""
-        total, step = self._sealed_bytes, self._chunk_bytes
+        total, parts = self._sealed_bytes, list(self._queue)
         header = wav_header(rate, CHANNELS, total)
 
         async def read() -> AsyncIterator[bytes]:
             yield header
-            for start in range(0, total, step):
-                yield self._store.read(start // step, min(step, total - start))
+            for part in parts:
+                yield cast(bytes, part.open())
 
         self._queue.clear()
         self._queue.append(Chunk(0, 0, len(header) + total, "audio/wav", read))
@@ -127,53 +159,52 @@ class Outbox:
 
     # What a dead process left
 
-    def restore(
-        self,
-        settled: Iterable[int],
-        length: int = 0,
-        *,
-        final: bool = False,
-        intact: bool = True,
-        gaps: Iterable[GapRecord] = (),
-    ) -> int:
+    def restoring(self, left: Left, *, final: bool, intact: bool) -> Steps[int]:
         """Takes over what a dead process left on disk; what is lost of it becomes a gap record.
 
-        The recording has `length` bytes at least, and no more than that if it is `final`. If the
-        journal is `intact`, a chunk that is neither here nor `settled` is lost. The `gaps` are in
-        the journal already. Returns the recording's length in bytes.
+        The recording has `left.length` bytes at least, and no more than that if it is `final`. If
+        the journal is `intact`, a chunk that is neither here nor settled is lost. Returns the
+        recording's length in bytes; raises OSError where the disk cannot be read.
         """
-        assert self._spool is not None
-        self._has_records = True  # they have been read
-        known_gaps = {(gap["start"], gap["size"]) for gap in gaps}
-        found, done = self._spool.chunk_indices(), set(settled)
-        has_wav = self._whole and bool(done)  # the service has the one file: nothing is missing
+        spool = self._journal.spool
+        assert spool is not None
+        self._journal.has_records = True  # they have been read
+        self._gaps.update(left.gaps)
+        found, length = spool.chunk_indices(), left.length
+        has_wav = self._whole and bool(left.settled)  # the service has the one file: all is there
         for index in found:
-            if has_wav or index in done:
-                self._spool.remove_chunk(index)
+            if has_wav or index in left.settled:
+                spool.remove_chunk(index)
         if has_wav:
             return length
-        left = [index for index in found if index not in done]
-        if left and not final:
-            length = max(length, left[-1] * self._chunk_bytes + self._bytes_on_disk(left[-1]))
+        here = {index for index in found if index not in left.settled} | left.sealed.keys()
+        if here and not final:
+            last = max(here)
+            length = max(length, last * self._chunk_bytes + self._size_of(last, left))
         for index in range(-(-length // self._chunk_bytes)):
-            if index not in done and (intact or index in left):
-                size = min(self._chunk_bytes, length - index * self._chunk_bytes)
-                self._restore_chunk(index, size, known_gaps)
+            if index not in left.settled and (intact or self._whole or index in here):
+                self._restore_chunk(index, length, left)
+            if index % _STEP == 0:
+                yield
         self._sealed_bytes = length
         return length
 
-    def _restore_chunk(self, index: int, size: int, known_gaps: set[tuple[int, int]]) -> None:
-        there = self._bytes_on_disk(index)
-        start, lost = index * self._chunk_bytes + there, size - there
-        if lost > 0 and (start, lost) not in known_gaps:
-            gap: GapRecord = {"type": "gap", "start": start, "size": lost}
-            self.append_record(gap)
-        self._queue_chunk(index, size)
+    def _restore_chunk(self, index: int, length: int, left: Left) -> None:
+        size = min(self._chunk_bytes, length - index * self._chunk_bytes)
+        sealed = left.sealed.get(index)
+        if sealed is None or sealed["size"] != size:
+            there = min(size, self._bytes_on_disk(index))
+            self._note_gap(index * self._chunk_bytes + there, size - there)
+            sealed = None
+        self._queue_chunk(index, size, None if sealed is None else sealed["sha256"])
+
+    def _size_of(self, index: int, left: Left) -> int:
+        sealed = left.sealed.get(index)
+        return self._bytes_on_disk(index) if sealed is None else sealed["size"]
 
     def _bytes_on_disk(self, index: int) -> int:
         """How many bytes of a chunk can be believed, in whole frames."""
-        assert self._spool is not None
-        size = len(self._spool.read_chunk(index))
+        size = len(self._store.read(index))
         return size - size % FRAME_BYTES
 
     # What goes out
@@ -209,8 +240,7 @@ class Outbox:
         }
         self.append_record(record)
         self._store.remove(chunk)
-        if self._spool is not None:
-            self._write_records(self._spool)  # there may be room now
+        self._journal.write()  # there may be room now
 
     def keep(self, chunk: Chunk) -> None:
         """Writes a chunk that waits in memory to disk, for a later process."""
@@ -218,21 +248,15 @@ class Outbox:
 
     def close(self, *, finished: bool = True) -> None:
         """Ends the work on the call: removed from disk if it is finished, else left for later."""
-        if self._spool is not None:
-            if finished:
-                self._spool.remove()
-            else:
-                self._write_records(self._spool)
-                self._spool.release()
-            self._spool = None
+        # all that is delivered is marked, where it cannot be removed now
+        if (spool := self._journal.close()) is not None:
+            if not finished:
+                spool.release()
+            elif not spool.remove():
+                remove_later(spool)
         self._store.close()
         self._queue.clear()
         self._filling.clear()
 
-    def _say_refused(self, error: OSError) -> None:
-        if not self._was_refused:
-            self._was_refused = True
-            logger.warning(
-                "roark: the spool cannot be written (%s); going on in memory",
-                error.strerror or type(error).__name__,
-            )
+    def _refused(self, error: OSError) -> None:
+        self._journal.say_refused(error)

@@ -1,7 +1,8 @@
 """A file of records: each stands behind its length and its checksum.
 
 Writes go to the kernel at once, so that a killed process loses nothing of them. They are not
-synced: a machine that loses its power may lose the last seconds.
+synced: a machine that loses its power may lose the last seconds. What is in a file is believed as
+far as the checksums go, whatever it is; how much of it is read has a bound.
 """
 
 from __future__ import annotations
@@ -10,18 +11,23 @@ import contextlib
 import errno
 import json
 import os
-import re
+import stat
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .._steps import Steps, at_once
+
 HEADER = struct.Struct("<II")  # length of the body, its CRC-32
-_MAX_BODY = 64 * 1024 * 1024
+MAX_FILE = 64 * 1024 * 1024  # bytes of a file that are read: four times what a call may write
 _MIN_JSON = len("{}")
-# What may be a journal's header: a length below 64 MiB, a checksum, then the body's brace.
-_HEADER_OF_JSON = re.compile(rb"(?s)(?=.{3}[\x00-\x03].{4}\{)")
+_PIECE = 1024 * 1024  # bytes that are read in one step
+_STEP = 64 * 1024  # bytes that are looked at in one step, each record and brace as _RECORD more
+_RECORD = 128
+_PATIENCE = 16  # how often all of a file may be looked at for records behind damaged ones
 
 
 @dataclass(frozen=True)
@@ -33,15 +39,14 @@ class Contents:
     torn_at: int  # the byte at which the torn end begins: the file's size where there is none
     is_whole: bool  # every byte belongs to a record that can be believed
 
-    @property
-    def records(self) -> list[dict[str, Any]]:
-        """Those of a journal."""
-        records = []
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Those of a journal, each read when it is asked for."""
         for body in self.bodies:
-            with contextlib.suppress(ValueError):
-                if isinstance(record := json.loads(body), dict):
-                    records.append(record)
-        return records
+            if (record := json_object(body)) is not None:
+                yield record
+
+
+NOTHING = Contents([], 0, 0, is_whole=True)
 
 
 class RecordFile:
@@ -55,23 +60,53 @@ class RecordFile:
         self._path = path
         self._resync = resync
         self._file: int | None = None
+        self._good_bytes: int | None = None  # where its torn end begins, once it has been read
 
     def read(self) -> Contents:
-        """What can be believed of the file; nothing where it cannot be read."""
+        """What can be believed of the file, nothing where there is none; OSError if it fails."""
+        return at_once(self.reading())
+
+    def reading(self) -> Steps[Contents]:
+        """`read`, in steps."""
         try:
-            with open(open_private(self._path, os.O_RDONLY), "rb") as file:
-                data = file.read()
-        except OSError:
-            return Contents([], 0, 0, is_whole=True)
-        return _all_records(data) if self._resync else _first_records(data)
+            data, is_all = yield from _bytes_of(self._path)
+        except FileNotFoundError:
+            return NOTHING
+        contents = yield from _all_records(data) if self._resync else _first_records(data)
+        if not is_all:
+            return Contents(contents.bodies, contents.damaged + 1, len(data), is_whole=False)
+        self._good_bytes = contents.torn_at
+        return contents
 
     def append(self, body: bytes) -> None:
         """Appends a record, all of it or, with OSError, nothing; cuts off a torn end before."""
         if self._file is None:
-            self._file = open_private(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
-            if os.fstat(self._file).st_size:  # not for each new chunk: it takes 0.1 ms
-                os.ftruncate(self._file, self.read().torn_at)
-        _write(self._file, body)
+            self._file = self._open()
+        elif not os.fstat(self._file).st_nlink:  # what is written to it would be lost
+            self.close()
+            raise FileNotFoundError(errno.ENOENT, "the file was removed")
+        try:
+            _write(self._file, body)
+        except OSError as error:
+            if error.errno == errno.ESTALE:  # the file may be opened again
+                self.close()
+            raise
+
+    def _open(self) -> int:
+        file = open_private(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        try:
+            if size := os.fstat(file).st_size:
+                if self._good_bytes is None:
+                    self.read()
+                if self._good_bytes is None:
+                    raise OSError(errno.EFBIG, "the file is too long")
+                if self._good_bytes < size:
+                    os.ftruncate(file, self._good_bytes)
+        except BaseException:
+            os.close(file)
+            raise
+        self._good_bytes = None  # it changes from here on
+        return file
 
     def close(self) -> None:
         """Closes the file; appending opens it again."""
@@ -80,10 +115,40 @@ class RecordFile:
             self._file = None
 
 
+def json_object(body: bytes) -> dict[str, Any] | None:
+    """What a journal's record says; None where it says nothing that can be read."""
+    with contextlib.suppress(ValueError, RecursionError):
+        if isinstance(record := json.loads(body), dict):
+            return record
+    return None
+
+
 def open_private(path: Path, flags: int) -> int:
-    """Opens a file of this library's own: no link is followed, nobody else may read it."""
-    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-    return os.open(path, flags, 0o600)
+    """Opens a regular file of this library's own: no link, no pipe; nobody else may read it."""
+    for flag in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY", "O_NONBLOCK"):
+        flags |= getattr(os, flag, 0)
+    file = os.open(path, flags, 0o600)
+    if stat.S_ISREG(os.fstat(file).st_mode):
+        return file
+    os.close(file)
+    raise OSError(errno.EINVAL, "not a regular file")
+
+
+def _bytes_of(path: Path) -> Steps[tuple[bytearray, bool]]:
+    """A file's first bytes, and whether these are all."""
+    with open(open_private(path, os.O_RDONLY), "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        data = bytearray(min(size, MAX_FILE))
+        filled = 0
+        while filled < len(data):
+            got = file.readinto(memoryview(data)[filled : filled + _PIECE])
+            if not got:
+                break
+            filled += got
+            if filled < len(data):
+                yield
+    del data[filled:]
+    return data, size <= MAX_FILE
 
 
 def _write(file: int, body: bytes) -> None:
@@ -95,66 +160,97 @@ def _write(file: int, body: bytes) -> None:
         raise OSError(errno.ENOSPC, "short write")
 
 
-def _first_records(data: bytes) -> Contents:
+def _first_records(data: bytearray) -> Steps[Contents]:
     """The records up to the first that is torn or damaged."""
     bodies: list[bytes] = []
-    position = 0
+    position = worked = 0
     while (body := _body_at(data, position)) is not None:
         bodies.append(body)
         position += HEADER.size + len(body)
+        if position + len(bodies) * _RECORD - worked > _STEP:
+            worked = position + len(bodies) * _RECORD
+            yield
     return Contents(bodies, 0, position, is_whole=position == len(data))
 
 
-def _all_records(data: bytes) -> Contents:
+def _all_records(data: bytearray) -> Steps[Contents]:
     """The records of a journal, those behind a damaged one too.
 
     A damaged record ends where its length says, or where the next good one begins: its length may
     be what is damaged.
     """
     bodies: list[bytes] = []
-    damaged = position = following = 0  # no good record begins before `following`
+    search = _Search(data)
+    damaged = good = position = worked = 0
     while position < len(data):
-        if position >= following:
-            if body := _body_at(data, position):
-                bodies.append(body)
-                position += HEADER.size + len(body)
-                continue
-            following = _next_record(data, position + 1)
-        behind = min(_behind(data, position), following)
-        if behind > len(data):
-            break
-        damaged += 1
-        position = behind
-    good = sum(HEADER.size + len(body) for body in bodies)
+        body = _body_at(data, position) if position >= search.found else None
+        if body is not None:
+            bodies.append(body)
+            good += HEADER.size + len(body)
+            position += HEADER.size + len(body)
+        else:
+            if position >= search.found:
+                yield from search.next_record(position + 1)
+            behind = min(_behind(data, position), search.found)
+            if behind > len(data):
+                break
+            damaged += 1
+            position = behind
+        if good + (len(bodies) + damaged) * _RECORD - worked > _STEP:
+            worked = good + (len(bodies) + damaged) * _RECORD
+            yield
     return Contents(bodies, damaged, position, is_whole=good == len(data))
 
 
-def _body_at(data: bytes, position: int) -> bytes | None:
-    """A record's body; None where no record can be believed."""
+def _body_at(data: bytearray, position: int) -> bytes | None:
+    """A record's body; None where no record can be believed. None is empty: zeros are no record."""
     begin = position + HEADER.size
-    if begin > len(data):
+    if begin >= len(data):
         return None
     length, checksum = HEADER.unpack_from(data, position)
-    body = data[begin : begin + min(length, _MAX_BODY)]
-    return body if len(body) == length and zlib.crc32(body) == checksum else None
+    if not length or begin + length > len(data):
+        return None
+    with memoryview(data)[begin : begin + length] as body:
+        return bytes(body) if zlib.crc32(body) == checksum else None
 
 
-def _behind(data: bytes, position: int) -> int:
+def _behind(data: bytearray, position: int) -> int:
     """The byte behind a journal's record, as its length says; past the data where that is wrong."""
     begin = position + HEADER.size
     if begin <= len(data):
         length: int = HEADER.unpack_from(data, position)[0]
-        if _MIN_JSON <= length <= _MAX_BODY and begin + length <= len(data):
+        if length >= _MIN_JSON and begin + length <= len(data):
             return begin + length
     return len(data) + 1
 
 
-def _next_record(data: bytes, position: int) -> int:
-    """Where the next good record of a journal begins; past the data where there is none.
+class _Search:
+    """Looks for the next good record of a journal behind a damaged one.
 
-    No good record's body holds what looks like a header: JSON has no control characters.
+    Every record has a brace behind its header. Garbage may be full of braces behind lengths, each
+    of which makes the rest of the file a body to check: that has an end.
     """
-    for match in _HEADER_OF_JSON.finditer(data, position):
-        if len(_body_at(data, match.start()) or b"") >= _MIN_JSON:
-            return match.start()
-    return len(data) + 1
+
+    def __init__(self, data: bytearray) -> None:
+        self.found = 0  # no good record begins before it; past the data where there is none
+        self._data = data
+        self._left = _PATIENCE * len(data)  # bytes to check
+
+    def next_record(self, position: int) -> Steps[None]:
+        """Sets `found` to where it begins, at `position` or later."""
+        data, worked = self._data, 0
+        brace = data.find(b"{", position + HEADER.size)
+        while brace >= 0 and self._left > 0:
+            length: int = HEADER.unpack_from(data, brace - HEADER.size)[0]
+            worked += _RECORD
+            if _MIN_JSON <= length <= len(data) - brace:
+                if _body_at(data, brace - HEADER.size) is not None:
+                    self.found = brace - HEADER.size
+                    return
+                self._left -= length
+                worked += length
+            if worked > _STEP:
+                worked = 0
+                yield
+            brace = data.find(b"{", brace + 1)
+        self.found = len(data) + 1

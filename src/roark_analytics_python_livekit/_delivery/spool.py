@@ -17,7 +17,9 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 from .._diagnostics import logger
+from .._steps import Steps, at_once
 from .call_spool import CallSpool, SpooledCall, is_aside, is_call, look_at
+from .claim import Now, uptime
 
 DEFAULT_QUOTA = 1024**3  # bytes of all calls together: three hours of audio at 24 kHz
 DEFAULT_MAX_AGE = 7 * 24 * 3600.0  # seconds; an older call is of no use to anybody
@@ -43,6 +45,7 @@ class Spool:
     max_age: float = DEFAULT_MAX_AGE
     measure_every: int = MEASURE_EVERY
     clock: Callable[[], float] = time.time  # the wall's: ages outlive processes
+    uptime: Callable[[], float] = uptime  # the machine's
 
     def __post_init__(self) -> None:
         _secure_directory(self.root)
@@ -53,7 +56,7 @@ class Spool:
         path = self.root / f"{safe}.{uuid.uuid4().hex[:12]}"
         try:
             path.mkdir(mode=0o700)
-            claimed = CallSpool.claim(path, self._room)
+            claimed = CallSpool.claim(path, self._room, is_new=True)
         except OSError as error:
             raise SpoolError(_why(error)) from None
         if claimed is None:
@@ -62,7 +65,7 @@ class Spool:
 
     def _room(self) -> int:
         """Bytes that a call may write until it asks again, after old calls have made room."""
-        _, used = self._evict(self.measure_every)
+        _, used = at_once(self._evicting(self.measure_every, False))
         return min(self.quota - used, self.measure_every)
 
     def abandoned(self) -> Iterator[CallSpool]:
@@ -82,39 +85,51 @@ class Spool:
 
     def calls(self) -> list[SpooledCall]:
         """All calls, oldest first."""
+        return at_once(self._looking())
+
+    def _looking(self) -> Steps[list[SpooledCall]]:
         found = []
         for path in self._paths():
             with contextlib.suppress(OSError):
-                found.append(look_at(path, self.clock()))
+                found.append(look_at(path, Now(self.clock(), self.uptime())))
+            yield
         return sorted(found, key=lambda call: -call.age)
 
-    def evict(self, room: int = 0) -> list[str]:
+    def evict(self, room: int = 0, *, clock_is_right: bool = False) -> list[str]:
         """Removes unclaimed calls that are too old, then the oldest until `room` bytes are free.
 
-        Returns why each had to go: "age", "quota", or "leftover" of a call that nobody misses.
+        Where the machine's uptime does not say how old a call is, it is not too old unless the
+        wall's `clock_is_right`. Returns why each had to go: "age", "quota", or "leftover" of a call
+        that nobody misses.
         """
-        return self._evict(room)[0]
+        return at_once(self.evicting(room, clock_is_right=clock_is_right))
 
-    def _evict(self, room: int) -> tuple[list[str], int]:
+    def evicting(self, room: int = 0, *, clock_is_right: bool = False) -> Steps[list[str]]:
+        """`evict`, in steps."""
+        return (yield from self._evicting(room, clock_is_right))[0]
+
+    def _evicting(self, room: int, clock_is_right: bool) -> Steps[tuple[list[str], int]]:
         """The reasons, and the bytes of the calls that are left."""
-        calls = self.calls()
+        calls = yield from self._looking()
         total = sum(call.size for call in calls)
         reasons = []
         for call in calls:
-            reason = self._reason_to_go(call, total + room)
+            reason = self._reason_to_go(call, total + room, clock_is_right)
             if reason is not None and _remove(call.path):
                 total -= call.size
                 reasons.append(reason)
+            yield
         for reason, count in Counter(reasons).items():
             if reason != "leftover":
                 text = "roark: %d calls were removed from the spool, undelivered (%s)"
                 logger.warning(text, count, reason)
         return reasons, total
 
-    def _reason_to_go(self, call: SpooledCall, wanted: int) -> str | None:
-        if not is_call(call.path):
-            return "leftover" if call.age > _LEFTOVER_AGE else None
-        if call.age > self.max_age:
+    def _reason_to_go(self, call: SpooledCall, wanted: int, clock_is_right: bool) -> str | None:
+        with contextlib.suppress(OSError):
+            if not is_call(call.path):
+                return "leftover" if call.age > _LEFTOVER_AGE else None
+        if call.age > self.max_age and (call.is_age_certain or clock_is_right):
             return "age"
         return "quota" if wanted > self.quota else None
 
@@ -128,13 +143,19 @@ class Spool:
 
 
 def _claim(path: Path) -> CallSpool | None:
-    """Claims a call that can be delivered; None if there is none."""
+    """Claims a call that can be delivered; None if there is none, or it cannot be seen."""
     with contextlib.suppress(OSError):
         if not is_call(path) or is_aside(path):
             return None
         call = CallSpool.claim(path)
-        if call is None or is_call(path):
-            return call
+        if call is None:
+            return None
+        try:
+            if is_call(path):
+                return call
+        except OSError:
+            call.release()
+            raise
         call.remove()  # whoever had it was just removing it
     return None
 
@@ -142,8 +163,9 @@ def _claim(path: Path) -> CallSpool | None:
 def _remove(path: Path) -> bool:
     with contextlib.suppress(OSError):
         if (claimed := CallSpool.claim(path)) is not None:
-            claimed.remove()
-            return True
+            if claimed.remove():
+                return True
+            claimed.release()
     return False
 
 

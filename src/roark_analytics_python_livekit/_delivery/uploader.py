@@ -8,7 +8,7 @@ import json
 import random
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from .._call.records import SentRecord
@@ -43,6 +43,7 @@ class Uploader:
     ) -> None:
         self.stats = CallStats(done=False)
         self.lost: list[Chunk] = []  # the service does not have them
+        self.ran_out_of_time = False  # before the last chunk
         self._client = client
         self._call_id = call_id
         self._outbox = outbox
@@ -204,6 +205,7 @@ class Uploader:
         """One try: a fresh URL, then the bytes."""
         for left in reversed(range(self._limits.fresh_urls)):
             try:
+                body = _opened(chunk)
                 upload = await self._client.create_upload(
                     self._call_id, chunk.index, chunk.content_type
                 )
@@ -211,7 +213,7 @@ class Uploader:
                 if not self._deadline.time_left(self._limits.chunks_share):
                     # until Python 3.12 `wait_for` may swallow the cancellation at the deadline
                     raise RequestError(Outcome.LATER, "time-out")
-                await self._client.upload(upload, chunk.open(), size=chunk.size)
+                await self._client.upload(upload, body, size=chunk.size)
                 return
             except RequestError as error:
                 if error.outcome is not Outcome.EXPIRED or not left:
@@ -220,23 +222,28 @@ class Uploader:
                 self.stats.attempt(again=True)
 
     def _give_up_waiting_chunks(self) -> None:
-        known = {(chunk.start, chunk.size) for chunk in self.lost}
-        waiting = iter(self._outbox.take, None)
-        for outcome, chunks in ((Outcome.FULL, self._outbox.dropped), (Outcome.TIME, waiting)):
-            for chunk in chunks:
-                if (place := (chunk.start, chunk.size)) not in known:
-                    known.add(place)
-                    self._lose(chunk, outcome)
+        self.ran_out_of_time = not self._deadline.time_left(self._limits.chunks_share)
+        for chunk in iter(self._outbox.take, None):
+            self._lose(chunk, Outcome.TIME)
 
     def _lose(self, chunk: Chunk, outcome: Outcome) -> None:
         """A chunk is not delivered: kept in the spool if it may be later, else given up."""
         self.lost.append(chunk)
-        if self._outbox.is_spooled and outcome not in (Outcome.REFUSED, Outcome.FULL):
+        if self._outbox.is_spooled and outcome is not Outcome.REFUSED:
             self._outbox.keep(chunk)
             self.stats.spooled += 1
         else:
             self._outbox.settle(chunk, outcome)
             self.stats.drop(outcome)
+
+
+def _opened(chunk: Chunk) -> bytes | AsyncIterator[bytes]:
+    """The bytes of a chunk; one that cannot be read now is not lost."""
+    try:
+        return chunk.open()
+    except OSError as error:
+        reason = f"the spool cannot be read ({error.strerror or type(error).__name__})"
+        raise RequestError(Outcome.LATER, reason) from None
 
 
 def _final(outcome: Outcome) -> Outcome:
