@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
@@ -250,10 +251,13 @@ class Call:
         uploader, capture = self.uploader, self.recorder.capture
         uploader.stats.dropped_so_far(Outcome.INTERNAL_ERROR, self._guard.count)
         uploader.stats.dropped_so_far(Outcome.REDACTION_FAILED, self.journal.failures)
-        uploader.stats.dropped_so_far(Outcome.FULL, self.outbox.without_room)
+        missing = [(chunk.start, chunk.size) for chunk in uploader.lost]
+        gaps = Counter(gap.get("reason") for gap in self._state.recording.gaps_beside(missing))
+        uploader.stats.dropped_so_far(Outcome.FULL, gaps[Outcome.FULL.value])
+        uploader.stats.dropped_so_far(Outcome.DAMAGED, gaps[None])
         return self._state.ended_event(
             uploader.stats.counts(),
-            [(chunk.start, chunk.size) for chunk in uploader.lost],
+            missing,
             uploader.last_failure,
             voiced=capture.voiced if capture is not None else None,
             without_rows=without_rows,

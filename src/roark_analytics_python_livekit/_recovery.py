@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -73,7 +74,7 @@ async def recover_all(
         await in_steps(spool.evicting())
         while await _Round(spool, recovery, guard, on_call).go():
             pass
-        await in_steps(spool.evicting(clock_is_right=client.clock_is_right()))
+        await in_steps(spool.evicting(clock_is_right=client._clock_is_right()))
 
 
 class _Round:
@@ -184,8 +185,9 @@ class _Recovery:
         )
 
         async def make_ended() -> dict[str, Any] | None:
-            damaged = len(state.recording.gaps) + journal.damaged
-            uploader.stats.dropped_so_far(Outcome.DAMAGED, damaged)
+            gaps = Counter(gap.get("reason") for gap in state.recording.gaps.values())
+            uploader.stats.dropped_so_far(Outcome.FULL, gaps[Outcome.FULL.value])
+            uploader.stats.dropped_so_far(Outcome.DAMAGED, gaps[None] + journal.damaged)
             return _ended_event(state, outbox, uploader)
 
         finished = False

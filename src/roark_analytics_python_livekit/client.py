@@ -235,7 +235,7 @@ class RoarkClient:
         if (date := headers.get("date")) is not None:
             self._date = date, time.time()
 
-    def clock_is_right(self) -> bool:
+    def _clock_is_right(self) -> bool:
         """Whether the wall clock was within an hour of the service's when that last answered."""
         error = None if self._date is None else wall_clock_error(*self._date)
         return error is not None and abs(error) < RIGHT_CLOCK

@@ -14,6 +14,8 @@ from tests.support.deliveries import CALL, until
 from tests.support.deliveries import Shipping as _Shipping
 from tests.support.fake_roark import Roark
 
+pytestmark = pytest.mark.invented  # events of the tests' own, not what a call ended with
+
 LIMITS = Limits(chunk_bytes=1000)
 Shipping = partial(_Shipping, limits=LIMITS)
 ENDPOINTS = ["events", "chunk-upload-url", "uploads"]

@@ -137,7 +137,7 @@ class TestRecover:
         def broken(call: object) -> None:
             raise RuntimeError("canary")
 
-        monkeypatch.setattr("roark_analytics_python_livekit._recovery.read_state", broken)
+        monkeypatch.setattr("roark_analytics_python_livekit._recovery.reading_state", broken)
         dead_call(spool)
         assert run("recover") == (TROUBLE, "0 delivered, 1 left\n")
         assert len(internal_errors) == 1

@@ -326,8 +326,8 @@ def test_each_type_of_record_has_its_rule_and_its_place() -> None:
 def test_what_livekit_said_is_kept_apart_from_what_the_library_says(kind: str) -> None:
     """A record about the call or its delivery is never a row of call-ended."""
     state = CallState()
-    with contextlib.suppress(KeyError):  # nothing but its type
-        state.apply({"type": kind})
+    with contextlib.suppress(KeyError):  # nothing but its type and moment
+        state.apply({"type": kind, "at": 1.0})
     assert bool(state.happened) == (kind in kinds_of(Happened))
 
 

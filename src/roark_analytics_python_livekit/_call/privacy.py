@@ -173,7 +173,19 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
     "end": {"reason": _reason, "error": _fields({"message": _text})},
     # Nothing is private in these.
     **dict.fromkeys(
-        ("state", "handoff", "note", "usage", "recording", "switch", "chunk", "gap", "sent"), {}
+        (
+            "state",
+            "handoff",
+            "note",
+            "usage",
+            "recording",
+            "switch",
+            "sealed",
+            "chunk",
+            "gap",
+            "sent",
+        ),
+        {},
     ),
     "ended": {},  # it is made of records that are redacted already
 }

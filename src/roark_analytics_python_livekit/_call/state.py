@@ -57,6 +57,15 @@ class RecordingState:
         """Its length in milliseconds."""
         return self._milliseconds(self.pcm_bytes)
 
+    def gaps_beside(self, missing: Iterable[tuple[int, int]]) -> list[GapRecord]:
+        """Those that are not in what is `missing` at the service anyway: (start, size) in bytes."""
+        lost = list(missing)
+        return [
+            gap
+            for gap in self.gaps.values()
+            if not any(start <= gap["start"] < start + size for start, size in lost)
+        ]
+
     def manifest(
         self,
         missing: Iterable[tuple[int, int]],
@@ -65,15 +74,14 @@ class RecordingState:
         *,
         is_off: bool,
     ) -> Recording:
-        """What call-ended says of it; (start, size) in bytes of PCM is `missing` at the service."""
-        # a WAV has its header on top
+        """What call-ended says of it; (start, size) in bytes is `missing` at the service.
+
+        Of a WAV that is its header too.
+        """
+        missing = list(missing)
+        gaps = self.gaps_beside(missing)
         lost = [(start, min(start + size, self.pcm_bytes)) for start, size in missing]
-        gaps = [
-            gap
-            for gap in self.gaps.values()
-            if not any(start <= gap["start"] < end for start, end in lost)
-        ]
-        silent = [(gap["start"], gap["start"] + gap["size"]) for gap in gaps]
+        silent = [(gap["start"], min(gap["start"] + gap["size"], self.pcm_bytes)) for gap in gaps]
         delivered = sum(chunk["result"] == "ok" for chunk in self.chunks.values())
         manifest: Recording = {
             "status": "complete",

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import json
 import os
 import socket
@@ -21,6 +20,7 @@ import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from .._process import shared
 from .record_file import json_object, open_private
 
 HEARTBEAT = 30.0  # seconds
@@ -151,12 +151,11 @@ def age_of(path: Path, found: os.stat_result, now: Now) -> tuple[float, bool]:
 
 def myself() -> Owner:
     """This process."""
-    return _process(os.getpid())
+    return shared.keep("owner", _look_who)
 
 
-@functools.lru_cache(maxsize=1)
-def _process(pid: int) -> Owner:
-    return Owner(socket.gethostname(), _boot(), pid, _started())
+def _look_who() -> Owner:
+    return Owner(socket.gethostname(), _boot(), os.getpid(), _started())
 
 
 def _boot() -> str | None:

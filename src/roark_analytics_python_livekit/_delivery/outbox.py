@@ -51,7 +51,6 @@ class Outbox:
         on_record: Callable[[Mapping[str, Any]], None] = lambda record: None,
         reopening: Reopening | None = None,
     ) -> None:
-        self.without_room = 0  # chunks: silence is delivered in their place
         self._whole = whole
         self._chunk_bytes = limits.chunk_bytes
         self._on_record = on_record
@@ -109,7 +108,6 @@ class Outbox:
         }
         self.append_record(sealed)
         if not self._store.seal(index, self._filling):
-            self.without_room += 1
             self._note_gap(self._sealed_bytes, size, reason=Outcome.FULL.value)
         self._queue_chunk(index, size, sealed["sha256"])
         self._filling.clear()
