@@ -8,11 +8,13 @@ import contextvars
 import importlib
 import logging
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import httpx
 
@@ -144,7 +146,7 @@ async def request(
 
     token = _in_own_request.set(True)
     try:
-        return await asyncio.wait_for(send(), seconds)
+        return await _within(seconds, send())
     except (TimeoutError, asyncio.TimeoutError, httpx.TimeoutException):
         raise RequestError(Outcome.LATER, "time-out") from None
     except (httpx.UnsupportedProtocol, httpx.InvalidURL):
@@ -155,6 +157,27 @@ async def request(
         raise RequestError(Outcome.LATER, type(error).__name__) from None
     finally:
         _in_own_request.reset(token)
+
+
+if sys.version_info >= (3, 11):
+
+    async def _within(seconds: float, work: Coroutine[Any, Any, bytes]) -> bytes:
+        async with asyncio.timeout(seconds):
+            return await work
+
+else:
+
+    async def _within(seconds: float, work: Coroutine[Any, Any, bytes]) -> bytes:
+        """Not `wait_for`, which may swallow a cancellation here."""
+        task = asyncio.ensure_future(work)
+        try:
+            await asyncio.wait({task}, timeout=seconds)
+            if not task.done():
+                raise asyncio.TimeoutError
+            return task.result()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 def _raise_for_status(response: httpx.Response, outcome: Outcome) -> None:

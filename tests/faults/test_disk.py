@@ -26,6 +26,7 @@ from tests.faults.test_killed import recover
 from tests.support.fake_roark import call_file, recording
 from tests.support.processes import run
 from tests.support.simulated_call import KEY, RATE, FastClock, Samples, SimulatedCall, facts_of, pcm
+from tests.support.spool_ages import make_old
 
 CHUNK_BYTES = DEFAULT_LIMITS.chunk_bytes
 
@@ -451,8 +452,7 @@ async def test_a_thousand_dead_calls_do_not_delay_the_next(
     for number in range(1000):
         path = dead_call(spool, "https://elsewhere.invalid", f"RM_{number:04d}", frames=0)
         age = 8 * 24 * 3600 if number < 400 else 3600 - number
-        for name in (*path.iterdir(), path):
-            os.utime(name, (time.time() - age, time.time() - age))
+        make_old(path, age)
     size = Spool(spool).calls()[-1].size
     started = SimulatedCall(service, spool)
     assert not started.worker.done

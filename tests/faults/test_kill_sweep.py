@@ -8,7 +8,6 @@ import os
 import random
 import signal
 import sys
-import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from roark_analytics_python_livekit._delivery.spool import Spool
 from tests.faults.kill_points import LIMITS, Job, run
 from tests.faults.test_killed import recover
 from tests.support.fake_roark import call_file, recording, taken_at
+from tests.support.spool_ages import later_spool
 
 SEED = int(os.environ.get("ROARK_TEST_SEED", "20251124"))
 POINTS = 200  # processes that are killed, at the least
@@ -119,8 +119,7 @@ async def test_every_sealed_record_and_all_sound_outlive_a_kill_at_any_step(
     assert list(Spool(spool).abandoned()) == []
     assert [path for path in spool.glob("*/journal") if path.stat().st_size] == []
     left = len(list(spool.iterdir()))  # killed while they were made or removed
-    later = Spool(spool, clock=lambda: time.time() + 7200)
-    assert later.evict() == ["leftover"] * left
+    assert later_spool(spool, 7200).evict() == ["leftover"] * left
     assert list(spool.iterdir()) == []
     print(
         f"seed {SEED}: {killed.total()} of {number} processes killed {dict(killed)}; "

@@ -64,6 +64,9 @@ class Calling:
         recording: Whether and how it is recorded.
         metadata: What the agent's code said of it.
         redact: What takes private things out of it.
+        call_id: Which one it is.
+        clock: Says when it is, in monotonic seconds.
+        begun: How many seconds ago the call began.
     """
 
     def __init__(
@@ -77,13 +80,16 @@ class Calling:
         budget: float = 30.0,
         redact: Redact | None = None,
         limits: Limits = DEFAULT_LIMITS,
+        call_id: str = CALL,
+        clock: Callable[[], float] = time.monotonic,
+        begun: float = 10.0,
     ) -> None:
-        self.start = time.monotonic() - 10.0
+        self.start = clock() - begun
         self.guard = Guard()
         self.queue = EventQueue()
         self.queue.bind()
         facts = facts_of(
-            CALL,
+            call_id,
             agent_id=agent_id,
             job={"jobId": "AJ_1"},
             started_at=datetime(2025, 11, 24, 8, 19, 3, tzinfo=timezone.utc),
@@ -95,6 +101,7 @@ class Calling:
             no_resampler,
             guard=self.guard,
             limits=limits,
+            clock=clock,
         )
         self.task = asyncio.ensure_future(self.pipeline.run(self.queue))
 

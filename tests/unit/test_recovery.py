@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 import os
 import wave
 from pathlib import Path
@@ -16,7 +15,6 @@ from local_roark import Faults
 from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit._call.facts import call_record
 from roark_analytics_python_livekit._delivery.chunks import wav_header
-from roark_analytics_python_livekit._delivery.claim import myself, uptime
 from roark_analytics_python_livekit._delivery.limits import DEFAULT_LIMITS, Limits, RetryPolicy
 from roark_analytics_python_livekit._delivery.outbox import Outbox
 from roark_analytics_python_livekit._delivery.spool import Spool
@@ -26,6 +24,7 @@ from roark_analytics_python_livekit._recovery import IN_FLIGHT, TRIES, Recovered
 from tests.support.deliveries import RATE, until
 from tests.support.fake_roark import BASE_URL, KEY, Roark
 from tests.support.simulated_call import facts_of
+from tests.support.spool_ages import later_spool, make_old
 
 CHUNK_BYTES = DEFAULT_LIMITS.chunk_bytes
 
@@ -135,7 +134,7 @@ async def test_a_call_whose_first_record_is_damaged_is_set_aside(
     dead = dead_call(root)
     flip(dead, b"agent")
     await recover(root, client)
-    assert Spool(root, uptime=lambda: uptime() + 8 * 86_400).evict() == ["age"]
+    assert later_spool(root, 8 * 86_400).evict() == ["age"]
     assert list(root.iterdir()) == []
 
 
@@ -453,14 +452,13 @@ async def test_a_call_grows_old_though_every_try_writes_to_it(
     """Its age counts from its beginning: no call stays for ever (fault 23)."""
     path = dead_call(tmp_path / "spool")
     week = 7 * 86_400
-    birth = {"boot": myself().boot, "uptime": uptime() - week + 60}
-    (path / "lock").write_text(json.dumps(birth))
+    make_old(path, week - 60)
     faults.add("uploads:status=403")
     (one,) = await recover(path.parent, client)
     assert one.outcome is Outcome.LATER
     (found,) = Spool(path.parent).calls()
     assert week - 70 < found.age < week
-    assert Spool(path.parent, uptime=lambda: uptime() + 120).evict() == ["age"]
+    assert later_spool(path.parent, 120).evict() == ["age"]
 
 
 async def test_one_bad_call_does_not_keep_those_behind_it(

@@ -22,12 +22,12 @@ from hypothesis import strategies as st
 from roark_analytics_python_livekit._call.facts import account_of, call_record
 from roark_analytics_python_livekit._call.state import CallState, read_state
 from roark_analytics_python_livekit._delivery.call_spool import CallSpool
-from roark_analytics_python_livekit._delivery.claim import myself, uptime
 from roark_analytics_python_livekit._delivery.limits import DEFAULT_LIMITS
 from roark_analytics_python_livekit._delivery.outbox import Outbox
 from roark_analytics_python_livekit._delivery.spool import Spool, SpoolError
 from roark_analytics_python_livekit._delivery.stats import CallStats, Outcome
 from tests.support.simulated_call import facts_of
+from tests.support.spool_ages import later_spool, make_old
 
 CHUNK_BYTES = DEFAULT_LIMITS.chunk_bytes
 
@@ -305,11 +305,6 @@ class TestClaims:
             Spool(Path(path))
 
 
-def later_spool(root: Path, seconds: float) -> Spool:
-    """The spool, so much later."""
-    return Spool(root, clock=lambda: time.time() + seconds, uptime=lambda: uptime() + seconds)
-
-
 class TestBounds:
     """Quota and age."""
 
@@ -322,8 +317,7 @@ class TestBounds:
             call.append_pcm(0, bytes(1000))
             if number:
                 call.release()
-            birth = {"boot": myself().boot, "uptime": uptime() - 1000 + 100 * number}
-            (call.path / "lock").write_text(json.dumps(birth))
+            make_old(call.path, 1000 - 100 * number)
         spool = Spool(root, quota=3000, max_age=850)
         assert [round(one.age, -2) for one in spool.calls()] == [1000, 900, 800, 700, 600]
         assert spool.evict() == ["age", "quota", "quota"]

@@ -178,7 +178,8 @@ class CallSpool:
             (self.path / _JOURNAL).unlink(missing_ok=True)
         except OSError:
             return False
-        shutil.rmtree(self.path, ignore_errors=True)
+        with contextlib.suppress(OSError):  # not all of which are ignored
+            shutil.rmtree(self.path, ignore_errors=True)
         self._claim.forget()
         return True
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -100,8 +99,11 @@ class Deadline:
         if self._closing.is_set():
             await asyncio.sleep(seconds)
             return
-        with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
-            await asyncio.wait_for(self._closing.wait(), seconds)
+        closing = asyncio.ensure_future(self._closing.wait())
+        try:  # `wait_for` may swallow a cancellation until Python 3.12
+            await asyncio.wait({closing}, timeout=seconds)
+        finally:
+            closing.cancel()
 
     async def run(self, work: Coroutine[Any, Any, None], share: float) -> None:
         """Runs a part of the delivery until it is done, raises, or its share is spent."""

@@ -175,9 +175,9 @@ class Outbox:
                 spool.remove_chunk(index)
         if has_wav:
             return length
-        here = {index for index in found if index not in left.settled} | left.sealed.keys()
-        if here and not final:
-            last = max(here)
+        here = {index for index in found if index not in left.settled}
+        if (known := here | left.sealed.keys()) and not final:
+            last = max(known)
             length = max(length, last * self._chunk_bytes + self._size_of(last, left))
         for index in range(-(-length // self._chunk_bytes)):
             if index not in left.settled and (intact or self._whole or index in here):

@@ -72,6 +72,8 @@ class RecordFile:
             data, is_all = yield from _bytes_of(self._path)
         except FileNotFoundError:
             return NOTHING
+        except NoRegularFileError:  # whoever put it there: it is none of this library's
+            return Contents([], 1, 0, is_whole=False)
         contents = yield from _all_records(data) if self._resync else _first_records(data)
         if not is_all:
             return Contents(contents.bodies, contents.damaged + 1, len(data), is_whole=False)
@@ -123,15 +125,27 @@ def json_object(body: bytes) -> dict[str, Any] | None:
     return None
 
 
+class NoRegularFileError(OSError):
+    """A link, a pipe or a device stands where a file should."""
+
+
 def open_private(path: Path, flags: int) -> int:
     """Opens a regular file of this library's own: no link, no pipe; nobody else may read it."""
     for flag in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY", "O_NONBLOCK"):
         flags |= getattr(os, flag, 0)
-    file = os.open(path, flags, 0o600)
-    if stat.S_ISREG(os.fstat(file).st_mode):
-        return file
-    os.close(file)
-    raise OSError(errno.EINVAL, "not a regular file")
+    try:
+        file = os.open(path, flags, 0o600)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise NoRegularFileError(error.errno, "a link") from None
+        raise
+    try:
+        if stat.S_ISREG(os.fstat(file).st_mode):
+            return file
+        raise NoRegularFileError(errno.EINVAL, "not a regular file")
+    except OSError:
+        os.close(file)
+        raise
 
 
 def _bytes_of(path: Path) -> Steps[tuple[bytearray, bool]]:
