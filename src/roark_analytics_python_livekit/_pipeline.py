@@ -18,6 +18,7 @@ from ._call.privacy import Redact
 from ._call.records import EndRecord, MetadataRecord, Record, SwitchRecord, end_record
 from ._call.redactor import Journal
 from ._call.state import CallState
+from ._call.tool_calls import in_json
 from ._call.turns import place_played
 from ._config import RecordingMode
 from ._delivery.call_spool import CallSpool, encode_record
@@ -277,7 +278,7 @@ class Call:
 
     def _on_happened(self, record: Any) -> None:
         if (kept := self._filter.filter(record)) is not None:
-            self.journal.append(kept)
+            self.journal.append(in_json(kept))
 
     def _on_metadata(self, record: MetadataRecord) -> None:
         self.journal.append({"type": "metadata", "values": json_safe(record["values"])})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import re
@@ -13,6 +14,14 @@ MAX_TEXT = 65_536  # characters of one string; a tool that returns a whole page 
 MAX_ALL_TEXT = 1_048_576  # characters of all strings of one value
 MAX_DEPTH = 32
 MAX_ITEMS = 10_000  # nodes of one value
+_ESCAPE = r"\\(?:[\\'nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U00(?:0[0-9a-f]|10)[0-9a-f]{4})"
+_LITERAL = re.compile(  # a piece of what `repr` makes of a dict or list; strings may hold anything
+    rf"(?P<text>'[^'\\\x00-\x1f]*(?:{_ESCAPE}[^'\\\x00-\x1f]*)*'"
+    rf'|"[^"\\\x00-\x1f]*(?:{_ESCAPE}[^"\\\x00-\x1f]*)*")'
+    r"|(?P<word>True|False|None|-?nan|-?inf|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?P<is_key>(?=:))?"
+    r"|(?P<end>,?\))|(?P<mark>[\s\[\]{},:(])"
+)
+_WORDS = {"True": "true", "False": "false", "None": "null"}
 _COUNT = re.compile(r"(?i).*(tokens|count)$")  # whole numbers on the wire, whatever a plugin gives
 
 
@@ -60,6 +69,44 @@ def json_safe(value: object) -> Any:
 def json_text(value: object) -> str:
     """`value` as compact JSON text; a string is taken as the text that it is."""
     return clean_text(value) if isinstance(value, str) else JsonText(value)
+
+
+def json_of_repr(text: str) -> str:
+    """JSON text for what `str()` makes of a dict or list; any other text as it is.
+
+    livekit gives a tool's result as such a text. It is not evaluated: each of its pieces has an
+    equal in JSON, or nothing is changed.
+    """
+    if text[:1] + text[-1:] not in ("{}", "[]") or _is_json(text):
+        return text
+    pieces, at = [], 0
+    while at < len(text):
+        if (piece := _LITERAL.match(text, at)) is None:
+            return text
+        pieces.append(_piece_in_json(piece))
+        at = piece.end()
+    changed = "".join(pieces)
+    return changed if _is_json(changed) else text
+
+
+def _piece_in_json(piece: re.Match[str]) -> str:
+    written = piece.group()
+    if piece.lastgroup == "text":
+        is_plain = "\\" not in written
+        value = written[1:-1] if is_plain else clean_text(ast.literal_eval(written))
+        return json.dumps(value, ensure_ascii=False)
+    if piece["word"] is not None:
+        word = _WORDS.get(written, f'"{written}"' if written[-1] in "nf" else written)
+        return word if piece["is_key"] is None or word[0] == '"' else f'"{word}"'
+    return {"(": "[", ")": "]", ",)": "]"}.get(written, written)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def clean_text(text: str, limit: int = MAX_TEXT) -> str:

@@ -598,6 +598,26 @@ class TestWhenItGoesWrong:
         assert event["delivery"]["dropped"] == {"unusable": 1}
         assert "dropped {'unusable': 1}" in caplog.text
 
+    async def test_what_a_tool_gives_as_an_object_is_json_whoever_tells_it(
+        self, client: RoarkClient, roark: Roark
+    ) -> None:
+        """Its progress, its result and its end; redacted in its values, so that it stays JSON."""
+        calling = Calling(client, redact=lambda text: text.replace("secret", "[x]"))
+        tools: list[dict[str, Any]] = [
+            {"type": "tool_call", "name": "look", "arguments": "{}", "id": "1"},
+            {"type": "tool_update", "id": "1", "content": "{'found': None}"},
+            {"type": "tool_ended", "id": "1", "content": "[True]", "status": "done", "final": True},
+            {"type": "tool_call", "name": "look", "arguments": "{}", "id": "2"},
+            {"type": "tool_result", "id": "2", "content": "{'it': 'a \"secret\"'}", "error": False},
+        ]
+        for record in tools:
+            calling.queue.put_urgent({**record, "at": calling.start + 1.0})
+        await calling.end()
+        first, ended_, second, result = ended(roark)["toolCalls"]
+        assert [update["content"] for update in first["updates"]] == ['{"found": null}']
+        assert (ended_["content"], second["toolCallId"]) == ("[true]", "2")
+        assert json.loads(result["content"]) == {"it": 'a "[x]"'}
+
     async def test_hostile_metadata_becomes_plain(self, client: RoarkClient, roark: Roark) -> None:
         """Whatever the agent's code knows of its call."""
 

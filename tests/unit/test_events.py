@@ -246,6 +246,14 @@ class TestTools:
             },
         ]
 
+    def test_livekits_own_id_of_the_call_stands_in_both(self, clocks: Clocks) -> None:
+        """By that a call is known, where a model uses its ids again."""
+        output = SimpleNamespace(output="shipped")
+        executed = rows(_events.tools_executed(ToolsExecuted((call(id="item_7"), output)), clocks))
+        update = SimpleNamespace(type="tool_call_started", function_call=call(id="item_7"))
+        started = rows(_events.tool_updated(SimpleNamespace(update=update), clocks))
+        assert [record["item"] for record in (*started, *executed)] == ["item_7"] * 3
+
     def test_an_output_may_be_missing(self, clocks: Clocks) -> None:
         """1.0.23 to 1.6: a tool that raised StopResponse; and there is no time."""
         _, result = rows(_events.tools_executed(ToolsExecuted((call(), None)), clocks))

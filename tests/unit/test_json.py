@@ -22,6 +22,7 @@ from roark_analytics_python_livekit._serialize import (
     CutText,
     JsonText,
     clean_text,
+    json_of_repr,
     json_safe,
     json_text,
 )
@@ -227,6 +228,60 @@ def test_json_text_leaves_text_alone_and_encodes_the_rest() -> None:
     assert json_text(None) == "null"
     assert json_text(float("nan")) == '"nan"'
     assert json_text("a\ud800") == "a?"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"ok": True}, '{"ok": true}'),
+        ([{"a": None}, 'it\'s "x"\n\\ \x00 é \U0001f600'], None),
+        ({3: (1,), False: (1, 2), None: (), 1.5: [-2, 1e20, 1e-7]}, None),
+        ({"n": [float("nan"), float("-inf")]}, '{"n": ["nan", "-inf"]}'),
+        (["\ud800"], '["?"]'),
+    ],
+)
+def test_what_python_writes_of_a_dict_or_list_becomes_json(value: Any, text: str | None) -> None:
+    """Keys and values as `json` itself gives them."""
+    told = json_of_repr(str(value))
+    assert json.loads(told) == json.loads(text or json.dumps(value))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "plain", "[laughs]", "{name}", "[1 2]", "['a' 'b']", "[01]", "{1, 2}", "[b'x']"),
+        *("[object()]", "{'a': <Plan.GOLD: 1>}", "['\\d']", "['\\x4']", "['a\nb\\n']"),
+        *('{"a": "It\'s JSON"}', "[1, true]", "['" + "\\" * 65_000 + "]", "[" * 30_000 + "]" * 9),
+        *("[" * 30_000 + "()" + "]" * 30_000, "['" + "a" * 65_000 + "]", "True", "('a',)"),
+    ],
+)
+def test_any_other_text_stays_as_it_is(text: str) -> None:
+    """Also what only looks like it; nothing of it is run, and nothing raises."""
+    assert json_of_repr(text) == text
+
+
+def test_a_text_that_was_cut_stays_one() -> None:
+    """It still says how much is missing."""
+    cut = clean_text(str(["a"] * MAX_TEXT))
+    assert json_of_repr(cut) is cut
+
+
+plain = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    # half of a surrogate pair is replaced, as everywhere
+    | st.text(st.characters(exclude_categories=("Cs",))),
+    lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(st.lists(plain) | st.dictionaries(st.text(st.characters(exclude_categories=("Cs",))), plain))
+def test_it_is_the_json_of_the_value(value: object) -> None:
+    """Whatever the strings hold."""
+    assert json.loads(json_of_repr(str(value))) == json.loads(json.dumps(value))
 
 
 makers: list[Callable[[], Any]] = [

@@ -23,6 +23,7 @@ from roark_analytics_python_livekit._call.records import (
     Record,
     StateRecord,
     ToolCallRecord,
+    ToolEndedRecord,
     ToolResultRecord,
     TurnRecord,
     end_record,
@@ -107,6 +108,21 @@ def tool_result(at: float, id: str = "call_1", error: bool = False) -> ToolResul
         "error": error,
         "at": START + at,
     }
+
+
+def tool_ended(at: float, id: str = "call_1") -> ToolEndedRecord:
+    """It is over."""
+    return {"type": "tool_ended", "id": id, "status": "done", "final": False, "at": START + at}
+
+
+def of_item(item: str, record: Record) -> Record:
+    """A record with livekit's id of the call."""
+    return cast(Record, {**record, "item": item})
+
+
+def ids(event: dict[str, Any]) -> list[str]:
+    """The calls that are told, one for each row."""
+    return [row["toolCallId"] for row in event["toolCalls"]]
 
 
 def metric(kind: str, at: float, extra: dict[str, Any] | None = None, **fields: Any) -> Record:
@@ -597,8 +613,65 @@ class TestTools:
 
     def test_what_is_told_twice_of_a_call_is_one_call(self) -> None:
         """The very same event again."""
-        event = ended(tool_call(1.0), tool_result(2.0), tool_call(1.0), tool_result(2.0))
-        assert len(event["toolCalls"]) == 2
+        told = [of_item("a", tool_call(1.0)), of_item("a", tool_result(2.0))]
+        assert len(ended(*told, *told)["toolCalls"]) == 2
+
+    @pytest.mark.parametrize("off", [-3600.0, 0.0, 3600.0])
+    def test_one_call_told_by_two_clocks_is_one_call(self, off: float) -> None:
+        """Its beginning and end by the time of the events, the call by that of its making."""
+        event = ended(
+            of_item("a", tool_call(1.0)),
+            tool_ended(2.0),
+            of_item("a", tool_call(1.0 + off)),
+            of_item("a", tool_result(2.0 + off)),
+        )
+        assert ids(event) == ["call_1", "call_1"]
+
+    @pytest.mark.parametrize("off", [-3600.0, 0.0, 3600.0])
+    def test_an_id_that_comes_again_is_another_call_whatever_the_clocks_say(
+        self, off: float
+    ) -> None:
+        """Also where the first never had a result: it was cancelled."""
+        event = ended(
+            of_item("a", tool_call(1.0)),
+            {**tool_ended(2.0), "status": "cancelled"},
+            of_item("b", tool_call(1.0)),
+            tool_ended(2.0),
+            of_item("b", tool_call(1.0 + off)),
+            of_item("b", tool_result(2.0 + off)),
+            of_item("c", tool_call(1.0)),
+        )
+        assert sorted(ids(event)) == ["call_1", "call_1", "call_1-2", "call_1-2", "call_1-3"]
+        contents = {r["toolCallId"]: r.get("content") for r in event["toolCalls"]}
+        assert contents == {"call_1": "cancelled", "call_1-2": "shipped", "call_1-3": None}
+
+    def test_a_handoff_that_was_cancelled_is_told_once_and_as_such(self) -> None:
+        """The tool returned; then the turn was cut, and nobody took over."""
+        result = {**tool_result(0.5, error=True), "content": "did not happen"}
+        event = ended(
+            of_item("a", tool_call(1.0)),
+            tool_ended(2.0),
+            of_item("a", tool_call(5.0)),
+            of_item("a", cast(Record, result)),
+        )
+        (_, row) = event["toolCalls"]
+        assert (row["content"], row.get("isError")) == ("did not happen", True)
+
+    @pytest.mark.parametrize("final", [False, True])
+    def test_of_two_calls_with_one_id_the_end_belongs_to_the_one_that_it_fits(
+        self, final: bool
+    ) -> None:
+        """The first reports how far it is, and goes on beside the other."""
+        event = ended(
+            of_item("a", tool_call(1.0)),
+            {"type": "tool_update", "id": "call_1", "content": "half", "at": START + 1.5},
+            of_item("a", tool_call(1.0)),
+            of_item("a", tool_result(1.5)),
+            of_item("b", tool_call(2.0)),
+            {**tool_ended(3.0), "final": final},
+        )
+        over = [row["toolCallId"] for row in event["toolCalls"] if row["kind"] == "tool_result"]
+        assert over == (["call_1"] if final else ["call_1-2"])
 
     def test_each_result_stands_behind_its_call(self) -> None:
         """Two that ran at the same time; in the order of the calls."""

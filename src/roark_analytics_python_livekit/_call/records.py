@@ -51,12 +51,14 @@ class StateRecord(Timed):  # somebody began or stopped speaking, as livekit sees
 
 class ToolCallRecord(OfTool):  # a tool was called
     type: Literal["tool_call"]
+    item: NotRequired[str]  # livekit's id of the call, where the model uses its own ids again
     name: str
     arguments: str
 
 
 class ToolResultRecord(OfTool):  # a tool returned, or failed
     type: Literal["tool_result"]
+    item: NotRequired[str]  # that of its call
     content: str
     error: bool
 

@@ -3,11 +3,90 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
 
+from .._serialize import json_of_repr
 from .._types import Placed, ToolCall, ToolResult, ToolRow
-from .records import ToolCallRecord, ToolEndedRecord, ToolRecord, ToolResultRecord, ToolUpdateRecord
+from .records import (
+    Happened,
+    ToolCallRecord,
+    ToolEndedRecord,
+    ToolRecord,
+    ToolResultRecord,
+    ToolUpdateRecord,
+)
 
 _FAILED = {"error", "cancelled"}
+
+
+def in_json(record: Happened) -> Happened:
+    """A tool's record with JSON where the tool gave an object or a list, of which livekit has
+    Python's text; any other record as it is.
+    """
+    fields: Any = record  # only tools' records have a content
+    if "content" not in fields:
+        return record
+    return cast(Happened, {**fields, "content": json_of_repr(fields["content"])})
+
+
+@dataclass
+class _Known:
+    """A call, and what was told of it."""
+
+    own_id: str
+    item: str | None = None
+    told: set[str] = field(default_factory=set)  # types of records
+
+
+class CallIds:
+    """Gives each call an id of its own: some models number theirs anew in each answer.
+
+    A call may be told when it begins, and again with its result: both have the same item. An older
+    journal has no items: there a call behind a result is another one. Times say nothing here,
+    because they come from more than one clock.
+    """
+
+    def __init__(self) -> None:
+        self._calls: dict[str, list[_Known]] = {}  # by the model's id, in their order
+
+    def of(self, record: ToolRecord) -> str:
+        """The id of the call that the next record is about."""
+        calls = self._calls.setdefault(record["id"], [])
+        call = _find(record, calls)
+        if call is None:
+            again = f"-{len(calls) + 1}" if calls else ""
+            call = _Known(f"{record['id']}{again}")
+            calls.append(call)
+        call.item = _item_of(record) or call.item
+        call.told.add(record["type"])
+        return call.own_id
+
+
+def _find(record: ToolRecord, calls: list[_Known]) -> _Known | None:
+    """The call that a record is about, of those with this id; None for one that is new."""
+    item = _item_of(record)
+    if item is not None and (same := [call for call in calls if call.item == item]):
+        return same[0]
+    if not calls:
+        return None
+    last = calls[-1]
+    if record["type"] == "tool_call":
+        is_other = item is not None and last.item is not None
+        return None if is_other or {"tool_call", "tool_result"} <= last.told else last
+    if record["type"] == "tool_result":
+        return last
+    running = [call for call in calls if "tool_ended" not in call.told]
+    if record["type"] == "tool_ended":  # of two that run, the one that did report or did not
+        reported = bool(record.get("final"))
+        running.sort(key=lambda call: ("tool_update" in call.told) == reported)
+    return (running or calls)[-1]
+
+
+def _item_of(record: ToolRecord) -> str | None:
+    if record["type"] == "tool_call" or record["type"] == "tool_result":
+        return record.get("item")
+    return None
 
 
 class ToolRows:
@@ -15,7 +94,7 @@ class ToolRows:
 
     def __init__(self, place: Callable[[float], Placed]) -> None:
         self._place = place
-        self._times: dict[str, int] = {}  # that an id was used, where that is more than once
+        self._ids = CallIds()
         self._calls: dict[str, ToolCallRecord] = {}
         self._results: dict[str, ToolResultRecord] = {}
         self._ended: dict[str, ToolEndedRecord] = {}
@@ -23,28 +102,15 @@ class ToolRows:
 
     def add(self, record: ToolRecord) -> None:
         """Takes the next record of a tool."""
-        own = self._own_id(record["id"])
+        own = self._ids.of(record)
         if record["type"] == "tool_call":
-            self._begin(record)
+            self._calls.setdefault(own, {**record, "id": own})
         elif record["type"] == "tool_result":
             self._results[own] = record
         elif record["type"] == "tool_ended":
             self._ended[own] = record
         else:
             self._updates.setdefault(own, []).append(record)
-
-    def _begin(self, call: ToolCallRecord) -> None:
-        """A call; some models number theirs anew in each answer, so that an id comes again."""
-        own = self._own_id(call["id"])
-        over = self._results.get(own) or self._ended.get(own)
-        if own in self._calls and over is not None and call["at"] > over["at"]:
-            self._times[call["id"]] = self._times.get(call["id"], 1) + 1
-            own = self._own_id(call["id"])
-        self._calls.setdefault(own, {**call, "id": own})
-
-    def _own_id(self, call_id: str) -> str:
-        times = self._times.get(call_id, 1)
-        return call_id if times == 1 else f"{call_id}-{times}"
 
     def rows(self) -> list[ToolRow]:
         """Each call followed by its result, in the order of the calls."""

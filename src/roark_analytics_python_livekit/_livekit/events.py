@@ -152,23 +152,29 @@ def _handoff(item: Any, at: float) -> records.HandoffRecord:
 
 
 def _tool_call(call: Any, at: float, monotonic: ToMonotonic) -> records.ToolCallRecord:
-    return {
+    record: records.ToolCallRecord = {
         "type": "tool_call",
         "id": str(call.call_id),
         "name": str(call.name),
         "arguments": json_text(call.arguments),
         "at": _created(call, at, monotonic),
     }
+    if item := getattr(call, "id", None):
+        record["item"] = str(item)
+    return record
 
 
 def _tool_result(call: Any, output: Any, at: float, monotonic: ToMonotonic) -> Record:
-    return {
+    record: records.ToolResultRecord = {
         "type": "tool_result",
         "id": str(call.call_id),
         "content": "" if output is None else json_text(output.output),
         "error": bool(getattr(output, "is_error", False)),
         "at": _created(output, at, monotonic),
     }
+    if item := getattr(call, "id", None):
+        record["item"] = str(item)
+    return record
 
 
 def _tool_ended(update: Any, at: float) -> records.ToolEndedRecord:
