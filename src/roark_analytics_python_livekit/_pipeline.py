@@ -252,6 +252,7 @@ class Call:
         uploader, capture = self.uploader, self.recorder.capture
         uploader.stats.dropped_so_far(Outcome.INTERNAL_ERROR, self._guard.count)
         uploader.stats.dropped_so_far(Outcome.REDACTION_FAILED, self.journal.failures)
+        uploader.stats.dropped_so_far(Outcome.PAUSED, self._filter.left_out)
         missing = [(chunk.start, chunk.size) for chunk in uploader.lost]
         gaps = Counter(gap.get("reason") for gap in self._state.recording.gaps_beside(missing))
         uploader.stats.dropped_so_far(Outcome.FULL, gaps[Outcome.FULL.value])

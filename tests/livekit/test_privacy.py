@@ -290,6 +290,21 @@ async def test_what_is_said_in_a_pause_without_transcripts_is_told_nowhere(tmp_p
         assert end > begin and not sound[begin + rate // 500 : end - rate // 500].any()
 
 
+async def test_what_is_typed_or_said_after_a_pause_is_told_at_once(tmp_path: Path) -> None:
+    """It has no speech of its own: no transcript, and in a text-only session no sound."""
+    answers = {"one": "this is one", "two": "this is two", "three": "this is three"}
+    async with a_call(tmp_path, NoisyAgent(), answers, with_audio=False) as call:
+        await call.session.generate_reply(user_input="one")
+        call.handle.pause_recording(transcripts=False)
+        await call.session.generate_reply(user_input="two")
+        call.handle.resume_recording()
+        await call.session.generate_reply(user_input="three")
+        await call.session.say("and this is said")
+    told = [row["content"] for row in call.ended["transcript"]]
+    assert told == ["one", "this is one", "three", "this is three", "and this is said"]
+    assert call.ended["delivery"]["dropped"] == {"paused": 2}
+
+
 async def test_a_tool_that_pauses_gives_away_nothing_of_what_it_returns(tmp_path: Path) -> None:
     """The usual use: it asks for the card itself. That it ran, and for how long, is told."""
     agent = Cashier()

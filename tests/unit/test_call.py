@@ -356,6 +356,20 @@ class TestACall:
         assert user[: 2 * RATE].all()
         assert user[4 * RATE :].all()
 
+    async def test_what_a_pause_of_transcripts_leaves_out_is_counted(
+        self, client: RoarkClient, roark: Roark
+    ) -> None:
+        """As everything that is not told."""
+        calling = Calling(client)
+        off = {"type": "switch", "at": calling.start + 2.0, "on": False, "transcripts": False}
+        calling.queue.put_urgent(off)
+        calling.turn("user", "my number is four", 3.0)
+        calling.queue.put_urgent({"type": "switch", "at": calling.start + 4.0, "on": True})
+        calling.turn("user", "thank you", 4.5)
+        await calling.end()
+        assert [row["content"] for row in ended(roark)["transcript"]] == ["thank you"]
+        assert ended(roark)["delivery"]["dropped"] == {"paused": 1}
+
     async def test_the_processes_end_ends_the_call(
         self, client: RoarkClient, roark: Roark, monkeypatch: pytest.MonkeyPatch
     ) -> None:

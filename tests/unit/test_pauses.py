@@ -196,6 +196,16 @@ def test_an_id_that_comes_again_is_another_call(withheld: Any) -> None:
     assert withheld.filter(tool("call", 33.0, "2")) is not None
 
 
+def test_one_call_that_two_clocks_tell_of_is_one_call() -> None:
+    """It began in the pause by the one, and by the other long after it."""
+    withheld = withholding((10.0, 20.0))
+    assert withheld.filter(tool("call", 15.0, item="a")) is None
+    assert withheld.filter(tool("ended", 16.0, content="secret", final=False)) is None
+    assert withheld.filter(tool("call", 300.0, item="a", arguments="{}")) is None
+    assert withheld.filter(tool("result", 300.0, item="a", content="secret")) is None
+    assert withheld.filter(tool("call", 25.0, item="b")) is not None
+
+
 # Transcripts that come late, and those of the rest of the call
 
 
@@ -284,11 +294,46 @@ def test_speech_that_never_seems_to_end_costs_seconds(withheld: Any) -> None:
     assert kept_of(withheld, *records) == [float(at) for at in range(34, 60, 4)]
 
 
-def test_without_any_sign_of_speech_the_rest_of_the_call_is_kept(withheld: Any) -> None:
-    """Whoever has no voice-activity detection, or writes."""
-    turns = [turn(at=5.0), turn(at=15.0), turn(at=40.0), turn(at=50.0), turn("assistant", at=51.0)]
-    assert kept_of(withheld, *turns) == [5.0, 50.0]
-    assert kept_of(withheld, turn("assistant", at=60.0)) == [60.0]
+@pytest.mark.parametrize("role", ["user", "assistant"])
+@pytest.mark.parametrize("later", [0.1, 1.5, 5.0, 300.0])
+def test_a_turn_that_nobody_was_heard_to_say_is_judged_by_its_own_time(
+    withheld: Any, role: str, later: float
+) -> None:
+    """It was typed, or is text only; whatever was said in the pause, and became a turn."""
+    before = [turn(role, at=5.0), turn(role, at=10.5), *said(12, 14, turn(at=14.1))]
+    then = turn(role, at=20.0 + later, created=20.05)
+    assert kept_of(withheld, *before, then) == [5.0, 20.0 + later]
+    assert withheld.left_out == 2
+
+
+def test_one_that_livekit_began_to_make_in_the_pause_is_left_out(withheld: Any) -> None:
+    """As a reply to what was said then, where nobody speaks it."""
+    assert kept_of(withheld, turn("assistant", at=21.0, created=19.0)) == []
+    assert kept_of(withheld, turn("assistant", at=22.0, created=21.5)) == [22.0]
+
+
+def test_without_voice_activity_detection_a_transcript_says_that_it_was_spoken(
+    withheld: Any,
+) -> None:
+    """Nobody knows since when; the next turn is whole."""
+    assert kept_of(withheld, heard(5.0), turn(at=5.1), heard(21.0), turn(at=21.1)) == [5.0, 5.1]
+    assert kept_of(withheld, heard(30.0), turn(at=30.1)) == [30.0, 30.1]
+
+
+def test_what_is_left_out_is_counted_once(withheld: Any) -> None:
+    """Two turns, of which one is told twice; a call, a key, and words that became no turn."""
+    records = [
+        *said(11, 12, heard(12.1), turn(at=12.2, id="t1"), turn(at=12.2, id="t1")),
+        turn("assistant", at=13.0, id="t2"),
+        *(tool("call", 14.0, item="a"), tool("ended", 14.5, final=False)),
+        *(tool("call", 14.0, item="a"), tool("result", 14.5, item="a", content="secret")),
+        {"type": "dtmf", "digit": "4", "at": 15.0},
+        *said(16, 17),
+    ]
+    assert kept_of(withheld, *records) == []
+    assert withheld.left_out == 5
+    assert kept_of(withheld, turn(at=18.0, start=16.0, end=17.0, text="the words")) == []
+    assert withheld.left_out == 5  # now they did become one
 
 
 def test_an_agent_that_falls_silent_after_its_turn_has_said_it_all(withheld: Any) -> None:

@@ -13,7 +13,7 @@ def test_the_words_of_spools_and_of_the_wire_are_these() -> None:
     assert {outcome.value for outcome in Outcome} == {
         *("ok", "later", "refused", "expired", "unauthorized", "untrusted"),
         *("time", "full", "damaged"),
-        *("queue_full", "unusable", "story_full", "redaction_failed", "internal_error"),
+        *("queue_full", "unusable", "story_full", "redaction_failed", "internal_error", "paused"),
         *("foreign", "unreadable", "empty"),
     }
 

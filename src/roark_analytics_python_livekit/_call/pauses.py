@@ -17,6 +17,7 @@ from .records import (
     ToolRecord,
     TurnRecord,
 )
+from .tool_calls import CallIds
 from .turns import LATE, Moments
 
 NOT_TRANSCRIBED = "[not transcribed]"
@@ -78,16 +79,20 @@ class TranscriptFilter:
     A turn is left out if any of it may have been said in a pause of transcripts, a tool call if it
     began in one: its arguments are what was said. One that began before keeps its rows, without
     the content that it gave once the pause had begun.
+
+    A turn that nobody was heard to say was typed, or is text only: its own time says when it was.
     """
 
     def __init__(self, pauses: PauseLog) -> None:
         self._pauses = pauses
+        self._left_out: set[tuple[str, object]] = set()  # by type, and id or time
+        self._has_heard = False  # a transcript, since the user's last turn
         self._turns = {"user": Moments(goes_on=True), "assistant": Moments(goes_on=False)}
         self._heard = Moments(goes_on=True, silence=LATE)
         self._late_until = -inf  # words that come without new speech belong to withheld ones
-        self._secrets: list[str] = []  # transcripts that were withheld since the user's turn
-        self._called_at: dict[str, float] = {}  # by the tool call's id
-        self._over_at: dict[str, float] = {}
+        self._secrets: dict[float, str] = {}  # transcripts that were withheld since the user's turn
+        self._call_ids = CallIds()
+        self._called_at: dict[str, float] = {}  # by the tool call's own id
         self._rules: Mapping[str, Callable[[Any], Happened | None] | None] = {
             "state": self._observe,
             "turn": self._filter_turn,
@@ -101,6 +106,11 @@ class TranscriptFilter:
                 ("agent", "error", "handoff", "metric", "note", "participant", "usage")
             ),
         }
+
+    @property
+    def left_out(self) -> int:
+        """How many turns, tool calls and keys, and transcripts that became no turn."""
+        return len(self._left_out) + len(self._secrets)
 
     def filter(self, record: Happened) -> Happened | None:
         """The record as it may be kept, or None."""
@@ -116,51 +126,61 @@ class TranscriptFilter:
         return record
 
     def _filter_heard(self, record: HeardRecord) -> HeardRecord | None:
-        at = record["at"]
+        at, self._has_heard = record["at"], True
         if self._is_any_withheld(self._heard.take(at)):
             self._late_until = at + LATE
         elif at > self._late_until:
             return record
         if text := record.get("text", "").strip():
-            self._secrets.append(text)
+            self._secrets[at] = text
         return None
 
     def _filter_turn(self, record: TurnRecord) -> TurnRecord | None:
         at, role = record["at"], record["role"]
+        is_heard = bool(self._turns[role].spans) or (role == "user" and self._has_heard)
         moments = self._turns[role].take(at)
-        is_late = role == "user" and at <= self._late_until and "start" not in record
         if "start" in record:
             moments = [(record["start"], record.get("end", moments[-1][1]))]
-        is_secret = is_late or self._is_any_withheld(moments)
+        elif not is_heard:
+            moments = [(record.get("created", at), at)]
+        is_secret = self._is_any_withheld(moments)
         if role == "user":
-            is_secret |= any(f" {text} " in f" {record['text']} " for text in self._secrets)
-            self._secrets.clear()
-            if is_secret:
-                self._late_until = at + LATE
+            is_secret |= "start" not in record and is_heard and at <= self._late_until
+            is_secret |= self._has_secrets(record["text"])
+            self._settle_transcripts(at, are_in_turn=is_secret)
+        if is_secret:
+            self._left_out.add(("turn", record.get("id", at)))
         return None if is_secret else record
 
+    def _has_secrets(self, text: str) -> bool:
+        return any(f" {secret} " in f" {text} " for secret in self._secrets.values())
+
+    def _settle_transcripts(self, at: float, *, are_in_turn: bool) -> None:
+        """A turn of the user's takes the transcripts before it, or they became none."""
+        if are_in_turn:
+            self._late_until = at + LATE
+        else:
+            self._left_out |= {("heard", heard_at) for heard_at in self._secrets}
+        self._secrets.clear()
+        self._has_heard = False
+
     def _filter_key(self, record: DtmfRecord) -> DtmfRecord | None:
-        return None if self._pauses.is_withheld(record["at"], record["at"]) else record
+        if not self._pauses.is_withheld(record["at"], record["at"]):
+            return record
+        self._left_out.add(("dtmf", record["at"]))
+        return None
 
     def _filter_tool(self, record: ToolRecord) -> ToolRecord | None:
-        call_id, at = record["id"], record["at"]
+        call_id, at = self._call_ids.of(record), record["at"]
         if record["type"] == "tool_call":
-            self._begin_call(call_id, at)
-        elif record["type"] != "tool_update":
-            self._over_at[call_id] = at
+            self._called_at.setdefault(call_id, at)
         called_at = self._called_at.get(call_id, at)
         if self._pauses.is_withheld(called_at, called_at):
+            self._left_out.add(("tool", call_id))
             return None
         if "content" in record and self._pauses.is_withheld(called_at, at):
             return cast(ToolRecord, {**record, "content": NOT_TRANSCRIBED})
         return record
-
-    def _begin_call(self, call_id: str, at: float) -> None:
-        """A call, perhaps reported twice; or a new one with an id that some models use again."""
-        if at > self._over_at.get(call_id, inf):
-            del self._over_at[call_id]
-            self._called_at.pop(call_id, None)
-        self._called_at.setdefault(call_id, at)
 
     def _is_any_withheld(self, moments: list[tuple[float, float]]) -> bool:
         return any(self._pauses.is_withheld(start, end) for start, end in moments)

@@ -27,6 +27,7 @@ class TurnRecord(Timed):  # the caller said this, or the agent as far as it was 
     text: str
     start: NotRequired[float]
     end: NotRequired[float]
+    created: NotRequired[float]  # by livekit, if nobody knows when it was said
     id: NotRequired[str]
     interrupted: NotRequired[bool]
     confidence: NotRequired[float]

@@ -27,6 +27,7 @@ class Outcome(Enum):
     QUEUE_FULL = "queue_full"  # the agent's side handed over more than the worker took
     UNUSABLE = "unusable"  # the record is not JSON
     STORY_FULL = "story_full"  # the call has more records than fit
+    PAUSED = "paused"  # left out by `pause_recording(transcripts=False)`
     REDACTION_FAILED = "redaction_failed"  # `redact` raised: a marker stands in the text's place
     INTERNAL_ERROR = "internal_error"
 

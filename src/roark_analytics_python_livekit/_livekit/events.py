@@ -131,6 +131,9 @@ def _turn(item: Any, text: str, at: float, monotonic: ToMonotonic, agent: str | 
         record["start"] = monotonic(started)
     if stopped := measured.get("stopped_speaking_at"):
         record["end"] = monotonic(stopped)
+    created = getattr(item, "created_at", None)
+    if "start" not in record and created is not None:
+        record["created"] = min(at, monotonic(created))
     record["id"] = str(item.id)
     if getattr(item, "interrupted", False):
         record["interrupted"] = True
