@@ -13,20 +13,27 @@ from typing import Any, Protocol, TypeVar
 T = TypeVar("T")
 
 
+class _Observation(Protocol):
+    @property
+    def is_over(self) -> bool: ...
+
+
 class ObservedSessions:
     """Which sessions are observed, and which ids the calls of a job have."""
 
     def __init__(self) -> None:
-        self._handles: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+        self._handles: weakref.WeakKeyDictionary[Any, tuple[Any, _Observation]]
+        self._handles = weakref.WeakKeyDictionary()
         self._ids: weakref.WeakKeyDictionary[Any, set[str]] = weakref.WeakKeyDictionary()
 
     def handle_of(self, session: Any) -> Any:
-        """The handle of a session that is observed already, or None."""
-        return self._handles.get(session)
+        """The handle of a session whose call goes on, or None; it may be started again later."""
+        handle, observation = self._handles.get(session, (None, None))
+        return None if observation is None or observation.is_over else handle
 
-    def add(self, session: Any, handle: Any) -> None:
+    def add(self, session: Any, handle: Any, observation: _Observation) -> None:
         """From here on the session is observed."""
-        self._handles[session] = handle
+        self._handles[session] = handle, observation
 
     def own_id(self, job: Any, call_id: str) -> str:
         """An id that no other session of this job has: from the second one on with a number."""

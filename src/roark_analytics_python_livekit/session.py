@@ -268,7 +268,7 @@ def _observe(
     parts = _Parts(observation, worker, pipeline, guard, setup.budget)
     handle = CallHandle(facts.call_id, parts)
     job.on_shutdown(ctx, parts.shut_down)
-    observed_sessions.add(session, handle)
+    observed_sessions.add(session, handle, observation)
     with guard("attaching"):  # whatever happens to it, somebody ends the call
         observation.attach()
     return handle

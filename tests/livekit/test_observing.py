@@ -22,6 +22,7 @@ from local_roark import Faults
 from offline.audio_io import MemoryAudioOutput
 from roark_analytics_python_livekit import RoarkClient, observe_session
 from tests.support import livekit_features as has
+from tests.support.correlation import find
 from tests.support.fake_agent import NoisyAgent, spoken
 from tests.support.observed_calls import KEY, FakeJob, a_call, close_for, create_session
 
@@ -196,6 +197,31 @@ async def test_observing_twice_gives_the_same_handle_and_one_call(
     assert len(warnings_of(caplog)) == 1
 
 
+@pytest.mark.skipif(not has.CLOSE_REASON, reason="livekit-agents 1.0 does not start one again")
+async def test_a_session_that_is_observed_and_started_again_is_another_call(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the next id, and with the audio of its own: also on the same line as before."""
+    async with a_call(tmp_path, NoisyAgent(GREETING)) as first:
+        await first.answered(1)
+        tapped = first.session.input.audio, first.session.output.audio
+    again = "and good evening to you"
+    line = {"mouth": tapped[0], "ear": tapped[1], "session": first.session, "job": first.job}
+    heard = len(first.ear.segments)
+    async with a_call(tmp_path, NoisyAgent(again), **line) as second:
+        await first.ear.until(lambda: len([s for s in first.ear.segments if s.finished]) > heard)
+        await second.listening(1)
+    assert [first.handle.livekit_call_id, second.handle.livekit_call_id] == ["RM_test", "RM_test-2"]
+    assert [row["content"] for row in first.ended["transcript"]] == [GREETING]
+    assert [row["content"] for row in second.ended["transcript"]] == [again]
+    assert [call.ended["recording"]["status"] for call in (first, second)] == ["complete"] * 2
+    rate, sound = second.recording()
+    offset, score = find(spoken(again), rate, sound[:, 1], rate)
+    assert score > 0.9
+    assert abs(offset * 1000 - second.turn(again)["audioOffsetMs"]) < 50
+    assert warnings_of(caplog) == []
+
+
 async def test_observing_after_start_says_what_is_missing_and_gets_the_rest(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -210,8 +236,6 @@ async def test_observing_after_start_says_what_is_missing_and_gets_the_rest(
     ][-2:]
     assert any("after session.start()" in line for line in warnings_of(caplog))
     rate, sound = call.recording()
-    from tests.support.correlation import find
-
     for text, channel in (("are you there", 0), ("yes i am here", 1)):
         offset, score = find(spoken(text), rate, sound[:, channel], rate)
         assert score > 0.9

@@ -21,7 +21,7 @@ from roark_analytics_python_livekit._livekit.compat import probe
 from roark_analytics_python_livekit._livekit.models import ModelWatch
 from roark_analytics_python_livekit._livekit.observer import Lookout, Observation
 from roark_analytics_python_livekit._livekit.subscriptions import Subscriptions
-from roark_analytics_python_livekit._livekit.taps import OutputTap
+from roark_analytics_python_livekit._livekit.taps import InputTap, OutputTap
 from roark_analytics_python_livekit._recording.frames import Cleared, Flushed, Paused, Resumed
 from tests.support import livekit_features as has
 
@@ -200,6 +200,34 @@ def test_what_a_sink_is_told_is_reported_and_passed_on() -> None:
         getattr(tap, name)()
     assert sink.told == list(reports)
     assert [type(report) for report in records] == list(reports.values())
+
+
+class Microphone(io.AudioInput):
+    """A user's own input, with something that no other has."""
+
+    def __init__(self) -> None:
+        super().__init__(**({"label": "Microphone"} if has.PAUSE else {}))
+        self.gain = 1.0
+
+    def louder(self) -> float:
+        self.gain *= 2
+        return self.gain
+
+    async def __anext__(self) -> rtc.AudioFrame:
+        raise StopAsyncIteration
+
+
+def test_a_tap_passes_on_what_only_the_users_own_input_or_output_has() -> None:
+    """Once the session has started they are behind it, and a user calls them all the same."""
+    microphone, sink = Microphone(), Sink()
+    heard: Any = InputTap(microphone, Records(), Guard(), probe())
+    assert (heard.louder(), heard.gain, microphone.gain) == (2.0, 2.0, 2.0)
+    played: Any = OutputTap(sink, Records(), Guard(), probe(), WallClock())
+    assert played.told is sink.told
+    again: Any = InputTap(heard, Records(), Guard(), probe())
+    assert again.louder() == 4.0
+    for tap in (heard, played):
+        assert not hasattr(tap, "nothing_of_the_kind") and not hasattr(tap, "_private")
 
 
 def observe(session: Emitter) -> tuple[Observation, Records]:

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 from .._call.records import AgentRecord, HandoffRecord, Record
 from .._serialize import clean_text
-from .compat import current_agent
+from .compat import current_agent, is_running
 from .metrics import snake
 
 MAX_AGENTS = 50  # records of agents in a call: a prompt may contain the time, and change each turn
@@ -82,8 +82,9 @@ def agent_record(agent: Any, at: float) -> AgentRecord:
 
 def prompt_of(session: Any) -> str | None:
     """The current agent's instructions, where the session is running."""
-    agent = current_agent(session)
-    return None if agent is None else agent_record(agent, 0.0)["instructions"] or None
+    if not is_running(session):
+        return None
+    return agent_record(current_agent(session), 0.0)["instructions"] or None
 
 
 def agent_id(agent: Any) -> str:

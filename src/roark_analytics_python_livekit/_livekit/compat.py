@@ -69,8 +69,9 @@ def is_session(session: object) -> bool:
 
 
 def is_running(session: Any) -> bool:
-    """Whether `session.start()` was called before."""
-    return current_agent(session) is not None
+    """Whether `session.start()` was called before; a closed session still has its agent."""
+    is_begun = getattr(session, "agent_state", None) != "initializing"
+    return is_begun and current_agent(session) is not None
 
 
 def current_agent(session: Any) -> Any:

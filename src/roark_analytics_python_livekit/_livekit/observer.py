@@ -42,6 +42,11 @@ class Observation:
             session, queue, guard, self._finish, audio=audio, room=room
         )
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the call has ended; the session may begin another one."""
+        return self._observer is None
+
     def attach(self) -> None:
         """Subscribes to the session's events; the first of them brings the taps."""
         if self._observer is not None:

@@ -31,7 +31,23 @@ class EventQueue(Protocol):
         """Appends an item that has a reserve, so that it is hardly ever dropped."""
 
 
-class InputTap(io.AudioInput):
+class Tap:
+    """What stands in for an input or output, and passes on what is asked of that one alone."""
+
+    tapped: Any
+    _queue: EventQueue
+
+    def is_of(self, queue: EventQueue) -> bool:
+        """Whether the copies go there; a tap of a call that is over passes on, and no more."""
+        return self._queue is queue
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name == "tapped":  # before there is one, too
+            raise AttributeError(name)
+        return getattr(self.tapped, name)
+
+
+class InputTap(Tap, io.AudioInput):
     """Passes the caller's audio on to the session."""
 
     def __init__(
@@ -76,7 +92,7 @@ class InputTap(io.AudioInput):
         self.tapped.on_detached()
 
 
-class OutputTap(io.AudioOutput):
+class OutputTap(Tap, io.AudioOutput):
     """Passes the agent's audio on to the sink, and the sink's reports back."""
 
     def __init__(
@@ -92,12 +108,13 @@ class OutputTap(io.AudioOutput):
             options["label"] = LABEL
             options["capabilities"] = io.AudioOutputCapabilities(pause=True)
         super().__init__(next_in_chain=sink, sample_rate=sink.sample_rate, **options)
-        self.tapped = sink
         # From 1.6.1 on, the base class puts a proxy between the tap and the sink.
         self._next: io.AudioOutput = getattr(self, "next_in_chain", None) or sink
+        self.tapped = sink
         self._queue = queue
         self._guard = guard
         self._clock = clock
+        self.has_told_words = False  # the sink, of the speech that it finished last
 
     @property
     def sample_rate(self) -> int | None:
@@ -154,6 +171,7 @@ class OutputTap(io.AudioOutput):
         super().on_playback_finished(
             playback_position=playback_position, interrupted=interrupted, **others
         )
+        self.has_told_words = others.get("synchronized_transcript") is not None
         self._put(frames.Finished(time.monotonic(), playback_position, interrupted))
 
     def _put(self, report: frames.Report) -> None:
@@ -170,6 +188,7 @@ class AudioTaps:
     guard: Guard
     can: Capabilities
     clock: WallClock
+    _output_tap: OutputTap | None = None  # the last one; a session that closes lets go of it
 
     def install(self) -> None:
         """Puts a tap where one is missing; not at a sink that is in the middle of a speech."""
@@ -180,25 +199,35 @@ class AudioTaps:
 
     def report_listening(self) -> None:
         """Reports that the session waits for the caller's audio: it took all there was."""
-        tap = _input_tap(self.session.input.audio)
-        if tap is not None and tap.is_waiting:
+        tap = self._tap_at(self.session.input.audio)
+        if isinstance(tap, InputTap) and tap.is_waiting:
             self.queue.put(frames.Listening(time.monotonic()))
+
+    def knows_words(self) -> bool:
+        """Whether the sink said which words it played of the speech that it finished last."""
+        return self._output_tap is None or self._output_tap.has_told_words
 
     def _tap_input(self) -> bool:
         source = self.session.input.audio
-        if source is None or _input_tap(source) is not None:
+        if source is None or self._tap_at(source) is not None:
             return False
         self.session.input.audio = InputTap(source, self.queue, self.guard, self.can)
         return True
 
     def _tap_output(self) -> bool:
         sink = self.session.output.audio
-        if sink is None or any(isinstance(part, OutputTap) for part in _chain(sink)):
+        if sink is None or self._tap_at(sink) is not None:
             return False
         if self.session.current_speech is not None:
             return False
-        self.session.output.audio = OutputTap(sink, self.queue, self.guard, self.can, self.clock)
+        tap = OutputTap(sink, self.queue, self.guard, self.can, self.clock)
+        self.session.output.audio = self._output_tap = tap
         return True
+
+    def _tap_at(self, part: Part | None) -> Tap | None:
+        """This call's own tap there."""
+        taps = (each for each in _chain(part) if isinstance(each, Tap))
+        return next((tap for tap in taps if tap.is_of(self.queue)), None)
 
     def _opened(self, *, new_input: bool) -> frames.Opened:
         source, sink = self.session.input.audio, self.session.output.audio
@@ -217,12 +246,7 @@ def _chain(part: Part | None) -> Iterator[Part]:
     while part is not None:
         yield part
         following = "source" if isinstance(part, io.AudioInput) else "next_in_chain"
-        is_tap = isinstance(part, (InputTap, OutputTap))
-        part = getattr(part, "tapped" if is_tap else following, None)
-
-
-def _input_tap(source: io.AudioInput | None) -> InputTap | None:
-    return next((part for part in _chain(source) if isinstance(part, InputTap)), None)
+        part = getattr(part, "tapped" if isinstance(part, Tap) else following, None)
 
 
 class RtcResampler:
