@@ -20,6 +20,7 @@ import numpy as np
 from livekit import rtc
 from livekit.agents.voice import io
 
+from offline.captions import Captions
 from offline.play_head import PlayHead, Run
 from offline.sound import Samples, from_frame, to_frame
 
@@ -155,9 +156,15 @@ class MemoryAudioOutput(io.AudioOutput):
     Args:
         clock: A monotonic clock, in seconds, in step with the event loop's.
         rate: The only rate it takes, in Hz; None takes any, as some outputs do.
+        captions: The words that it plays. With them it says how far an interrupted speech came.
     """
 
-    def __init__(self, clock: Clock = time.monotonic, rate: int | None = SAMPLE_RATE) -> None:
+    def __init__(
+        self,
+        clock: Clock = time.monotonic,
+        rate: int | None = SAMPLE_RATE,
+        captions: Captions | None = None,
+    ) -> None:
         super().__init__(
             **_accepted(
                 io.AudioOutput,
@@ -169,6 +176,7 @@ class MemoryAudioOutput(io.AudioOutput):
         )
         self.segments: list[Segment] = []
         self._clock = clock
+        self._captions = captions
         self._paused = False
         self._current: Segment | None = None
         self._timer: asyncio.Handle | None = None
@@ -281,8 +289,15 @@ class MemoryAudioOutput(io.AudioOutput):
         segment.finished = True
         self._current = None
         self._report(segment)
+        position = segment.head.position(math.inf)
+        words = None
+        if self._captions is not None and segment.interrupted:
+            pushed = len(segment.head.pushed) / segment.head.rate
+            words = self._captions.heard(position / pushed if pushed else 0.0)
         self.on_playback_finished(
-            playback_position=segment.head.position(math.inf), interrupted=segment.interrupted
+            playback_position=position,
+            interrupted=segment.interrupted,
+            synchronized_transcript=words,
         )
         self._changed.set()
 

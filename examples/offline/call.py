@@ -29,6 +29,7 @@ from livekit.agents.testing import fake_job_context
 from offline.agents import SupportAgent
 from offline.audio_io import MemoryAudioInput, MemoryAudioOutput, Segment
 from offline.caller import Caller, Said
+from offline.captions import Captions
 from offline.job import end_job
 from offline.recognition import Recognizer
 from offline.session import create_session
@@ -174,8 +175,10 @@ async def _converse(ctx: JobContext, observe: Observe, on_progress: OnProgress) 
     recognizer = Recognizer()
     await asyncio.to_thread(recognizer.load)
     session = create_session(recognizer)
-    mouth, ear = MemoryAudioInput(), MemoryAudioOutput()
+    captions = Captions()
+    mouth, ear = MemoryAudioInput(), MemoryAudioOutput(captions=captions)
     session.input.audio, session.output.audio = mouth, ear
+    session.output.transcription = captions
     witness = _Witness(session, ear, on_progress)
     caller = Caller(session, ear, mouth, on_line=witness.on_line)
     await caller.prepare()

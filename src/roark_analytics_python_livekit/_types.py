@@ -46,6 +46,7 @@ class TranscriptTurn(Placed):
     language: NotRequired[str]
     id: NotRequired[str]  # additive, and what follows
     interrupted: NotRequired[bool]
+    spokenPartUnknown: NotRequired[bool]  # its content may go on where the sound was cut
     confidence: NotRequired[float]
     agentId: NotRequired[str]
     metrics: NotRequired[dict[str, Any]]

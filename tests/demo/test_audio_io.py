@@ -14,6 +14,7 @@ pytest.importorskip("livekit.agents")
 from livekit import rtc
 
 from offline.audio_io import SAMPLE_RATE, MemoryAudioInput, MemoryAudioOutput
+from offline.captions import Captions
 from offline.sound import Samples, from_frame, to_frame
 
 LATE = 0.5
@@ -103,6 +104,38 @@ async def test_clearing_falls_silent_at_once_and_tells_the_true_position() -> No
     assert finished.playback_position == pytest.approx(0.1, abs=LATE)
     assert len(segment.head.sound()) == round(finished.playback_position * SAMPLE_RATE)
     assert not await output.reaches(segment, 1.0)
+
+
+async def test_with_captions_it_tells_the_words_that_were_heard() -> None:
+    """A third of the sound is a third of the text; nothing is told of what was played whole."""
+    captions = Captions()
+    output = MemoryAudioOutput(captions=captions)
+    told: list[Any] = []
+    output.on("playback_finished", lambda event: told.append(event.synchronized_transcript))
+    for text, seconds in (("all of it", 0.05), ("one two three ", 0.0), ("four five six", 4.0)):
+        await captions.capture_text(text)
+        if seconds:
+            captions.flush()
+            await output.capture_frame(_frame(seconds))
+            if seconds > 1:
+                await output.reaches(output.segments[-1], 1.0)
+                output.clear_buffer()
+            output.flush()
+            await output.wait_for_playout()
+    whole, cut = told
+    assert whole is None
+    assert cut in ("one", "one two", "one two three")
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [(0.0, ""), (0.2, ""), (0.4, "two"), (0.99, "two two"), (1.0, "two two two")],
+)
+async def test_words_are_heard_whole_or_not_at_all(part: float, words: str) -> None:
+    """Also where one comes again."""
+    captions = Captions()
+    await captions.capture_text("two two two")
+    assert captions.heard(part) == words
 
 
 async def test_a_pause_is_two_runs_and_no_lost_sample() -> None:

@@ -15,10 +15,11 @@ pytest.importorskip("livekit.agents")
 from livekit import rtc
 
 from offline.audio_io import MemoryAudioOutput
+from offline.captions import Captions
 from tests.support import livekit_features as has
 from tests.support.correlation import find
 from tests.support.fake_agent import NoisyAgent, frames_of, spoken, stream, until
-from tests.support.observed_calls import Call, a_call
+from tests.support.observed_calls import Call, a_call, create_session
 from tests.support.phone_lines import (
     RATE,
     AvatarOutput,
@@ -194,3 +195,28 @@ async def test_a_speech_that_is_no_turn_does_not_move_the_next_one(tmp_path: Pat
     place, score = find(spoken(answer)[:2400], RATE, sound[:, 1], rate)
     assert score > 0.9
     assert call.turn(answer)["audioOffsetMs"] / 1000 == pytest.approx(place, abs=TURN)
+
+
+async def cut_at(seconds: float, folder: Path, captions: Captions | None) -> dict[str, Any]:
+    """A long greeting, interrupted: its turn."""
+    session = create_session({})
+    session.output.transcription = captions
+    ear = MemoryAudioOutput(captions=captions)
+    async with a_call(folder, NoisyAgent(SPEECH), session=session, ear=ear) as call:
+        await call.speaking(1, seconds)
+        await session.interrupt()
+        await call.listening(1)
+    return dict(call.ended["transcript"][0])
+
+
+async def test_an_interrupted_turn_has_the_words_that_were_played_or_says_that_nobody_knows(
+    tmp_path: Path,
+) -> None:
+    """Some outputs do not tell; then its content is livekit's, which is all of it."""
+    told, untold = await asyncio.gather(
+        cut_at(1.0, tmp_path / "told", Captions()), cut_at(1.0, tmp_path / "untold", None)
+    )
+    assert told["interrupted"] and untold["interrupted"]
+    assert SPEECH.startswith(told["content"]) and len(told["content"]) < len(SPEECH)
+    assert "spokenPartUnknown" not in told
+    assert (untold["content"], untold.get("spokenPartUnknown")) == (SPEECH, True)

@@ -30,6 +30,7 @@ class TurnRecord(Timed):  # the caller said this, or the agent as far as it was 
     created: NotRequired[float]  # by livekit, if nobody knows when it was said
     id: NotRequired[str]
     interrupted: NotRequired[bool]
+    spoken_part_unknown: NotRequired[bool]  # its text may go on where the sound was cut
     confidence: NotRequired[float]
     language: NotRequired[str]
     speaker: NotRequired[str]

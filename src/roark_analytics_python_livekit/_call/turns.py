@@ -21,6 +21,7 @@ LATE = 5.0  # seconds that a transcript may come after the turn that it belongs 
 _TURN_KEYS = {
     "id": "id",
     "interrupted": "interrupted",
+    "spoken_part_unknown": "spokenPartUnknown",
     "confidence": "confidence",
     "language": "language",
     "speaker": "userId",

@@ -19,8 +19,13 @@ ToMonotonic = Callable[[float | None], float]
 _TIMES = frozenset({"started_speaking_at", "stopped_speaking_at"})
 
 
-def conversation_item(event: Any, monotonic: ToMonotonic, agent: str | None) -> list[Record]:
-    """`conversation_item_added`: a turn, spoken by this agent if not by the user, or a handoff."""
+def conversation_item(
+    event: Any, monotonic: ToMonotonic, agent: str | None, *, knows_words: bool = True
+) -> list[Record]:
+    """`conversation_item_added`: a turn, spoken by this agent if not by the user, or a handoff.
+
+    `knows_words` says whether an interrupted turn has only the words that were played.
+    """
     item = event.item
     at = _at(event, monotonic)
     if getattr(item, "type", None) == "agent_handoff":
@@ -28,7 +33,12 @@ def conversation_item(event: Any, monotonic: ToMonotonic, agent: str | None) -> 
     if getattr(item, "role", None) not in ("user", "assistant"):
         return []
     text = item.text_content
-    return [_turn(item, text, at, monotonic, agent)] if text else []
+    if not text:
+        return []
+    turn = _turn(item, text, at, monotonic, agent)
+    if item.role == "assistant" and "interrupted" in turn and not knows_words:
+        turn["spoken_part_unknown"] = True
+    return [turn]
 
 
 def transcribed(event: Any, monotonic: ToMonotonic) -> list[Record]:
@@ -124,7 +134,9 @@ def failed(error: Any, at: float, source: Any = None) -> records.ErrorRecord:
     return record
 
 
-def _turn(item: Any, text: str, at: float, monotonic: ToMonotonic, agent: str | None) -> Record:
+def _turn(
+    item: Any, text: str, at: float, monotonic: ToMonotonic, agent: str | None
+) -> records.TurnRecord:
     record = records.TurnRecord(type="turn", role=item.role, text=clean_text(text), at=at)
     measured = dict(getattr(item, "metrics", None) or {})
     if started := measured.get("started_speaking_at"):

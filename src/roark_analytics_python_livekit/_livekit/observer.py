@@ -172,8 +172,9 @@ class SessionObserver:
 
     def _on_item(self, event: Any) -> None:
         self._agents.check()
-        speaker = self._agents.speaker()
-        self._put_all(events.conversation_item(event, self._clock.monotonic, speaker))
+        speaker, words = self._agents.speaker(), self._lookout.knows_words()
+        to_monotonic = self._clock.monotonic
+        self._put_all(events.conversation_item(event, to_monotonic, speaker, knows_words=words))
 
     def _on_error(self, event: Any) -> None:
         at = self._clock.monotonic(getattr(event, "created_at", None))
@@ -213,6 +214,10 @@ class Lookout:
     def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+
+    def knows_words(self) -> bool:
+        """Whether it is known how much of an interrupted speech was played."""
+        return self.taps is None or self.taps.knows_words()
 
     def _tick(self) -> None:
         self.clock.look()
