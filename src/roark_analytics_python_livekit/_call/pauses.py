@@ -21,6 +21,7 @@ from .tool_calls import CallIds
 from .turns import LATE, Moments
 
 NOT_TRANSCRIBED = "[not transcribed]"
+CLOCKS = 0.02  # seconds by which a wall-clock time may seem earlier than it was
 
 
 @dataclass
@@ -142,7 +143,7 @@ class TranscriptFilter:
         if "start" in record:
             moments = [(record["start"], record.get("end", moments[-1][1]))]
         elif not is_heard:
-            moments = [(record.get("created", at), at)]
+            moments = [(min(at, record.get("created", at) + CLOCKS), at)]
         is_secret = self._is_any_withheld(moments)
         if role == "user":
             is_secret |= "start" not in record and is_heard and at <= self._late_until

@@ -20,11 +20,14 @@ _TIMES = frozenset({"started_speaking_at", "stopped_speaking_at"})
 
 
 def conversation_item(
-    event: Any, monotonic: ToMonotonic, agent: str | None, *, knows_words: bool = True
+    event: Any,
+    monotonic: ToMonotonic,
+    agent: str | None,
+    is_as_played: Callable[[str], bool] = lambda text: True,
 ) -> list[Record]:
     """`conversation_item_added`: a turn, spoken by this agent if not by the user, or a handoff.
 
-    `knows_words` says whether an interrupted turn has only the words that were played.
+    `is_as_played` says whether the text of an interrupted turn is what was played of it.
     """
     item = event.item
     at = _at(event, monotonic)
@@ -36,7 +39,7 @@ def conversation_item(
     if not text:
         return []
     turn = _turn(item, text, at, monotonic, agent)
-    if item.role == "assistant" and "interrupted" in turn and not knows_words:
+    if item.role == "assistant" and "interrupted" in turn and not is_as_played(text):
         turn["spoken_part_unknown"] = True
     return [turn]
 

@@ -172,9 +172,9 @@ class SessionObserver:
 
     def _on_item(self, event: Any) -> None:
         self._agents.check()
-        speaker, words = self._agents.speaker(), self._lookout.knows_words()
+        speaker, is_as_played = self._agents.speaker(), self._lookout.is_as_played
         to_monotonic = self._clock.monotonic
-        self._put_all(events.conversation_item(event, to_monotonic, speaker, knows_words=words))
+        self._put_all(events.conversation_item(event, to_monotonic, speaker, is_as_played))
 
     def _on_error(self, event: Any) -> None:
         at = self._clock.monotonic(getattr(event, "created_at", None))
@@ -215,9 +215,9 @@ class Lookout:
         if self._timer is not None:
             self._timer.cancel()
 
-    def knows_words(self) -> bool:
-        """Whether it is known how much of an interrupted speech was played."""
-        return self.taps is None or self.taps.knows_words()
+    def is_as_played(self, text: str) -> bool:
+        """Whether this is known to be what was played of an interrupted speech, or all of one."""
+        return self.taps is None or self.taps.is_as_played(text)
 
     def _tick(self) -> None:
         self.clock.look()

@@ -114,7 +114,7 @@ class OutputTap(Tap, io.AudioOutput):
         self._queue = queue
         self._guard = guard
         self._clock = clock
-        self.has_told_words = False  # the sink, of the speech that it finished last
+        self.words: str | None = None  # that the sink says it played of its last speech
 
     @property
     def sample_rate(self) -> int | None:
@@ -171,7 +171,7 @@ class OutputTap(Tap, io.AudioOutput):
         super().on_playback_finished(
             playback_position=playback_position, interrupted=interrupted, **others
         )
-        self.has_told_words = others.get("synchronized_transcript") is not None
+        self.words = others.get("synchronized_transcript")
         self._put(frames.Finished(time.monotonic(), playback_position, interrupted))
 
     def _put(self, report: frames.Report) -> None:
@@ -203,9 +203,15 @@ class AudioTaps:
         if isinstance(tap, InputTap) and tap.is_waiting:
             self.queue.put(frames.Listening(time.monotonic()))
 
-    def knows_words(self) -> bool:
-        """Whether the sink said which words it played of the speech that it finished last."""
-        return self._output_tap is None or self._output_tap.has_told_words
+    def is_as_played(self, text: str) -> bool:
+        """Whether the text of an interrupted speech ends where the sink says that it was cut.
+
+        True where there is no sound, so that nothing was cut.
+        """
+        if self._output_tap is None:
+            return True
+        words = self._output_tap.words
+        return words is not None and text.rstrip().endswith(words.rstrip())
 
     def _tap_input(self) -> bool:
         source = self.session.input.audio
