@@ -18,6 +18,9 @@ PLAYBACK_STARTED = hasattr(io.AudioOutput, "on_playback_started")  # 1.3.11
 MESSAGE_METRICS = "metrics" in llm.ChatMessage.model_fields  # 1.3.3
 USAGE = hasattr(AgentSession, "usage")  # 1.5
 TOOL_TIMES = "tool_execution_updated" in get_args(events.EventTypes)  # 1.6
+WHOLE_HISTORY = "silent" in getattr(  # 1.8: also calls of a turn that was cut, or not answered
+    getattr(events, "ToolCallUpdated", None), "model_fields", ()
+)
 CONFIDENCE = "confidence" in inspect.getsource(  # of what a realtime model heard (1.8)
     AgentActivity._on_input_audio_transcription_completed
 )
