@@ -71,10 +71,10 @@ async def recover_all(
     limits = replace(limits, tries=TRIES, in_flight=IN_FLIGHT)
     recovery = _Recovery(client, guard, limits, clock, any_key)
     async with heartbeats.join("recovery", lambda: beat(HEARTBEAT)):
-        await in_steps(spool.evicting())
+        spool.evict()
         while await _Round(spool, recovery, guard, on_call).go():
             pass
-        await in_steps(spool.evicting(clock_is_right=client._clock_is_right()))
+        spool.evict(clock_is_right=client._clock_is_right())
 
 
 class _Round:

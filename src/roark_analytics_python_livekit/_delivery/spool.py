@@ -17,7 +17,6 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 from .._diagnostics import logger
-from .._steps import Steps, at_once
 from .call_spool import CallSpool, SpooledCall, is_aside, is_call, look_at
 from .claim import Now, uptime
 
@@ -65,7 +64,7 @@ class Spool:
 
     def _room(self) -> int:
         """Bytes that a call may write until it asks again, after old calls have made room."""
-        _, used = at_once(self._evicting(self.measure_every, False))
+        _, used = self._evict(self.measure_every, clock_is_right=False)
         return min(self.quota - used, self.measure_every)
 
     def abandoned(self) -> Iterator[CallSpool]:
@@ -85,14 +84,10 @@ class Spool:
 
     def calls(self) -> list[SpooledCall]:
         """All calls, oldest first."""
-        return at_once(self._looking())
-
-    def _looking(self) -> Steps[list[SpooledCall]]:
         found = []
         for path in self._paths():
             with contextlib.suppress(OSError):
                 found.append(look_at(path, Now(self.clock(), self.uptime())))
-            yield
         return sorted(found, key=lambda call: -call.age)
 
     def evict(self, room: int = 0, *, clock_is_right: bool = False) -> list[str]:
@@ -102,15 +97,11 @@ class Spool:
         wall's `clock_is_right`. Returns why each had to go: "age", "quota", or "leftover" of a call
         that nobody misses.
         """
-        return at_once(self.evicting(room, clock_is_right=clock_is_right))
+        return self._evict(room, clock_is_right)[0]
 
-    def evicting(self, room: int = 0, *, clock_is_right: bool = False) -> Steps[list[str]]:
-        """`evict`, in steps."""
-        return (yield from self._evicting(room, clock_is_right))[0]
-
-    def _evicting(self, room: int, clock_is_right: bool) -> Steps[tuple[list[str], int]]:
+    def _evict(self, room: int, clock_is_right: bool) -> tuple[list[str], int]:
         """The reasons, and the bytes of the calls that are left."""
-        calls = yield from self._looking()
+        calls = self.calls()
         total = sum(call.size for call in calls)
         reasons = []
         for call in calls:
@@ -118,7 +109,6 @@ class Spool:
             if reason is not None and _remove(call.path):
                 total -= call.size
                 reasons.append(reason)
-            yield
         for reason, count in Counter(reasons).items():
             if reason != "leftover":
                 text = "roark: %d calls were removed from the spool, undelivered (%s)"
