@@ -116,7 +116,8 @@ def test_only_the_explanation_is_interrupted(truth: CallTruth) -> None:
     assert len(cut) == 1
     (explanation,) = cut
     billing = _of(truth, "caller")[2]
-    assert explanation.text.startswith("I am sorry, but I cannot refund this order.")
+    assert explanation.text.startswith("I am sorry")
+    assert "I am sorry, but I cannot refund this order.".startswith(explanation.text)
     assert billing.start - explanation.start > caller.PATIENCE_SECONDS - 0.05
     assert billing.start < explanation.end
     assert len(explanation.samples) < len(explanation.intended) / 2
