@@ -1,5 +1,8 @@
 """`RoarkClient`: Roark's endpoints for LiveKit calls, their authentication and connections.
 
+The methods that were published first answer and raise nothing. Those that the library uses raise,
+so that it knows what may help:
+
 RequestError            a request did not get a 2xx answer; `outcome` says what may help
 └── its `status`, `retry_after` and `reason` hold no URL, no key and no body
 """
@@ -7,20 +10,22 @@ RequestError            a request did not get a 2xx answer; `outcome` says what 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
-import ssl
 import time
+import uuid
 import weakref
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
-from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from ._config import DEFAULT_BASE_URL, clean_api_key, clean_base_url, is_loopback
+from ._config import DEFAULT_BASE_URL, clean_api_key, clean_base_url
+from ._connections import Pools
 from ._delivery.stats import Outcome
+from ._diagnostics import logger
 from ._http import (
     RequestError,
     Timeouts,
@@ -31,7 +36,7 @@ from ._http import (
     upload_outcome,
     wall_clock_error,
 )
-from ._process import shared
+from ._presigned import PresignedUpload, upload_answer
 from ._types import ContentType
 
 __all__ = ["PresignedUpload", "RequestError", "RoarkClient"]
@@ -40,7 +45,6 @@ EVENTS_PATH = "/v1/integrations/livekit-sdk"
 CHUNK_URL_PATH = "/v1/integrations/livekit-sdk/chunk-upload-url"
 
 RIGHT_CLOCK = 3600.0  # seconds
-MAX_CONNECTIONS = 256  # of one kind in one loop, for a client that many calls share
 
 # identity: answers are small, and are read as they came, without a decoder
 _HEADERS = {
@@ -48,49 +52,6 @@ _HEADERS = {
     "accept": "*/*",
     "accept-encoding": "identity",
 }
-
-
-@dataclass(frozen=True)
-class PresignedUpload:
-    """Where one chunk goes: one PUT, soon, with exactly this content type."""
-
-    url: str = field(repr=False)
-    content_type: str
-
-
-class _Pools:
-    """One event loop's connections, in sets that never mix.
-
-    Roark's carry the key, those for uploads nothing. Plain http has sets of its own, which need no
-    certificates: loading them takes 20 ms and more. It is for this machine, and never passes one
-    of the environment's proxies: it would carry the key there in clear text. https does, through a
-    tunnel.
-    """
-
-    def __init__(self, transport: httpx.AsyncBaseTransport | None) -> None:
-        self.process = os.getpid()  # whose connections these are: a forked child makes its own
-        self.made: dict[tuple[bool, bool, str | None], httpx.AsyncBaseTransport] = {}
-        self._transport = transport
-        self._proxies = getproxies()
-
-    def get(self, *, with_key: bool, url: httpx.URL) -> httpx.AsyncBaseTransport:
-        """The set for a URL; made on first use."""
-        secure = url.scheme != "http"
-        proxy = self._proxy_for(url.host) if secure else None
-        kind = with_key, secure, proxy
-        if kind not in self.made:
-            self.made[kind] = self._transport or _connections(secure, proxy)
-        return self.made[kind]
-
-    def _proxy_for(self, host: str) -> str | None:
-        proxy = self._proxies.get("https") or self._proxies.get("all")
-        if proxy is None or proxy_bypass(host):
-            return None
-        return proxy if "://" in proxy else f"http://{proxy}"
-
-    async def aclose(self) -> None:
-        while self.made:
-            await self.made.popitem()[1].aclose()
 
 
 class RoarkClient:
@@ -112,8 +73,10 @@ class RoarkClient:
 
     Example:
         ```python
-        async with RoarkClient("rk_live_replace_me") as client:
-            await client.post_event(event, idempotency_key=str(uuid4()))
+        client = RoarkClient(api_key="rk_live_replace_me")
+        if not await client.post_call_started(payload):
+            ...  # the log says why
+        await client.aclose()
         ```
     """
 
@@ -136,13 +99,71 @@ class RoarkClient:
             "authorization": f"Bearer {self.api_key}",
             "content-type": "application/json",
         }
-        self._pools = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Pools]()
+        self._pools = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Pools]()
         self._users = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, int]()
         self._date: tuple[str, float] | None = None  # the service's, and the wall clock's then
         silence_request_logs()
 
     def __repr__(self) -> str:
         return f"RoarkClient(base_url={self.base_url!r})"
+
+    async def post_call_started(self, payload: Mapping[str, Any]) -> bool:
+        """Posts `call-started`, once.
+
+        Args:
+            payload: The event as wire-ready JSON values.
+
+        Returns:
+            Whether Roark accepted it. Nothing is raised; a warning says why not.
+        """
+        return await self._tell("call-started", payload)
+
+    async def post_call_ended(self, payload: Mapping[str, Any]) -> bool:
+        """Posts `call-ended`, once.
+
+        Args:
+            payload: The event as wire-ready JSON values.
+
+        Returns:
+            Whether Roark accepted it. Nothing is raised; a warning says why not.
+        """
+        return await self._tell("call-ended", payload)
+
+    async def request_chunk_upload_url(
+        self, livekit_call_id: str, chunk_index: int, content_type: str = "audio/pcm"
+    ) -> Mapping[str, Any] | None:
+        """Asks for a presigned URL for one chunk, once.
+
+        Args:
+            livekit_call_id: The call's `livekitCallId`.
+            chunk_index: The chunk's place in the recording, from 0.
+            content_type: What will be put there.
+
+        Returns:
+            The answer, with `uploadUrl`, `contentType` and what else the service says; None
+            without a usable URL. Nothing is raised; a warning says why.
+        """
+        with _saying("asking for an upload URL"):
+            return upload_answer(await self._ask(livekit_call_id, chunk_index, content_type))
+        return None
+
+    async def upload_chunk(
+        self, upload_url: str, body: bytes, content_type: str = "audio/pcm"
+    ) -> bool:
+        """Puts one chunk where its presigned URL says, once; carries no credentials.
+
+        Args:
+            upload_url: Where, from `request_chunk_upload_url`.
+            body: The chunk's bytes.
+            content_type: The one that was asked for.
+
+        Returns:
+            Whether the storage took it. Nothing is raised; a warning says why not.
+        """
+        with _saying("an upload"):
+            await self.upload(PresignedUpload(upload_url, content_type), body, size=len(body))
+            return True
+        return False
 
     async def post_event(self, event: Mapping[str, Any], *, idempotency_key: str) -> None:
         """Posts `call-started` or `call-ended`.
@@ -169,11 +190,8 @@ class RoarkClient:
         Raises:
             RequestError: Unless the answer is 2xx and holds a usable URL.
         """
-        body = await self._post(
-            self._chunk_url,
-            {"livekitCallId": call_id, "chunkIndex": chunk_index, "contentType": content_type},
-        )
-        return _parse_upload(body, content_type)
+        answer = upload_answer(await self._ask(call_id, chunk_index, content_type))
+        return PresignedUpload(answer["uploadUrl"], answer.get("contentType") or content_type)
 
     async def upload(
         self, upload: PresignedUpload, body: bytes | AsyncIterator[bytes], *, size: int
@@ -217,6 +235,21 @@ class RoarkClient:
         if not self._users[loop]:
             await self.aclose()
 
+    async def _tell(self, name: str, payload: Mapping[str, Any]) -> bool:
+        with _saying(name):
+            digest = hashlib.sha256(_encode(dict(payload))).digest()
+            key = str(uuid.UUID(bytes=digest[:16]))  # the same event has the same one
+            await self.post_event(payload, idempotency_key=key)
+            return True
+        return False
+
+    async def _ask(self, call_id: str, chunk_index: int, content_type: str) -> bytes:
+        """The answer to the question where a chunk goes."""
+        return await self._post(
+            self._chunk_url,
+            {"livekitCallId": call_id, "chunkIndex": chunk_index, "contentType": content_type},
+        )
+
     async def _post(
         self, url: httpx.URL, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
     ) -> bytes:
@@ -249,34 +282,11 @@ class RoarkClient:
         loop = asyncio.get_running_loop()
         pools = self._pools.get(loop)
         if pools is None or pools.process != os.getpid():
-            pools = self._pools[loop] = _Pools(self._transport)
+            pools = self._pools[loop] = Pools(self._transport)
         try:
             return pools.get(with_key=with_key, url=url)
         except OSError as error:  # the certificates cannot be read
             raise RequestError(Outcome.LATER, type(error).__name__) from None
-
-
-def _connections(secure: bool, proxy: str | None) -> httpx.AsyncBaseTransport:
-    """A pool of connections. An `httpx.AsyncClient` on top would add a third to each request."""
-    return httpx.AsyncHTTPTransport(
-        verify=_trust() if secure else _trust_nobody(),
-        proxy=proxy,
-        # Each call limits what it has in flight: one that is slow takes no other's place.
-        limits=httpx.Limits(
-            max_connections=MAX_CONNECTIONS, max_keepalive_connections=8, keepalive_expiry=30.0
-        ),
-    )
-
-
-def _trust() -> ssl.SSLContext:
-    """The process's trusted certificates; loaded again where the environment names others."""
-    where = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-    return shared.keep(("trust", *where), httpx.create_ssl_context)
-
-
-def _trust_nobody() -> ssl.SSLContext:
-    """For plain http: it costs nothing, and lets no TLS pass unchecked."""
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _encode(body: Mapping[str, Any]) -> bytes:
@@ -284,19 +294,12 @@ def _encode(body: Mapping[str, Any]) -> bytes:
     return text.encode("utf-8", "replace")  # lone surrogates have no place in UTF-8
 
 
-def _parse_upload(body: bytes, content_type: str) -> PresignedUpload:
+@contextmanager
+def _saying(what: str) -> Iterator[None]:
+    """Says why `what` failed, instead of raising it; never what was sent, nor where to."""
     try:
-        answer = json.loads(body)
-        answer = answer.get("data", answer)
-        url, signed = answer["uploadUrl"], answer.get("contentType") or content_type
-        if not (_is_upload_url(url) and signed.isascii() and signed.isprintable()):
-            raise ValueError
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, httpx.InvalidURL):
-        raise RequestError(Outcome.LATER, "unusable answer (no upload URL)") from None
-    return PresignedUpload(url=url, content_type=signed)
-
-
-def _is_upload_url(text: str) -> bool:
-    url = httpx.URL(text)
-    is_safe = url.scheme == "https" or (url.scheme == "http" and is_loopback(url.host))
-    return bool(url.host) and is_safe and (url.port is None or 0 < url.port < 65_536)
+        yield
+    except RequestError as error:
+        logger.warning("roark: %s failed: %s", what, error.reason)
+    except Exception as error:  # what was given is no JSON, say: the error's text may repeat it
+        logger.warning("roark: %s failed: %s", what, type(error).__name__)

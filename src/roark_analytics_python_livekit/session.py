@@ -141,6 +141,7 @@ async def observe_session(
     agent_prompt: str | None = None,
     livekit_call_id: str | None = None,
     capture_audio: bool = True,
+    capture_logs: bool = True,
     is_test: bool = False,
     base_url: str | None = None,
     recording: RecordingMode = "chunks",
@@ -165,6 +166,7 @@ async def observe_session(
         livekit_call_id: The call's id; by default the LiveKit room's session id. Each session is
             a call of its own: the second one of a job has `-2` behind its id, and so on.
         capture_audio: False records nothing, as `recording="off"`.
+        capture_logs: Reserved: logs are not captured, whatever it says.
         is_test: Marks the call as a test.
         base_url: Roark's origin; `ROARK_BASE_URL`, else `https://api.roark.ai`.
         recording: "chunks" uploads the audio while the call goes on, "wav" one finished stereo

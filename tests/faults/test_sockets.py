@@ -17,8 +17,7 @@ import pytest
 import trustme
 
 from local_roark import Faults
-from roark_analytics_python_livekit import RoarkClient, _http
-from roark_analytics_python_livekit import client as client_module
+from roark_analytics_python_livekit import RoarkClient, _connections, _http
 from roark_analytics_python_livekit._delivery.stats import CallStats, Outcome
 from roark_analytics_python_livekit._http import Timeouts
 from roark_analytics_python_livekit.client import PresignedUpload, RequestError
@@ -177,7 +176,7 @@ async def test_a_full_pool_and_a_stuck_write_are_failures_that_pass(
 ) -> None:
     """Both are worth another try (fault 4)."""
     hurry(monkeypatch, pool=0.2, write=0.2)
-    monkeypatch.setattr(client_module, "MAX_CONNECTIONS", 8)
+    monkeypatch.setattr(_connections, "MAX_CONNECTIONS", 8)
     gate.rules.append(("url", hang, 8))
     async with RoarkClient(KEY, base_url=gate.url) as client:
         waiting = [

@@ -28,6 +28,7 @@ async def as_before(ctx: JobContext, session: AgentSession[dict[str, str]]) -> s
         agent_prompt="Be kind.",
         livekit_call_id=None,
         capture_audio=True,
+        capture_logs=True,
         is_test=False,
         plan="gold",
         tries=3,
@@ -56,6 +57,18 @@ async def with_every_option(ctx: JobContext, session: AgentSession[None]) -> Map
         if call.stats.done and not call.stats.undelivered:
             print(call.stats.events_sent, call.stats.chunks_sent, call.stats.bytes_sent)
         return call.stats.dropped
+
+
+async def with_the_client_as_before(pcm: bytes) -> bool:
+    """With every method that the published package has."""
+    client = RoarkClient(api_key="rk_live_replace_me")
+    done = await client.post_call_started({"event": "call-started"})
+    answer = await client.request_chunk_upload_url(livekit_call_id="RM_1", chunk_index=0)
+    if answer is not None:
+        done &= await client.upload_chunk(upload_url=answer["uploadUrl"], body=pcm)
+    done &= await client.post_call_ended({"event": "call-ended"})
+    await client.aclose()
+    return done
 
 
 async def with_the_client_alone() -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit import client as client_module
+from roark_analytics_python_livekit import RoarkClient, _connections
+from roark_analytics_python_livekit._connections import Pools
 from roark_analytics_python_livekit._delivery.stats import Outcome
 from roark_analytics_python_livekit._http import MAX_ANSWER_BYTES, Timeouts
 from roark_analytics_python_livekit._process import SharedObjects
@@ -526,7 +526,7 @@ class TestConnections:
             raise FileNotFoundError
 
         monkeypatch.setattr(httpx, "create_ssl_context", unreadable)
-        monkeypatch.setattr(client_module, "shared", SharedObjects())
+        monkeypatch.setattr(_connections, "shared", SharedObjects())
         with pytest.raises(RequestError) as failed:
             await post(RoarkClient(KEY, base_url=BASE_URL))
         assert (failed.value.outcome, failed.value.reason) == (Outcome.LATER, "FileNotFoundError")
@@ -550,7 +550,7 @@ class TestConnections:
         """For https; what is in NO_PROXY is reached without it."""
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        pools = client_module._Pools(None)
+        pools = Pools(None)
         pools.get(with_key=True, url=httpx.URL("https://api.roark.test"))
         pools.get(with_key=True, url=httpx.URL("http://localhost:8787"))
         assert list(pools.made) == [(True, True, proxy), (True, False, None)]

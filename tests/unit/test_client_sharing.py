@@ -12,10 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
-from roark_analytics_python_livekit import RoarkClient
-from roark_analytics_python_livekit import client as client_module
+from roark_analytics_python_livekit import RoarkClient, _connections
+from roark_analytics_python_livekit._connections import Pools
 from roark_analytics_python_livekit._process import SharedObjects
-from roark_analytics_python_livekit.client import PresignedUpload, _Pools
+from roark_analytics_python_livekit.client import PresignedUpload
 
 KEY = "rk_live_replace_me"
 
@@ -28,7 +28,7 @@ class Watched(RoarkClient):
         transport.aclose = self._close  # type: ignore[method-assign]
         super().__init__(KEY, base_url="https://roark.test", transport=transport)
         self.closed = 0  # transports: one for requests with the key, one for uploads
-        self.made: list[tuple[asyncio.AbstractEventLoop, _Pools]] = []
+        self.made: list[tuple[asyncio.AbstractEventLoop, Pools]] = []
 
     def _pool(self, *, with_key: bool, url: httpx.URL) -> httpx.AsyncBaseTransport:
         transport = super()._pool(with_key=with_key, url=url)
@@ -129,7 +129,7 @@ class Contexts:
 
         monkeypatch.setattr(httpx, "create_ssl_context", count_create)
         monkeypatch.setattr(ssl, "create_default_context", count_default)
-        monkeypatch.setattr(client_module, "shared", SharedObjects())
+        monkeypatch.setattr(_connections, "shared", SharedObjects())
 
 
 def connections(base_url: str) -> list[httpx.AsyncBaseTransport]:
@@ -155,10 +155,10 @@ async def test_plain_http_needs_no_tls_context(monkeypatch: pytest.MonkeyPatch) 
 
 def test_no_connection_goes_unchecked() -> None:
     """Not even if https came to where only plain http should."""
-    for context in (client_module._trust(), client_module._trust_nobody()):
+    for context in (_connections._trust(), _connections._trust_nobody()):
         assert context.verify_mode is ssl.CERT_REQUIRED
         assert context.check_hostname
-    assert client_module._trust_nobody().cert_store_stats()["x509_ca"] == 0
+    assert _connections._trust_nobody().cert_store_stats()["x509_ca"] == 0
 
 
 async def test_other_certificates_are_loaded_anew(

@@ -38,7 +38,12 @@ MAY_IMPORT = {  # room, or module of no room → rooms and modules beside itself
         *("_call.records", "_diagnostics", "_process", "_queue", "_steps", "_types", "client"),
     },
     "_http": {"_delivery.stats"},
-    "client": {"_config", "_delivery.stats", "_http", "_process", "_types"},
+    "_connections": {"_process"},
+    "_presigned": {"_config", "_delivery.stats", "_http"},
+    "client": {
+        *("_config", "_connections", "_delivery.stats", "_diagnostics", "_http", "_presigned"),
+        "_types",
+    },
     "audio": {"_recording"},
     "_recorder": {"_call.records", "_delivery", "_recording", "audio"},
     "_summary": {"_delivery", "_diagnostics"},

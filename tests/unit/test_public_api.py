@@ -45,6 +45,7 @@ def test_the_call_that_users_write_today_is_taken() -> None:
         "agent_prompt": None,
         "livekit_call_id": None,
         "capture_audio": True,
+        "capture_logs": True,
         "is_test": False,
     }
     assert {name: parameters[name].default for name in published} == published
@@ -61,9 +62,32 @@ def test_the_call_that_users_write_today_is_taken() -> None:
 
 
 def test_the_clients_methods_are_these() -> None:
-    """Each is one request."""
+    """Each is one request; the published ones first."""
     public = [name for name in vars(RoarkClient) if not name.startswith("_")]
-    assert sorted(public) == ["aclose", "create_upload", "post_event", "upload"]
+    assert sorted(public) == sorted(
+        [
+            *("post_call_started", "post_call_ended", "request_chunk_upload_url", "upload_chunk"),
+            *("aclose", "create_upload", "post_event", "upload"),
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [
+        ("post_call_started", {"payload": {}}),
+        ("post_call_ended", {"payload": {}}),
+        ("request_chunk_upload_url", {"livekit_call_id": "RM_1", "chunk_index": 0}),
+        ("upload_chunk", {"upload_url": "https://storage.test/1", "body": b""}),
+    ],
+)
+def test_the_published_methods_are_called_as_before(
+    method: str, arguments: dict[str, object]
+) -> None:
+    """By these names, and `content_type` where it is not PCM."""
+    parameters = inspect.signature(getattr(RoarkClient, method)).bind(None, **arguments)
+    parameters.apply_defaults()
+    assert parameters.arguments.get("content_type", "audio/pcm") == "audio/pcm"
 
 
 def test_every_public_thing_says_what_it_is() -> None:
