@@ -25,6 +25,7 @@ _REASONS = {
     "time": "no time left",
     "refused": "refused",
     "unauthorized": "the key was refused",
+    "no_endpoint": "the service has no such path",
 }
 """What the library's reasons for dropping something mean."""
 

@@ -149,6 +149,8 @@ async def _ask(client: RoarkClient) -> tuple[bool, str]:
             return False, f"answers, and refuses the key ({error.reason}): is it this project's?"
         if error.outcome is Outcome.UNTRUSTED:
             return False, f"{error.reason}: is there a proxy in between?"
+        if error.status in (404, 405):
+            return False, f"answers, and has no such path ({error.reason}): is the base URL right?"
         if error.status is None:
             return False, f"does not answer ({error.reason}): is the way out of here open?"
         return error.outcome is Outcome.REFUSED, f"answers ({error.reason})"

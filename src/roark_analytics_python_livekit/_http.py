@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import importlib
+import json
 import logging
 import ssl
 import sys
@@ -80,6 +81,23 @@ def roark_outcome(status: int) -> Outcome:
     return Outcome.UNAUTHORIZED if status in (401, 403) else _outcome(status)
 
 
+def event_outcome(status: int) -> Outcome:
+    """What an answer to an event means: a path that is not there takes no other one either."""
+    return Outcome.NO_ENDPOINT if status in (404, 405) else roark_outcome(status)
+
+
+def check_accepted(body: bytes) -> None:
+    """Raises unless this is what the service answers to an event, which is JSON or nothing.
+
+    A proxy's page comes with 2xx too.
+    """
+    try:
+        if body.strip():
+            json.loads(body)
+    except (ValueError, RecursionError):
+        raise RequestError(Outcome.LATER, "unusable answer (no JSON)") from None
+
+
 def upload_outcome(status: int) -> Outcome:
     """What an answer of a presigned URL means."""
     return Outcome.EXPIRED if status == 403 else _outcome(status)
@@ -140,7 +158,7 @@ async def request(
             method, url, content=content, headers=headers, extensions={"timeout": STEPS}
         )
         async with aclosing(await transport.handle_async_request(built)) as response:
-            _raise_for_status(response, classify(response.status_code))
+            _raise_for_status(response, classify(response.status_code), url)
             on_success(response.headers)
             return await _read_capped(response)
 
@@ -180,12 +198,13 @@ else:
             await asyncio.gather(task, return_exceptions=True)
 
 
-def _raise_for_status(response: httpx.Response, outcome: Outcome) -> None:
+def _raise_for_status(response: httpx.Response, outcome: Outcome, url: httpx.URL) -> None:
     if outcome is not Outcome.OK:
+        where = f" at {url.host}{url.path}" if outcome is Outcome.NO_ENDPOINT else ""
         retry_after = response.headers.get("retry-after")
         raise RequestError(
             outcome,
-            f"status {response.status_code}",
+            f"status {response.status_code}{where}",
             status=response.status_code,
             retry_after=parse_retry_after(retry_after, now=datetime.now(timezone.utc)),
         )

@@ -16,7 +16,7 @@ import os
 import time
 import uuid
 import weakref
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,6 +29,8 @@ from ._diagnostics import logger
 from ._http import (
     RequestError,
     Timeouts,
+    check_accepted,
+    event_outcome,
     parse_url,
     request,
     roark_outcome,
@@ -173,9 +175,10 @@ class RoarkClient:
             idempotency_key: The same for every try of this very event.
 
         Raises:
-            RequestError: Unless the answer is 2xx.
+            RequestError: Unless the answer is 2xx, with JSON or without a body.
         """
-        await self._post(self._events_url, event, {"idempotency-key": idempotency_key})
+        headers = {"idempotency-key": idempotency_key}
+        check_accepted(await self._post(self._events_url, event, headers, event_outcome))
 
     async def create_upload(
         self, call_id: str, chunk_index: int, content_type: ContentType
@@ -248,18 +251,24 @@ class RoarkClient:
         return await self._post(
             self._chunk_url,
             {"livekitCallId": call_id, "chunkIndex": chunk_index, "contentType": content_type},
+            {},
+            roark_outcome,
         )
 
     async def _post(
-        self, url: httpx.URL, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+        self,
+        url: httpx.URL,
+        body: Mapping[str, Any],
+        headers: Mapping[str, str],
+        classify: Callable[[int], Outcome],
     ) -> bytes:
         return await request(
             self._pool(with_key=True, url=url),
             "POST",
             url,
             content=_encode(body),
-            headers={**self._headers, **(headers or {})},
-            classify=roark_outcome,
+            headers={**self._headers, **headers},
+            classify=classify,
             seconds=self._timeouts.total,
             on_success=self._hear_date,
         )

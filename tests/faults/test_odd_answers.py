@@ -133,6 +133,7 @@ async def test_a_compressed_bomb_is_not_inflated(gate: Gate, request_: Request) 
     for bomb in (gzip.compress(bytes(32 * MEBIBYTE)), b"\x1f\x8b\x08\x00 no gzip"):
         gate.rules.append(("*", answer(http_answer(200, bomb, "content-encoding: gzip")), 1))
     async with RoarkClient(KEY, base_url=gate.url) as client:
-        await request_(client)
-        await request_(client)
+        for _ in range(2):
+            with contextlib.suppress(RequestError):  # as an answer to an event it is no JSON
+                await request_(client)
     assert {one.headers["accept-encoding"] for one in gate.arrived} == {"identity"}

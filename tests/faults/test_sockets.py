@@ -136,6 +136,37 @@ def test_a_refused_key_stops_the_call(
     assert_whole(calls)
 
 
+# 35: who answers is not the service
+
+
+@pytest.mark.parametrize("status", [404, 405])
+def test_a_path_that_is_not_there_keeps_the_call(
+    gate: Gate, calls: Path, spool: Path, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The base URL is wrong: one request, one warning, and the call waits (fault 35)."""
+    gate.rules.append(("*", answer(http_answer(status)), 1000))
+    call = whole_call(gate.url, spool)
+    assert len(gate.arrived) == 1
+    assert complaints(caplog, f"(status {status} at 127.0.0.1/v1/integrations/livekit-sdk)") == 1
+    assert stats_of(call).spooled > 0 and not stats_of(call).dropped
+    gate.rules.clear()
+    asyncio.run(recover(gate.url, spool))
+    assert_whole(calls)
+
+
+def test_a_page_with_2xx_delivers_no_event(gate: Gate, calls: Path, spool: Path) -> None:
+    """A proxy's: tried again, then kept, and taken later (fault 35)."""
+    page = answer(http_answer(200, b"<html>Sign in</html>"))
+    gate.rules.append(("call-started", page, 1))
+    gate.rules.append(("call-ended", page, 1000))
+    call = whole_call(gate.url, spool, budget=100.0)
+    assert len(gate.asked("call-started")) == 2 and len(gate.asked("call-ended")) > 1
+    assert stats_of(call).undelivered == ("call-ended",) and stats_of(call).spooled == 1
+    gate.rules.clear()
+    asyncio.run(recover(gate.url, spool))
+    assert_whole(calls)
+
+
 # 4, 5: time
 
 

@@ -211,11 +211,19 @@ class TestAnswers:
         client, _ = client_of(httpx.Response(200, json=wrap(body)))
         assert await ask(client) == PresignedUpload(UPLOAD_URL, "audio/pcm")
 
-    @pytest.mark.parametrize("body", [b"", b"<html>", b"\xff", b"null", b"[]", b'{"data": null}'])
-    async def test_the_answer_to_an_event_is_not_read_for_meaning(self, body: bytes) -> None:
-        """2xx is all that counts."""
-        client, _ = client_of(httpx.Response(200, content=body))
+    @pytest.mark.parametrize("body", [b"", b"\r\n", b"null", b"[]", b"5", b'{"data": null}'])
+    async def test_an_event_is_accepted_by_json_or_no_body(self, body: bytes) -> None:
+        """What it says is not asked."""
+        client, _ = client_of(httpx.Response(202, content=body))
         await post(client)
+
+    @pytest.mark.parametrize(
+        "body", [b"<html>Sign in</html>", b"OK", b"\xff", b'{"data": ', b"[" * 60_000]
+    )
+    async def test_a_page_with_2xx_is_no_acceptance(self, body: bytes) -> None:
+        """A proxy's, say: the event is sent again, then kept (fault 35)."""
+        error = await failure(post, httpx.Response(200, content=body))
+        assert (error.outcome, error.reason) == (Outcome.LATER, "unusable answer (no JSON)")
 
     @pytest.mark.parametrize(
         "body",

@@ -128,7 +128,7 @@ async def test_the_service_knows_a_repeated_event_by_its_key(
     assert len({e["idempotencyKey"] for e in events}) == 2
 
 
-@pytest.mark.parametrize("status", [400, 404, 409, 413, 422])
+@pytest.mark.parametrize("status", [400, 409, 413, 422])
 async def test_a_refused_event_is_not_sent_again(
     client: RoarkClient, roark: Roark, faults: Faults, status: int
 ) -> None:
@@ -179,6 +179,26 @@ async def test_a_refused_key_stops_the_call_and_says_so_once(
     assert shipping.stats.retries == 0
     warnings = [record.getMessage() for record in caplog.records if record.levelno > logging.INFO]
     assert warnings == [f"roark: the API key was refused (status {status}); this call is not sent"]
+
+
+@pytest.mark.parametrize("status", [404, 405])
+async def test_a_path_that_is_not_there_stops_the_call_and_is_said_once(
+    client: RoarkClient,
+    roark: Roark,
+    faults: Faults,
+    caplog: pytest.LogCaptureFixture,
+    status: int,
+) -> None:
+    """The base URL is wrong: host and path are said, and what to check (fault 35)."""
+    faults.add(f"events:status={status}")
+    shipping = await ship(client, chunks=5)
+    assert [seen.what for seen in roark.seen] == ["call-started"]
+    assert set(shipping.stats.dropped) == {"no_endpoint"}
+    warnings = [record.getMessage() for record in caplog.records if record.levelno > logging.INFO]
+    assert warnings == [
+        "roark: the service has no such path: check base_url and ROARK_BASE_URL"
+        f" (status {status} at localhost/v1/integrations/livekit-sdk); this call is not sent"
+    ]
 
 
 async def test_after_a_refused_key_nothing_piles_up(

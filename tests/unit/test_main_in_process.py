@@ -226,7 +226,9 @@ class TestDoctor:
         [
             ("status=401", "FAIL service answers, and refuses the key (status 401)"),
             ("status=503", "FAIL service answers (status 503)"),
-            ("status=404", "ok service answers (status 404)"),
+            ("status=400", "ok service answers (status 400)"),
+            ("status=404", "FAIL service answers, and has no such path (status 404)"),
+            ("status=405", "FAIL service answers, and has no such path (status 405)"),
             ("drop", "FAIL service does not answer (ConnectionDropped)"),
         ],
     )

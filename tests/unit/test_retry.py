@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 from roark_analytics_python_livekit._delivery.limits import MAX_RETRY_AFTER, RetryPolicy
 from roark_analytics_python_livekit._delivery.retry import RetryQuota
 from roark_analytics_python_livekit._delivery.stats import Outcome
-from roark_analytics_python_livekit._http import parse_retry_after, roark_outcome, upload_outcome
+from roark_analytics_python_livekit._http import (
+    event_outcome,
+    parse_retry_after,
+    roark_outcome,
+    upload_outcome,
+)
 
 NOW = datetime(2025, 11, 24, 8, 19, 3, tzinfo=timezone.utc)
 EVER = float("inf")
@@ -32,6 +37,13 @@ def test_what_an_answer_of_roark_means(outcome: Outcome, statuses: list[int]) ->
     assert {status: roark_outcome(status) for status in statuses} == dict.fromkeys(
         statuses, outcome
     )
+
+
+def test_an_event_finds_no_path() -> None:
+    """The base URL is wrong; whatever else is answered means the same for an event."""
+    assert event_outcome(404) is event_outcome(405) is Outcome.NO_ENDPOINT
+    others = [status for status in range(100, 600) if status not in (404, 405)]
+    assert list(map(event_outcome, others)) == list(map(roark_outcome, others))
 
 
 @pytest.mark.parametrize(

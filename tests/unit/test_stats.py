@@ -12,6 +12,7 @@ def test_the_words_of_spools_and_of_the_wire_are_these() -> None:
     """Spools outlive upgrades, and whoever reads `delivery.dropped` knows these."""
     assert {outcome.value for outcome in Outcome} == {
         *("ok", "later", "refused", "expired", "unauthorized", "untrusted"),
+        "no_endpoint",
         *("time", "full", "damaged"),
         *("queue_full", "unusable", "story_full", "redaction_failed", "internal_error", "paused"),
         *("foreign", "unreadable", "empty"),
@@ -21,7 +22,7 @@ def test_the_words_of_spools_and_of_the_wire_are_these() -> None:
 def test_only_what_concerns_the_key_or_the_service_stops_a_call() -> None:
     """Everything else is one request's own."""
     stops = {outcome for outcome in Outcome if outcome.stops_the_call}
-    assert stops == {Outcome.UNAUTHORIZED, Outcome.UNTRUSTED}
+    assert stops == {Outcome.UNAUTHORIZED, Outcome.UNTRUSTED, Outcome.NO_ENDPOINT}
 
 
 def test_what_users_read_is_the_same_class_with_these_fields() -> None:

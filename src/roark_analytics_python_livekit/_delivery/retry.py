@@ -10,6 +10,12 @@ from ..client import RequestError
 from .limits import Deadline, RetryPolicy
 from .stats import CallStats, Outcome
 
+_STOPPED = {
+    Outcome.UNAUTHORIZED: "the API key was refused",
+    Outcome.UNTRUSTED: "the service cannot be trusted",
+    Outcome.NO_ENDPOINT: "the service has no such path: check base_url and ROARK_BASE_URL",
+}
+
 
 class RetryQuota:
     """A bucket of retries for one call: a burst at once, then so many a second.
@@ -101,7 +107,6 @@ class Retrier:
 
     def _stop_for(self, error: RequestError) -> Outcome:
         if self.stopped is None:
-            is_key = error.outcome is Outcome.UNAUTHORIZED
-            why = "the API key was refused" if is_key else "the service cannot be trusted"
+            why = _STOPPED[error.outcome]
             logger.warning("roark: %s (%s); this call is not sent", why, error.reason)
         return self.stop(error.outcome)

@@ -20,6 +20,7 @@ class Outcome(Enum):
     EXPIRED = "expired"  # the presigned URL is used up: a fresh one may do
     UNAUTHORIZED = "unauthorized"  # nothing that is sent with this key will
     UNTRUSTED = "untrusted"  # whoever answers is not the service: nothing is sent there
+    NO_ENDPOINT = "no_endpoint"  # the service has no such path: nothing is sent there
     TIME = "time"  # there was no time left for it
     FULL = "full"  # there was no room for the chunk
     DAMAGED = "damaged"  # lost on disk
@@ -38,7 +39,7 @@ class Outcome(Enum):
     @property
     def stops_the_call(self) -> bool:
         """Whether every other request of the call would fare the same."""
-        return self in (Outcome.UNAUTHORIZED, Outcome.UNTRUSTED)
+        return self in (Outcome.UNAUTHORIZED, Outcome.UNTRUSTED, Outcome.NO_ENDPOINT)
 
 
 @dataclass
