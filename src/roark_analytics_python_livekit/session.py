@@ -27,6 +27,7 @@ from ._delivery.worker import Worker
 from ._diagnostics import Guard, logger
 from ._pipeline import CallPipeline, CallSetup
 from ._process import observed_sessions
+from ._serialize import clean_text
 from ._version import __version__
 from .client import RoarkClient
 
@@ -244,7 +245,7 @@ def _observe(
     if settings.no_spool is not None:
         logger.warning("roark: no spool, this call is kept in memory only: %s", settings.no_spool)
 
-    call_id = str(livekit_call_id or job.call_id(ctx) or uuid.uuid4())
+    call_id = clean_text(str(livekit_call_id or job.call_id(ctx) or uuid.uuid4()))
     own_id = observed_sessions.own_id(ctx, call_id)
     if own_id != call_id:
         logger.info(

@@ -144,6 +144,14 @@ async def test_bad_settings_are_one_warning_and_the_call_goes_on(
     assert word in line and "replace_me" not in line and "word@" not in line
 
 
+async def test_half_a_surrogate_pair_in_an_id_costs_nothing(tmp_path: Path) -> None:
+    """Ids come from anywhere: it is sent as the id that UTF-8 has a place for."""
+    async with a_call(tmp_path, NoisyAgent(GREETING), livekit_call_id="RM_\ud800x") as call:
+        await call.answered(1)
+    assert call.handle.livekit_call_id == "RM_?x"
+    assert (call.handle.stats.events_sent, call.handle.stats.dropped) == (2, {})
+
+
 async def test_without_a_home_directory_a_call_is_kept_in_memory(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

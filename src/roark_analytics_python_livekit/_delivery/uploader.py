@@ -254,4 +254,5 @@ def _final(outcome: Outcome) -> Outcome:
 def idempotency_key(call_id: str, name: str, body: Mapping[str, Any]) -> str:
     """The same key for the same content, in this process and in any later one."""
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-    return str(uuid.uuid5(_KEYS, f"{call_id}/{name}/{digest}"))
+    sent = call_id.encode("utf-8", "replace").decode()  # an id with half a surrogate pair is none
+    return str(uuid.uuid5(_KEYS, f"{sent}/{name}/{digest}"))
