@@ -121,12 +121,17 @@ def resolve_spool_dir(
 
 def clean_api_key(key: object) -> str:
     """A key fit for a header: surrounding white space stripped, anything unprintable refused."""
-    if not isinstance(key, str) or not key.strip():
-        raise SettingsError("no API key: pass api_key or set ROARK_API_KEY")
-    key = key.strip()
-    if not all("!" <= character <= "~" for character in key):
-        raise SettingsError("the API key has characters that no key has (spaces, control, accents)")
-    return key
+    problem = None
+    if key is None or (isinstance(key, str) and not key.strip()):
+        problem = "no API key: pass api_key or set ROARK_API_KEY"
+    elif not isinstance(key, str):
+        problem = f"the API key must be a string, not {type(key).__name__}"
+    elif not all("!" <= character <= "~" for character in key.strip()):
+        problem = "the API key has characters that no key has (spaces, control, accents)"
+    else:
+        return key.strip()
+    del key  # error reports print local variables
+    raise SettingsError(problem)
 
 
 def clean_base_url(url: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from dataclasses import dataclass
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
@@ -11,6 +12,14 @@ import httpx
 from ._process import shared
 
 MAX_CONNECTIONS = 256  # of one kind in one loop, for a client that many calls share
+
+
+@dataclass(frozen=True)
+class Route:
+    """How a request gets to where it goes."""
+
+    transport: httpx.AsyncBaseTransport
+    peer: str  # who is at the other end of the connection, for a log: the proxy, where there is one
 
 
 class Pools:
@@ -28,14 +37,15 @@ class Pools:
         self._transport = transport
         self._proxies = getproxies()
 
-    def get(self, *, with_key: bool, url: httpx.URL) -> httpx.AsyncBaseTransport:
-        """The set for a URL; made on first use."""
-        secure = url.scheme != "http"
-        proxy = self._proxy_for(url.host) if secure else None
+    def route(self, request: httpx.Request, *, with_key: bool) -> Route:
+        """The set for a request's URL, which is made on first use, and who is at its end."""
+        secure = request.url.scheme != "http"
+        proxy = self._proxy_for(request.url.host) if secure else None
         kind = with_key, secure, proxy
         if kind not in self.made:
             self.made[kind] = self._transport or _connections(secure, proxy)
-        return self.made[kind]
+        peer = _name(request.url) if proxy is None else f"the proxy {_name(httpx.URL(proxy))}"
+        return Route(self.made[kind], peer)
 
     def _proxy_for(self, host: str) -> str | None:
         proxy = self._proxies.get("https") or self._proxies.get("all")
@@ -46,6 +56,10 @@ class Pools:
     async def aclose(self) -> None:
         while self.made:
             await self.made.popitem()[1].aclose()
+
+
+def _name(url: httpx.URL) -> str:
+    return url.host if url.port is None else f"{url.host}:{url.port}"
 
 
 def _connections(secure: bool, proxy: str | None) -> httpx.AsyncBaseTransport:

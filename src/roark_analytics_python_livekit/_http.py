@@ -8,9 +8,10 @@ import contextvars
 import importlib
 import json
 import logging
+import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -19,6 +20,7 @@ from typing import Any
 
 import httpx
 
+from ._connections import Route
 from ._delivery.stats import Outcome
 
 MAX_ANSWER_BYTES = 65_536  # the largest answer that is needed is a presigned URL
@@ -31,6 +33,13 @@ _RETRYABLE_STATUS = frozenset({408, 425, 429, *range(500, 600)})
 for _late in ("httpcore", "anyio._backends._asyncio"):
     with contextlib.suppress(ImportError):
         importlib.import_module(_late)
+
+# identity: answers are small, and are read as they came, without a decoder
+HEADERS = {
+    "user-agent": "roark-analytics-python-livekit",
+    "accept": "*/*",
+    "accept-encoding": "identity",
+}
 
 STEPS = httpx.Timeout(10.0, connect=5.0).as_dict()  # seconds without a byte
 
@@ -132,49 +141,47 @@ def wall_clock_error(date: str, now: float) -> float | None:
     return None
 
 
-def parse_url(url: str) -> httpx.URL:
-    """A URL to send something to."""
-    try:
-        return httpx.URL(url)
-    except httpx.InvalidURL:
-        raise RequestError(Outcome.REFUSED, "unusable URL") from None
+class Request(httpx.Request):
+    """A request whose repr tells neither URL nor key: error reports print local variables."""
+
+    def __repr__(self) -> str:
+        return f"<Request({self.method!r})>"
 
 
-async def request(
-    transport: httpx.AsyncBaseTransport,
-    method: str,
-    url: httpx.URL,
+async def send(
+    route: Route,
+    request: Request,
     *,
-    content: bytes | AsyncIterator[bytes],
-    headers: Mapping[str, str],
     classify: Callable[[int], Outcome],
     seconds: float,
     on_success: Callable[[httpx.Headers], None] = lambda headers: None,
 ) -> bytes:
-    """The one place that gives a request its total deadline and translates foreign errors."""
+    """The one place that gives a request its total deadline and translates foreign errors.
 
-    async def send() -> bytes:
-        built = httpx.Request(
-            method, url, content=content, headers=headers, extensions={"timeout": STEPS}
-        )
-        async with aclosing(await transport.handle_async_request(built)) as response:
-            _raise_for_status(response, classify(response.status_code), url)
+    Those are not even the context of what is raised: their frames hold the URL and the key.
+    """
+
+    async def answer() -> bytes:
+        request.extensions = {"timeout": STEPS}
+        async with aclosing(await route.transport.handle_async_request(request)) as response:
+            _raise_for_status(response, classify(response.status_code), request)
             on_success(response.headers)
             return await _read_capped(response)
 
     token = _in_own_request.set(True)
     try:
-        return await _within(seconds, send())
+        return await _within(seconds, answer())
     except (TimeoutError, asyncio.TimeoutError, httpx.TimeoutException):
-        raise RequestError(Outcome.LATER, "time-out") from None
+        failure = RequestError(Outcome.LATER, "time-out")
     except (httpx.UnsupportedProtocol, httpx.InvalidURL):
-        raise RequestError(Outcome.REFUSED, "unusable URL") from None
+        failure = RequestError(Outcome.REFUSED, "unusable URL")
+    except httpx.ConnectError as error:
+        failure = _not_connected(error, route.peer)
     except (httpx.HTTPError, OSError) as error:  # an OSError: an upload's file cannot be read
-        if isinstance(error, httpx.ConnectError) and _is_certificate_error(error):
-            raise RequestError(Outcome.UNTRUSTED, "the TLS certificate is not trusted") from None
-        raise RequestError(Outcome.LATER, type(error).__name__) from None
+        failure = RequestError(Outcome.LATER, type(error).__name__)
     finally:
         _in_own_request.reset(token)
+    raise failure
 
 
 if sys.version_info >= (3, 11):
@@ -198,9 +205,11 @@ else:
             await asyncio.gather(task, return_exceptions=True)
 
 
-def _raise_for_status(response: httpx.Response, outcome: Outcome, url: httpx.URL) -> None:
+def _raise_for_status(response: httpx.Response, outcome: Outcome, request: Request) -> None:
     if outcome is not Outcome.OK:
-        where = f" at {url.host}{url.path}" if outcome is Outcome.NO_ENDPOINT else ""
+        where = ""
+        if outcome is Outcome.NO_ENDPOINT:  # an event's, which is no secret
+            where = f" at {request.url.host}{request.url.path}"
         retry_after = response.headers.get("retry-after")
         raise RequestError(
             outcome,
@@ -210,14 +219,35 @@ def _raise_for_status(response: httpx.Response, outcome: Outcome, url: httpx.URL
         )
 
 
-def _is_certificate_error(error: BaseException) -> bool:
-    """Whether a certificate was refused, somewhere down the chain of causes."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, ssl.SSLCertVerificationError):
-            return True
-        seen = seen.__cause__ or seen.__context__
-    return False
+def _not_connected(error: httpx.ConnectError, peer: str) -> RequestError:
+    """Why there is no connection: what to do about it differs."""
+    causes = list(_causes(error))
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+        return RequestError(Outcome.UNTRUSTED, "the TLS certificate is not trusted")
+    reason = f"no connection to {peer}"
+    if any(isinstance(cause, socket.gaierror) for cause in causes):
+        reason = f"no address for {peer}"
+    elif any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+        reason = f"{peer} refuses connections"
+    return RequestError(Outcome.LATER, reason)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and all that led to it; a host with several addresses has a group of them."""
+    left, seen = [error], set[int]()
+    while left:
+        one = left.pop()
+        if id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            behind = one.__cause__, one.__context__, *getattr(one, "exceptions", ())
+            left += [cause for cause in behind if cause is not None]
+
+
+def encode(body: Mapping[str, Any]) -> bytes:
+    """A body as JSON; what UTF-8 has no place for, lone surrogates, is replaced."""
+    text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode("utf-8", "replace")
 
 
 async def _read_capped(response: httpx.Response) -> bytes:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import os
 import time
 import uuid
@@ -23,17 +22,19 @@ from typing import Any
 import httpx
 
 from ._config import DEFAULT_BASE_URL, clean_api_key, clean_base_url
-from ._connections import Pools
+from ._connections import Pools, Route
 from ._delivery.stats import Outcome
 from ._diagnostics import logger
 from ._http import (
+    HEADERS,
+    Request,
     RequestError,
     Timeouts,
     check_accepted,
+    encode,
     event_outcome,
-    parse_url,
-    request,
     roark_outcome,
+    send,
     silence_request_logs,
     upload_outcome,
     wall_clock_error,
@@ -47,13 +48,6 @@ EVENTS_PATH = "/v1/integrations/livekit-sdk"
 CHUNK_URL_PATH = "/v1/integrations/livekit-sdk/chunk-upload-url"
 
 RIGHT_CLOCK = 3600.0  # seconds
-
-# identity: answers are small, and are read as they came, without a decoder
-_HEADERS = {
-    "user-agent": "roark-analytics-python-livekit",
-    "accept": "*/*",
-    "accept-encoding": "identity",
-}
 
 
 class RoarkClient:
@@ -89,14 +83,17 @@ class RoarkClient:
         base_url: str = DEFAULT_BASE_URL,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self.api_key = clean_api_key(api_key)
+        try:
+            self.api_key = clean_api_key(api_key)
+        finally:
+            del api_key  # error reports print local variables
         self.base_url = clean_base_url(base_url)
         self._transport = transport
         self._timeouts = Timeouts()
         self._events_url = httpx.URL(self.base_url + EVENTS_PATH)
         self._chunk_url = httpx.URL(self.base_url + CHUNK_URL_PATH)
         self._headers = {
-            **_HEADERS,
+            **HEADERS,
             "x-roark-api-key": self.api_key,
             "authorization": f"Bearer {self.api_key}",
             "content-type": "application/json",
@@ -107,7 +104,7 @@ class RoarkClient:
         silence_request_logs()
 
     def __repr__(self) -> str:
-        return f"RoarkClient(base_url={self.base_url!r})"
+        return f"RoarkClient(base_url={getattr(self, 'base_url', '')!r})"
 
     async def post_call_started(self, payload: Mapping[str, Any]) -> bool:
         """Posts `call-started`, once.
@@ -146,7 +143,7 @@ class RoarkClient:
             without a usable URL. Nothing is raised; a warning says why.
         """
         with _saying("asking for an upload URL"):
-            return upload_answer(await self._ask(livekit_call_id, chunk_index, content_type))
+            return await self._ask(livekit_call_id, chunk_index, content_type)
         return None
 
     async def upload_chunk(
@@ -162,8 +159,10 @@ class RoarkClient:
         Returns:
             Whether the storage took it. Nothing is raised; a warning says why not.
         """
+        upload = PresignedUpload(upload_url, content_type)
+        del upload_url  # error reports print local variables
         with _saying("an upload"):
-            await self.upload(PresignedUpload(upload_url, content_type), body, size=len(body))
+            await self.upload(upload, body, size=len(body))
             return True
         return False
 
@@ -193,7 +192,7 @@ class RoarkClient:
         Raises:
             RequestError: Unless the answer is 2xx and holds a usable URL.
         """
-        answer = upload_answer(await self._ask(call_id, chunk_index, content_type))
+        answer = await self._ask(call_id, chunk_index, content_type)
         return PresignedUpload(answer["uploadUrl"], answer.get("contentType") or content_type)
 
     async def upload(
@@ -209,14 +208,10 @@ class RoarkClient:
         Raises:
             RequestError: Unless the answer is 2xx; `EXPIRED` where a fresh URL may help.
         """
-        headers = {"content-type": upload.content_type, "content-length": str(size)}
-        url = parse_url(upload.url)
-        await request(
-            self._pool(with_key=False, url=url),
-            "PUT",
-            url,
-            content=body,
-            headers=_HEADERS | headers,
+        request = upload.request(body, size)
+        await send(
+            self._route(request, with_key=False),
+            request,
             classify=upload_outcome,
             seconds=self._timeouts.upload(size),
         )
@@ -240,19 +235,17 @@ class RoarkClient:
 
     async def _tell(self, name: str, payload: Mapping[str, Any]) -> bool:
         with _saying(name):
-            digest = hashlib.sha256(_encode(dict(payload))).digest()
+            digest = hashlib.sha256(encode(dict(payload))).digest()
             key = str(uuid.UUID(bytes=digest[:16]))  # the same event has the same one
             await self.post_event(payload, idempotency_key=key)
             return True
         return False
 
-    async def _ask(self, call_id: str, chunk_index: int, content_type: str) -> bytes:
+    async def _ask(self, call_id: str, chunk_index: int, content_type: str) -> Mapping[str, Any]:
         """The answer to the question where a chunk goes."""
-        return await self._post(
-            self._chunk_url,
-            {"livekitCallId": call_id, "chunkIndex": chunk_index, "contentType": content_type},
-            {},
-            roark_outcome,
+        asked = {"livekitCallId": call_id, "chunkIndex": chunk_index, "contentType": content_type}
+        return upload_answer(
+            await self._post(self._chunk_url, asked, {}, roark_outcome), self._chunk_url
         )
 
     async def _post(
@@ -262,12 +255,10 @@ class RoarkClient:
         headers: Mapping[str, str],
         classify: Callable[[int], Outcome],
     ) -> bytes:
-        return await request(
-            self._pool(with_key=True, url=url),
-            "POST",
-            url,
-            content=_encode(body),
-            headers={**self._headers, **headers},
+        request = Request("POST", url, content=encode(body), headers={**self._headers, **headers})
+        return await send(
+            self._route(request, with_key=True),
+            request,
             classify=classify,
             seconds=self._timeouts.total,
             on_success=self._hear_date,
@@ -282,8 +273,8 @@ class RoarkClient:
         error = None if self._date is None else wall_clock_error(*self._date)
         return error is not None and abs(error) < RIGHT_CLOCK
 
-    def _pool(self, *, with_key: bool, url: httpx.URL) -> httpx.AsyncBaseTransport:
-        """The running event loop's connections for a URL.
+    def _route(self, request: Request, *, with_key: bool) -> Route:
+        """The running event loop's connections for a request.
 
         What cannot be used of the environment's proxy variables raises as it is: a URL in them is
         not the request's, which is no reason to give the request up.
@@ -293,14 +284,9 @@ class RoarkClient:
         if pools is None or pools.process != os.getpid():
             pools = self._pools[loop] = Pools(self._transport)
         try:
-            return pools.get(with_key=with_key, url=url)
+            return pools.route(request, with_key=with_key)
         except OSError as error:  # the certificates cannot be read
             raise RequestError(Outcome.LATER, type(error).__name__) from None
-
-
-def _encode(body: Mapping[str, Any]) -> bytes:
-    text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.encode("utf-8", "replace")  # lone surrogates have no place in UTF-8
 
 
 @contextmanager

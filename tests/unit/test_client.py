@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -287,10 +288,46 @@ class TestAnswers:
 
     @pytest.mark.parametrize("host", ["localhost:8787", "127.0.0.1:8787", "[::1]:8787"])
     async def test_an_upload_url_on_this_machine_may_be_plain_http(self, host: str) -> None:
-        """The local stand-in."""
+        """The local stand-in; a service that is elsewhere has no storage here (fault 13)."""
         url = f"http://{host}/uploads/1"
-        client, _ = client_of(httpx.Response(200, json={"uploadUrl": url}))
-        assert (await ask(client)).url == url
+        answer = httpx.Response(200, json={"uploadUrl": url})
+        local = RoarkClient(KEY, base_url="http://localhost:8787", transport=Service(answer))
+        assert (await ask(local)).url == url
+        for base_url in (BASE_URL, "https://10.0.0.5", "https://roark.internal"):
+            elsewhere = RoarkClient(KEY, base_url=base_url, transport=Service(answer))
+            with pytest.raises(RequestError, match="no upload URL"):
+                await ask(elsewhere)
+
+    @pytest.mark.parametrize(
+        "host",
+        [
+            *("127.0.0.1", "127.1", "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "[::1]"),
+            *("169.254.169.254", "[fe80::1]", "[::ffff:10.0.0.5]", "10.0.0.5", "192.168.0.5"),
+            *("0.0.0.0", "[::]", "127.0.0.1.", "localhost", "LOCALHOST.", "a.localhost"),
+            *("storage", "metadata.google.internal", "printer.local", "user:pass@storage.test"),
+            *("user@storage.test", ":pass@storage.test"),
+        ],
+    )
+    async def test_a_public_service_sends_no_call_into_this_network(self, host: str) -> None:
+        """Only https, and only to a name that is public."""
+        error = await failure(
+            ask, httpx.Response(200, json={"uploadUrl": f"https://{host}/bucket/chunk"})
+        )
+        assert error.reason == "unusable answer (no upload URL)"
+
+    @pytest.mark.parametrize("base_url", ["https://10.0.0.5", "https://roark.internal"])
+    async def test_a_private_service_may_have_its_storage_beside_it(self, base_url: str) -> None:
+        """By https; a user and a password are in no presigned URL."""
+        for url, is_good in (
+            ("https://10.0.0.6/chunk", True),
+            ("https://storage.internal/chunk", True),
+            ("https://storage.test/chunk", True),
+            ("https://user:pass@10.0.0.6/chunk", False),
+            ("http://10.0.0.6/chunk", False),
+        ):
+            answer = httpx.Response(200, json={"uploadUrl": url})
+            client = RoarkClient(KEY, base_url=base_url, transport=Service(answer))
+            assert (await client.request_chunk_upload_url("RM_1", 0) is not None) is is_good
 
     @pytest.mark.parametrize(
         ("answered", "used"),
@@ -348,6 +385,14 @@ def bad_certificate() -> httpx.ConnectError:
     return error
 
 
+class GroupError(Exception):
+    """What an exception group has, on every version of Python."""
+
+    def __init__(self, *exceptions: Exception | None) -> None:
+        super().__init__("canary")
+        self.exceptions = [one for one in exceptions if one is not None]
+
+
 class TestErrors:
     """Every failure becomes a `RequestError` that says whether another try may help."""
 
@@ -383,7 +428,6 @@ class TestErrors:
             (httpx.WriteTimeout("x"), Outcome.LATER, "time-out"),
             (httpx.PoolTimeout("x"), Outcome.LATER, "time-out"),
             (TimeoutError("x"), Outcome.LATER, "time-out"),
-            (httpx.ConnectError("no route"), Outcome.LATER, "ConnectError"),
             (httpx.ReadError("reset"), Outcome.LATER, "ReadError"),
             (httpx.WriteError("reset"), Outcome.LATER, "WriteError"),
             (httpx.CloseError("x"), Outcome.LATER, "CloseError"),
@@ -404,7 +448,29 @@ class TestErrors:
         """In one place, for all requests; the foreign error's text stays behind."""
         error = await failure(request_, raised)
         assert (error.outcome, error.reason, error.status) == (outcome, reason, None)
-        assert error.__suppress_context__
+        assert error.__context__ is None
+
+    @pytest.mark.parametrize(
+        ("cause", "reason"),
+        [
+            (socket.gaierror(-2, "canary"), "no address for roark.test"),
+            (ConnectionRefusedError("canary"), "roark.test refuses connections"),
+            (OSError("canary"), "no connection to roark.test"),
+            (None, "no connection to roark.test"),
+        ],
+        ids=repr,
+    )
+    async def test_why_there_is_no_connection_is_said(
+        self, cause: Exception | None, reason: str
+    ) -> None:
+        """A name that nobody knows and a port that is closed are mended differently."""
+        raised = httpx.ConnectError("canary")
+        several = OSError("All connection attempts failed")  # as anyio has it for some addresses
+        several.__cause__ = GroupError(cause)
+        for behind in (cause, several) if cause is not None else (None,):
+            raised.__cause__ = behind
+            error = await failure(post, raised)
+            assert (error.outcome, error.reason, error.status) == (Outcome.LATER, reason, None)
 
     async def test_a_file_that_cannot_be_read_is_no_crash(self) -> None:
         """The upload's body comes from a disk."""
@@ -559,8 +625,10 @@ class TestConnections:
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
         pools = Pools(None)
-        pools.get(with_key=True, url=httpx.URL("https://api.roark.test"))
-        pools.get(with_key=True, url=httpx.URL("http://localhost:8787"))
+        route = pools.route(httpx.Request("POST", "https://api.roark.test"), with_key=True)
+        pools.route(httpx.Request("POST", "http://localhost:8787"), with_key=True)
+        named = proxy and f"the proxy {proxy.removeprefix('http://')}"
+        assert route.peer == (named or "api.roark.test")
         assert list(pools.made) == [(True, True, proxy), (True, False, None)]
 
 
@@ -575,6 +643,10 @@ class TestConstruction:
         with pytest.raises(ValueError, match="API key|base URL") as refusal:
             RoarkClient(key, base_url=url)
         assert "canary" not in str(refusal.value)
+
+    def test_one_that_is_not_made_yet_has_a_repr(self) -> None:
+        """A debugger asks for it at any time."""
+        assert repr(RoarkClient.__new__(RoarkClient)) == "RoarkClient(base_url='')"
 
     def test_by_default_it_speaks_to_roark(self) -> None:
         """And its repr says where to, not with what."""

@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from roark_analytics_python_livekit import RoarkClient, _connections
-from roark_analytics_python_livekit._connections import Pools
+from roark_analytics_python_livekit._connections import Pools, Route
+from roark_analytics_python_livekit._http import Request
 from roark_analytics_python_livekit._process import SharedObjects
 from roark_analytics_python_livekit.client import PresignedUpload
 
@@ -30,12 +31,12 @@ class Watched(RoarkClient):
         self.closed = 0  # transports: one for requests with the key, one for uploads
         self.made: list[tuple[asyncio.AbstractEventLoop, Pools]] = []
 
-    def _pool(self, *, with_key: bool, url: httpx.URL) -> httpx.AsyncBaseTransport:
-        transport = super()._pool(with_key=with_key, url=url)
+    def _route(self, request: Request, *, with_key: bool) -> Route:
+        route = super()._route(request, with_key=with_key)
         loop = asyncio.get_running_loop()
         if all(self._pools[loop] is not pools for _, pools in self.made):
             self.made.append((loop, self._pools[loop]))
-        return transport
+        return route
 
     async def _close(self) -> None:
         self.closed += 1
@@ -134,8 +135,8 @@ class Contexts:
 
 def connections(base_url: str) -> list[httpx.AsyncBaseTransport]:
     """Of one client: Roark's, and those for uploads."""
-    client, url = RoarkClient(KEY, base_url=base_url), httpx.URL(base_url)
-    return [client._pool(with_key=with_key, url=url) for with_key in (True, False)]
+    client, request = RoarkClient(KEY, base_url=base_url), Request("POST", base_url)
+    return [client._route(request, with_key=with_key).transport for with_key in (True, False)]
 
 
 async def test_a_process_has_one_tls_context(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,10 +66,17 @@ class TestApiKey:
         assert "secret" not in repr(refusal.value)
         assert refusal.value.__cause__ is None
 
-    @pytest.mark.parametrize("key", ["", None, "   ", "\n\t ", 5, b"canary"])
+    @pytest.mark.parametrize("key", ["", None, "   ", "\n\t "])
     def test_a_key_that_is_missing_is_said_to_be_missing(self, key: object) -> None:
-        """Nothing, white space, and what is no text."""
+        """Nothing, and white space."""
         with pytest.raises(SettingsError, match="no API key: pass api_key or set ROARK_API_KEY"):
+            clean_api_key(key)
+
+    @pytest.mark.parametrize("key", [1234, 0, b"canary", ["canary"], True])
+    def test_a_key_that_is_no_text_is_said_to_be_none(self, key: object) -> None:
+        """It was passed: only what it is can be wrong."""
+        kind = type(key).__name__
+        with pytest.raises(SettingsError, match=f"^the API key must be a string, not {kind}$"):
             clean_api_key(key)
 
     def test_white_space_around_a_key_is_stripped(self) -> None:

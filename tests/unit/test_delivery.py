@@ -544,7 +544,7 @@ class TestItsOwnErrors:
         assert shipping.guard.count == len(internal_errors) == 1
         internal_errors.clear()
 
-    @pytest.mark.parametrize("what", ["post_event", "create_upload", "upload", "_pool"])
+    @pytest.mark.parametrize("what", ["post_event", "create_upload", "upload", "_route"])
     async def test_what_goes_wrong_in_here_waits_in_the_spool(
         self,
         client: RoarkClient,
@@ -566,7 +566,7 @@ class TestItsOwnErrors:
         shipping = Shipping(client, outbox=outbox)
         shipping.record(pcm(1))
         await shipping.finish()
-        chunk_fails, event_fails = what != "post_event", what in ("post_event", "_pool")
+        chunk_fails, event_fails = what != "post_event", what in ("post_event", "_route")
         assert shipping.stats.spooled == chunk_fails + 2 * event_fails
         assert len(roark.accepted()) == 3 - shipping.stats.spooled
         assert len(shipping.lost) == chunk_fails
@@ -632,6 +632,12 @@ class TestIdempotencyKeys:
     def test_another_event_has_another_key(self, call: str, name: str, body: Any) -> None:
         """Two events under one key would be one."""
         assert idempotency_key(call, name, body) != idempotency_key(CALL, "call-started", STARTED)
+
+    def test_half_a_surrogate_pair_in_an_id_has_a_key(self) -> None:
+        """It is sent as the id that UTF-8 has a place for, and has that one's key."""
+        body = {"event": "call-started", "agentId": "a\udfffb"}
+        key = idempotency_key("RM_\ud800", "call-started", body)
+        assert key == idempotency_key("RM_?", "call-started", body)
 
     def test_the_events_of_these_tests_are_what_the_service_takes(self) -> None:
         """A check of the fixtures."""

@@ -37,7 +37,7 @@ MAY_IMPORT = {  # room, or module of no room → rooms and modules beside itself
     "_delivery": {
         *("_call.records", "_diagnostics", "_process", "_queue", "_steps", "_types", "client"),
     },
-    "_http": {"_delivery.stats"},
+    "_http": {"_connections", "_delivery.stats"},
     "_connections": {"_process"},
     "_presigned": {"_config", "_delivery.stats", "_http"},
     "client": {
@@ -54,7 +54,7 @@ MAY_IMPORT = {  # room, or module of no room → rooms and modules beside itself
     },
     "session": {
         *("_call", "_delivery", "_livekit", "_pipeline"),
-        *("_config", "_diagnostics", "_process", "_version", "client"),
+        *("_config", "_diagnostics", "_process", "_serialize", "_version", "client"),
     },
     "__main__": {
         *("_call", "_delivery", "_recovery", "_config", "_diagnostics", "_version", "client"),

@@ -53,6 +53,18 @@ async def put(client: RoarkClient) -> None:
     await client.upload(PresignedUpload(SIGNED, "audio/pcm"), b"pcm", size=3)
 
 
+def variables(error: BaseException) -> list[str]:
+    """The local variables that a report of this error prints, without the tests' own."""
+    assert error.__context__ is None
+    report = traceback.TracebackException.from_exception(error, capture_locals=True)
+    return [
+        f"{frame.name}: {name} = {value}"
+        for frame in report.stack
+        if frame.filename != __file__
+        for name, value in (frame.locals or {}).items()
+    ]
+
+
 @pytest.mark.parametrize("request_", [post, ask, put])
 @pytest.mark.parametrize(
     "script", [OK, MOVED, ERROR, EXPIRED, NONSENSE, BAD_URL, []], ids=lambda s: str(s)[3:24]
@@ -69,8 +81,27 @@ async def test_nothing_secret_is_logged_or_raised(
             await request_(client)
         except RequestError as error:
             said += [str(error), repr(error), "".join(traceback.format_exception(error))]
+            said += variables(error)
     said += [f"{record.name} {record.getMessage()} {record.args}" for record in caplog.records]
     assert "canary" not in "\n".join(said)
+
+
+@pytest.mark.parametrize("url", ["https://canary.test:canary/", "https://canary\0.test/"])
+async def test_a_url_that_cannot_be_used_is_in_no_variable(url: str) -> None:
+    """Such an upload is refused before there is a request."""
+    with pytest.raises(RequestError, match="unusable URL") as failed:
+        await RoarkClient(KEY).upload(PresignedUpload(url, "audio/pcm"), b"pcm", size=3)
+    assert "canary" not in "\n".join(variables(failed.value))
+
+
+@pytest.mark.parametrize(
+    ("key", "base_url"), [("canary key", "https://roark.test"), ("canary", "http://roark.test")]
+)
+def test_a_key_is_in_no_variable_of_a_client_that_is_not_made(key: str, base_url: str) -> None:
+    """Whether it is the key or the URL that is wrong."""
+    with pytest.raises(ValueError, match="key has|https") as refused:
+        RoarkClient(key, base_url=base_url)
+    assert "canary" not in "\n".join(variables(refused.value))
 
 
 async def test_the_agents_own_requests_are_logged_as_ever(
