@@ -106,9 +106,13 @@ def _line(one: Recovered) -> str:
 
 def doctor(options: argparse.Namespace) -> int:
     """Prints one line for each thing that is checked."""
-    checks, is_on = _Checks(), observability_enabled()
+    checks = _Checks()
     checks.say("version", True, __version__)
-    checks.say("switch", is_on, "on" if is_on else "off: ROARK_OBSERVABILITY_ENABLED says so")
+    try:
+        is_on = observability_enabled()
+        checks.say("switch", is_on, "on" if is_on else "off: ROARK_OBSERVABILITY_ENABLED says so")
+    except SettingsError as error:
+        checks.say("switch", False, f"{error}: nothing is observed")
     _check_service(options, checks)
     _check_spool(options, checks)
     return OK if checks.all_well else TROUBLE

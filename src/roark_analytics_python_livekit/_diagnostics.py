@@ -8,10 +8,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+_KEY = re.compile(r"\brk_[A-Za-z]+_[A-Za-z0-9_-]+")  # a key of Roark's
 _SECRETS = (
     (re.compile(r"(https?://)[^\s/@\"']*@"), r"\1"),  # user and password of a URL
     (re.compile(r"(https?://[^\s?\"']*)\?[^\s\"']*"), r"\1?..."),  # a presigned URL's signature
-    (re.compile(r"\brk_[A-Za-z]+_[A-Za-z0-9_-]+"), "rk_..."),  # a key of Roark's
+    (_KEY, "rk_..."),
     (re.compile(r"(?i)(\bbearer +|api[-_]key *[=:][=: ]*)\S+"), r"\1..."),
 )
 
@@ -23,6 +24,11 @@ class _NoSecrets(logging.Filter):
         record.msg, record.args = scrub(record.getMessage()), None
         record.exc_info = record.exc_text = None  # a traceback shows the arguments of an exception
         return True
+
+
+def hide_keys(text: str) -> str:
+    """`text` without what looks like a key of Roark's."""
+    return _KEY.sub("rk_...", text)
 
 
 def scrub(text: str) -> str:

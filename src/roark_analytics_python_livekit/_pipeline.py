@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,13 @@ from ._delivery.spool import Spool, SpoolError
 from ._delivery.stats import Outcome
 from ._delivery.uploader import Uploader
 from ._diagnostics import Guard, logger
+from ._metadata import sendable
 from ._process import beat, heartbeats, recoveries
 from ._queue import EventQueue
 from ._recorder import AUDIO, Recorder, ignore
 from ._recording.mixer import ResamplerFactory
 from ._recovery import recover_all
-from ._serialize import clean_text, json_safe
+from ._serialize import clean_text
 from ._summary import log_summary
 from .client import RoarkClient
 
@@ -174,6 +176,7 @@ class Call:
         self._setup = setup
         self._guard = guard
         self._clock = clock
+        self._sendable = partial(sendable, api_key=client.api_key)
         self._filter = TranscriptFilter(state.pauses)
         self._journal_room = limits.max_journal  # bytes
         self._end: EndRecord | None = None
@@ -187,7 +190,12 @@ class Call:
         }
         origin = {"base_url": client.base_url, "api_key": client.api_key}
         self.journal.begin(
-            call_record(setup.facts, setup.metadata, recording=setup.recording, **origin)
+            call_record(
+                setup.facts,
+                self._sendable(setup.metadata),
+                recording=setup.recording,
+                **origin,
+            )
         )
 
     async def run(self, queue: EventQueue) -> None:
@@ -282,7 +290,7 @@ class Call:
             self.journal.append(in_json(kept))
 
     def _on_metadata(self, record: MetadataRecord) -> None:
-        self.journal.append({"type": "metadata", "values": json_safe(record["values"])})
+        self.journal.append({"type": "metadata", "values": self._sendable(record["values"])})
 
     def _on_switch(self, record: SwitchRecord) -> None:
         """A pause holds from this moment, whatever still waits to be redacted."""

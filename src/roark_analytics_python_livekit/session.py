@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -21,10 +22,12 @@ from ._config import (
     UseDefault,
     observability_enabled,
     resolve_settings,
+    shown,
 )
 from ._delivery.stats import CallStats as CallStats
 from ._delivery.worker import Worker
 from ._diagnostics import Guard, logger
+from ._metadata import metadata_of
 from ._pipeline import CallPipeline, CallSetup
 from ._process import observed_sessions
 from ._serialize import clean_text
@@ -183,6 +186,7 @@ async def observe_session(
             ready-made one.
         client: A client to use instead of one made from `api_key` and `base_url`.
         **metadata: Anything worth knowing about the call; JSON values, others as their `str()`.
+            `metadata={...}` is more of it, of any name. API keys in it are not sent.
 
     Returns:
         The call's handle; falsy and inert where nothing is observed.
@@ -198,9 +202,12 @@ async def observe_session(
     """
     guard = Guard()
     with guard("observe_session"):
-        if not observability_enabled():
-            return CallHandle()
         try:
+            if not observability_enabled():
+                return CallHandle()
+            if not isinstance(client, (RoarkClient, type(None))):
+                raise SettingsError(f"client must be a RoarkClient, not {shown(client)}")
+            metadata = metadata_of(metadata, _OPTIONS)
             settings = resolve_settings(
                 api_key=api_key if client is None else client.api_key,
                 base_url=base_url if client is None else client.base_url,
@@ -219,6 +226,9 @@ async def observe_session(
             return CallHandle()
         return _observe(ctx, session, settings, livekit_call_id, client, redact, metadata, guard)
     return CallHandle()
+
+
+_OPTIONS = tuple(inspect.signature(observe_session).parameters)[2:]  # behind ctx and session
 
 
 def _observe(
@@ -242,8 +252,8 @@ def _observe(
         return cast(CallHandle, known)
     if compat.is_running(session):
         logger.warning("roark: observing after session.start(): what came before is missing")
-    if settings.no_spool is not None:
-        logger.warning("roark: no spool, this call is kept in memory only: %s", settings.no_spool)
+    for advice in settings.advice:
+        logger.warning("roark: %s", advice)
 
     call_id = clean_text(str(livekit_call_id or job.call_id(ctx) or uuid.uuid4()))
     own_id = observed_sessions.own_id(ctx, call_id)

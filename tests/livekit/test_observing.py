@@ -125,6 +125,11 @@ async def test_a_service_that_recovers_gets_everything(tmp_path: Path) -> None:
         ({"api_key": KEY, "base_url": "https://user:word@example.com"}, "credentials"),
         ({"api_key": KEY, "recording": "mp3"}, "recording"),
         ({"api_key": KEY, "agent_id": ""}, "agent_id"),
+        ({"api_key": KEY, "agent_id": 42}, "agent_id must be a non-empty string, not 42"),
+        ({"api_key": 1234}, "the API key must be a string, not int"),
+        ({"client": object()}, "client must be a RoarkClient, not object"),
+        ({"api_key": KEY, "capture_audio": "no"}, "capture_audio must be True or False, not 'no'"),
+        ({"api_key": KEY, "redct": str.upper}, "'redct' is no option: write redact"),
     ],
 )
 async def test_bad_settings_are_one_warning_and_the_call_goes_on(
@@ -186,6 +191,41 @@ async def test_the_kill_switch_leaves_the_session_alone(monkeypatch: pytest.Monk
     session, job = create_session({}), FakeJob()
     handle = await observe_session(job, session, api_key="", agent_id="agent")  # type: ignore[arg-type]  # a stand-in
     assert not handle and not job.callbacks
+
+
+async def test_a_switch_that_says_neither_yes_nor_no_observes_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It fails closed, and says so (fault 36)."""
+    monkeypatch.setenv("ROARK_OBSERVABILITY_ENABLED", "disabled")
+    session, job = create_session({}), FakeJob()
+    handle = await observe_session(job, session, api_key=KEY, agent_id="agent")  # type: ignore[arg-type]  # a stand-in
+    assert not handle and not job.callbacks
+    (line,) = warnings_of(caplog)
+    assert line == (
+        "roark: nothing is observed: ROARK_OBSERVABILITY_ENABLED must be true or false,"
+        " not 'disabled'"
+    )
+
+
+async def test_options_that_are_misspelt_are_said_and_no_key_is_sent(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The call arrives, with what is metadata (fault 36)."""
+    wrong = {"api_keyy": KEY, "agent_nme": "Zoe", "token": f"Bearer {KEY}", "capture_logs": False}
+    more = {"plan": "gold"}
+    async with a_call(
+        tmp_path, NoisyAgent(GREETING), metadata=more, shutdown_timeout=60, **wrong
+    ) as call:
+        call.handle.add_metadata(again=KEY)
+        await call.answered(1)
+    sent = {"agent_nme": "Zoe", "token": "Bearer rk_...", "plan": "gold"}
+    assert call.json["started"]["metadata"] == sent
+    assert call.ended["metadata"] == {**sent, "again": "rk_..."}
+    said = "\n".join(warnings_of(caplog))
+    assert "'api_keyy' is no option" in said and "'agent_nme' is no option" in said
+    assert said.count("an API key in the metadata is not sent") == 2
+    assert "shutdown_timeout is 60 s" in said and KEY not in said
 
 
 async def test_observing_twice_gives_the_same_handle_and_one_call(

@@ -16,6 +16,7 @@ from roark_analytics_python_livekit._config import (
     is_loopback,
     observability_enabled,
     resolve_settings,
+    shown,
 )
 
 GOOD_KEY = "rk_live_replace_me"
@@ -205,10 +206,18 @@ class TestKillSwitch:
         """In any case, with white space around."""
         assert not observability_enabled({"ROARK_OBSERVABILITY_ENABLED": value})
 
-    @pytest.mark.parametrize("value", ["true", "1", "yes", "on", "", "anything"])
-    def test_anything_else_leaves_it_on(self, value: str) -> None:
-        """A typing error does not lose calls."""
+    @pytest.mark.parametrize("value", ["true", "TRUE", "1", "yes", "on", " On\n", "", " "])
+    def test_it_leaves_it_on(self, value: str) -> None:
+        """As does a variable that is empty."""
         assert observability_enabled({"ROARK_OBSERVABILITY_ENABLED": value})
+
+    @pytest.mark.parametrize("value", ["disabled", "none", "enabled", "f", "2", "flase", "nein"])
+    def test_what_is_neither_yes_nor_no_is_refused(self, value: str) -> None:
+        """Whoever wrote it may have meant either: it must not be taken for yes."""
+        with pytest.raises(SettingsError) as refused:
+            observability_enabled({"ROARK_OBSERVABILITY_ENABLED": value})
+        said = f"ROARK_OBSERVABILITY_ENABLED must be true or false, not '{value}'"
+        assert str(refused.value) == said
 
     def test_without_the_variable_it_is_on(self) -> None:
         """The default."""
@@ -280,6 +289,12 @@ class TestTheRest:
         with pytest.raises(SettingsError, match='"chunks", "wav" or "off"'):
             resolve(recording=mode)
 
+    @pytest.mark.parametrize("value", ["no", "false", "", 0, 1, None, []])
+    def test_capture_audio_is_yes_or_no(self, value: object) -> None:
+        """ "no" would be true, and the call would be recorded."""
+        with pytest.raises(SettingsError, match="^capture_audio must be True or False, not "):
+            resolve(capture_audio=value)
+
     def test_capture_audio_false_records_nothing(self) -> None:
         """Whatever `recording` says."""
         assert resolve(capture_audio=False, recording="wav").recording == "off"
@@ -304,8 +319,31 @@ class TestTheRest:
     @pytest.mark.parametrize("agent_id", ["", "  ", None, 5])
     def test_an_agent_needs_an_id(self, agent_id: object) -> None:
         """Calls are listed by it."""
-        with pytest.raises(SettingsError, match="agent_id must be a non-empty string"):
+        said = f"^agent_id must be a non-empty string, not {agent_id!r}$"
+        with pytest.raises(SettingsError, match=said):
             resolve(agent_id=agent_id)
+
+    @pytest.mark.parametrize(
+        ("value", "text"),
+        [
+            *((42, "42"), ("no", "'no'"), (None, "None"), (1.5, "1.5"), (float("nan"), "nan")),
+            *((b"no", "bytes"), (object(), "object"), ("x" * 100, "str"), (10**5000, "int")),
+            *(([1], "list"), (SettingsError("canary"), "SettingsError")),
+        ],
+        ids=lambda value: str(type(value)),
+    )
+    def test_what_came_is_shown(self, value: object, text: str) -> None:
+        """As it is where it is small and plain, else by its type."""
+        assert shown(value) == text
+
+    @pytest.mark.parametrize(("seconds", "lines"), [(6.0, 0), (9.5, 0), (10, 1), (60, 1)])
+    def test_a_shutdown_timeout_that_livekit_does_not_wait_for_is_said(
+        self, seconds: float, lines: int
+    ) -> None:
+        """It is taken: the worker may have more time than by default."""
+        advice = resolve(shutdown_timeout=seconds, spool_dir=None).advice
+        assert len(advice) == lines
+        assert all(f"shutdown_timeout is {seconds} s, and LiveKit kills" in one for one in advice)
 
     def test_a_name_and_prompt_that_are_no_text_become_text(self) -> None:
         """They go over the wire as text; a prompt object must not cost the call."""
@@ -314,6 +352,14 @@ class TestTheRest:
         assert (resolve().agent_name, resolve().agent_prompt) == (None, None)
 
     def test_is_test_is_a_plain_bool(self) -> None:
-        """Truthy values are taken for what they mean."""
+        """0, 1 and None are taken for what they mean; a text may mean its opposite."""
         assert resolve(is_test=1).is_test is True
         assert resolve(is_test=None).is_test is False
+        with pytest.raises(SettingsError, match="^is_test must be True or False, not 'no'$"):
+            resolve(is_test="no")
+
+    @pytest.mark.parametrize("base_url", [0, False, 5, []])
+    def test_a_base_url_that_is_no_text_is_not_passed_over(self, base_url: object) -> None:
+        """The call would go to another service than was meant."""
+        with pytest.raises(SettingsError, match="^the base URL must be a string, not "):
+            resolve(base_url=base_url)

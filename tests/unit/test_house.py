@@ -37,6 +37,7 @@ MAY_IMPORT = {  # room, or module of no room → rooms and modules beside itself
     "_delivery": {
         *("_call.records", "_diagnostics", "_process", "_queue", "_steps", "_types", "client"),
     },
+    "_metadata": {"_config", "_diagnostics", "_serialize"},
     "_http": {"_connections", "_delivery.stats"},
     "_connections": {"_process"},
     "_presigned": {"_config", "_delivery.stats", "_http"},
@@ -50,11 +51,12 @@ MAY_IMPORT = {  # room, or module of no room → rooms and modules beside itself
     "_recovery": {"_call", "_delivery", "_diagnostics", "_process", "_steps", "client"},
     "_pipeline": {
         *("_call", "_delivery", "_recording", "_recorder", "_recovery", "_summary"),
-        *("_config", "_diagnostics", "_process", "_queue", "_serialize", "client"),
+        *("_config", "_diagnostics", "_metadata", "_process", "_queue", "_serialize", "client"),
     },
     "session": {
         *("_call", "_delivery", "_livekit", "_pipeline"),
-        *("_config", "_diagnostics", "_process", "_serialize", "_version", "client"),
+        *("_config", "_diagnostics", "_metadata", "_process", "_serialize", "_version"),
+        "client",
     },
     "__main__": {
         *("_call", "_delivery", "_recovery", "_config", "_diagnostics", "_version", "client"),
