@@ -2,6 +2,6 @@
 
 from ._version import __version__
 from .client import RoarkClient
-from .session import observe_session
+from .session import CallHandle, CallStats, observe_session
 
-__all__ = ["RoarkClient", "__version__", "observe_session"]
+__all__ = ["CallHandle", "CallStats", "RoarkClient", "__version__", "observe_session"]

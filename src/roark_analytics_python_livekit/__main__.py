@@ -11,8 +11,10 @@ import asyncio
 import os
 import stat
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from ._call.state import read_state
 from ._config import (
@@ -27,7 +29,7 @@ from ._config import (
 from ._delivery.call_spool import SpooledCall
 from ._delivery.spool import Spool, SpoolError
 from ._delivery.stats import Outcome
-from ._diagnostics import Guard
+from ._diagnostics import Guard, scrub
 from ._recovery import Owner, Recovered, owner_of, recover_all
 from ._version import __version__
 from .client import RequestError, RoarkClient
@@ -66,7 +68,7 @@ def recover(options: argparse.Namespace) -> int:
     try:
         client, spool = _client(options), _spool(options)
     except (SettingsError, SpoolError) as error:
-        print(error, file=sys.stderr)
+        print(_plain(str(error)), file=sys.stderr)
         return TROUBLE
     if spool is None:
         print("the spool is off (ROARK_SPOOL_DIR): there is nothing to recover")
@@ -85,15 +87,17 @@ def recover(options: argparse.Namespace) -> int:
 
     asyncio.run(deliver())
     left = sum(not call.claimed and not call.aside for call in spool.calls())
-    print(f"{sum(one.outcome is Outcome.OK for one in found)} delivered, {left} left")
-    kept = any(one.outcome is Outcome.LATER for one in found)
-    return TROUBLE if kept or guard.count else OK
+    delivered = sum(one.outcome is Outcome.OK for one in found)
+    print(f"{delivered} delivered to {client.base_url}, {left} left in {spool.root}")
+    if left:
+        print("run `doctor`: it says what to do about them")
+    return TROUBLE if left or guard.count else OK
 
 
 _LINES = {
     Outcome.EMPTY: "a call without a readable journal: removed",
     Outcome.UNREADABLE: "a call without a readable journal: set aside",
-    Outcome.FOREIGN: "{id}: left alone, it belongs to another key or service",
+    Outcome.FOREIGN: "{id}: left alone, it belongs to {reason}",
     Outcome.LATER: "{id}: kept ({reason}; {chunks} chunks sent)",
     Outcome.OK: "{id}: delivered ({chunks} chunks sent)",
 }
@@ -101,7 +105,12 @@ _LINES = {
 
 def _line(one: Recovered) -> str:
     text = _LINES.get(one.outcome, _LINES[Outcome.OK])
-    return text.format(id=one.call_id, reason=one.reason or "no answer", chunks=one.chunks)
+    return _plain(text.format(id=one.call_id, reason=one.reason or "no answer", chunks=one.chunks))
+
+
+def _plain(text: str) -> str:
+    """A line for a terminal: a journal and the environment may hold anything."""
+    return "".join(one if one.isprintable() else "?" for one in scrub(text))
 
 
 def doctor(options: argparse.Namespace) -> int:
@@ -118,13 +127,16 @@ def doctor(options: argparse.Namespace) -> int:
     return OK if checks.all_well else TROUBLE
 
 
+_ADVICE = "is the base URL right, and the way out of here open (DNS, firewall, HTTPS_PROXY)?"
+
+
 class _Checks:
     def __init__(self) -> None:
         self.all_well = True
 
     def say(self, what: str, well: bool, text: str) -> None:
         self.all_well = self.all_well and well
-        print(f"{'ok  ' if well else 'FAIL'}  {what:<10} {text}")
+        print(f"{'ok  ' if well else 'FAIL'}  {what:<10} {_plain(text)}")
 
 
 def _check_service(options: argparse.Namespace, checks: _Checks) -> None:
@@ -156,7 +168,7 @@ async def _ask(client: RoarkClient) -> tuple[bool, str]:
         if error.status in (404, 405):
             return False, f"answers, and has no such path ({error.reason}): is the base URL right?"
         if error.status is None:
-            return False, f"does not answer ({error.reason}): is the way out of here open?"
+            return False, f"does not answer ({error.reason}): {_ADVICE}"
         return error.outcome is Outcome.REFUSED, f"answers ({error.reason})"
     except Exception as error:  # no connection can be made; its text may hold a proxy's password
         return False, f"cannot be asked ({type(error).__name__}): are the proxy variables right?"
@@ -179,10 +191,12 @@ def _check_spool(options: argparse.Namespace, checks: _Checks) -> None:
     aside = [call for call in calls if call.aside]
     checks.say("calls", True, f"{sum(call.claimed for call in calls)} in work")
     owners = _owners(options, spool) if waiting else {}
-    for owner, what, advice in _LEFT:
-        calls = [call for call in waiting if owners.get(call.path, "ours") == owner]
-        if calls:
-            checks.say(what, False, f"{_many(calls, 'waiting')}; {advice}")
+    whose = {call.path: owners.get(call.path, _Owned("ours")) for call in waiting}
+    for owned in sorted(set(whose.values())):
+        calls = [call for call in waiting if whose[call.path] == owned]
+        what, advice = _LEFT[owned.owner]
+        advice = advice.format(base_url=owned.base_url)
+        checks.say(what, False, f"{_many(calls, 'waiting')}; {advice}")
     if not waiting:
         checks.say("left", True, "nothing waits to be delivered")
     if aside:
@@ -190,20 +204,25 @@ def _check_spool(options: argparse.Namespace, checks: _Checks) -> None:
         checks.say("aside", True, text)
 
 
-_LEFT: tuple[tuple[Owner, str, str], ...] = (
-    ("ours", "left", "run `recover`"),
-    ("other key", "other key", "if the key was replaced, run `recover --any-key`"),
-    ("elsewhere", "elsewhere", "run `recover` with their base URL and key"),
-)
+class _Owned(NamedTuple):
+    owner: Owner
+    base_url: str = ""  # where that is another one
 
 
-def _owners(options: argparse.Namespace, spool: Spool) -> dict[Path, Owner]:
+_LEFT: Mapping[Owner, tuple[str, str]] = {
+    "ours": ("left", "run `recover`"),
+    "other key": ("other key", "if the key was replaced, run `recover --any-key`"),
+    "elsewhere": ("elsewhere", "run `recover --base-url {base_url}` with their key"),
+}
+
+
+def _owners(options: argparse.Namespace, spool: Spool) -> dict[Path, _Owned]:
     """Whose the calls are, as far as that can be told; none is changed."""
     try:
         base_url = _base_url(options)
     except SettingsError:
         return {}
-    owners: dict[Path, Owner] = {}
+    owners: dict[Path, _Owned] = {}
     key: str | None = None
     with suppress(SettingsError):
         key = _key()
@@ -216,7 +235,10 @@ def _owners(options: argparse.Namespace, spool: Spool) -> dict[Path, Owner]:
             call.release()
         if state is not None and state.call is not None:
             owner = owner_of(state.call, base_url, key or "")
-            owners[call.path] = "ours" if key is None and owner == "other key" else owner
+            if key is None and owner == "other key":
+                owner = "ours"
+            there = state.call["base_url"] if owner == "elsewhere" else ""
+            owners[call.path] = _Owned(owner, there)
     return owners
 
 

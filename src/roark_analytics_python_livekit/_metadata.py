@@ -52,8 +52,9 @@ def sendable(values: object, api_key: str) -> Any:
 
 def _without_keys(value: Any, api_key: str) -> Any:
     if isinstance(value, str):
+        clean = hide_keys(value)
         # A short one may be part of any word; none of Roark's is.
-        return hide_keys(value.replace(api_key, "...") if len(api_key) >= 12 else value)
+        return clean.replace(api_key, "...") if len(api_key) >= 12 else clean
     if isinstance(value, dict):
         return {
             _without_keys(name, api_key): _without_keys(one, api_key) for name, one in value.items()

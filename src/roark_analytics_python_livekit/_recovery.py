@@ -45,7 +45,7 @@ class Recovered:
     outcome: Outcome  # OK, LATER (kept), FOREIGN, UNREADABLE (set aside) or EMPTY (removed)
     chunks: int = 0  # delivered now
     events: int = 0  # delivered now
-    reason: str | None = None  # why it is kept
+    reason: str | None = None  # why it is kept, or whose it is
     hopeless: bool = False  # the next call would fare no better
     is_cut_off: bool = False  # its turn was over, something was delivered, and more may be
 
@@ -138,6 +138,13 @@ def owner_of(call: CallRecord, base_url: str, api_key: str) -> Owner:
     return "ours" if call["account"] == account_of(api_key) else "other key"
 
 
+def _other_owner(call: CallRecord, client: RoarkClient) -> str:
+    """Whose a call is that this client may not deliver."""
+    if owner_of(call, client.base_url, client.api_key) == "other key":
+        return "another key"
+    return f"another service ({call['base_url']})"
+
+
 @dataclass(frozen=True)
 class _Recovery:
     """Delivers one claimed call after the other, with one client."""
@@ -158,7 +165,8 @@ class _Recovery:
                 return Recovered(None, _put_away(call, journal))
             call_id = state.facts.call_id
             if not self._may_deliver(state.call):
-                return Recovered(call_id, Outcome.FOREIGN)
+                whose = _other_owner(state.call, self.client)
+                return Recovered(call_id, Outcome.FOREIGN, reason=whose)
             call.postpone()  # whatever ends this: the others go first the next time
             return await self._deliver(call, journal, state, call_id)
         except OSError as error:  # the disk may give it another time

@@ -24,13 +24,16 @@ def log_summary(
     stats = uploader.stats
     missing = sorted(stats.undelivered, key=lambda event: event != "call-started")
     if uploader.lost:
-        missing.insert(missing.count("call-started"), f"{len(uploader.lost)} recording chunks")
+        chunks = _count(len(uploader.lost), "recording chunk")
+        missing.insert(missing.count("call-started"), chunks)
     if broke_off:
         missing.append("the rest, after an internal error")
+    dropped = [f"{count} {reason.replace('_', ' ')}" for reason, count in stats.dropped.items()]
     counts = (
-        f"sent {stats.events_sent} events, {stats.chunks_sent} chunks ({stats.bytes_sent} bytes); "
-        f"{stats.retries} retries, {stats.spooled} kept in the spool, "
-        f"dropped {stats.dropped or 'nothing'}"
+        f"sent {_count(stats.events_sent, 'event')}, {_count(stats.chunks_sent, 'chunk')}"
+        f" ({_count(stats.bytes_sent, 'byte')}); "
+        f"{stats.retries} {'retry' if stats.retries == 1 else 'retries'}, "
+        f"{stats.spooled} kept in the spool, dropped {', '.join(dropped) or 'nothing'}"
     )
     if has_no_audio:
         counts += "; no recording: the session had no audio"
@@ -44,3 +47,7 @@ def log_summary(
         )
     else:
         logger.info("roark: call %s delivered: %s", call_id, counts)
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -40,21 +40,22 @@ def test_recover_delivers_and_says_what(
     status, said = command("recover", "--spool-dir", spool, "--base-url", service)
     assert status == 0, said
     assert f"RM_1: delivered ({1 if recording == 'wav' else 4} chunks sent)" in said
-    assert "2 delivered, 0 left" in said
+    assert f"2 delivered to {service}, 0 left in {spool}" in said
     assert np.array_equal(sound(calls), pcm(0, 4 * FRAMES))
     assert call_file(calls)["ended"]["delivery"]["recovered"] is True
     assert not foreign.exists() and list(spool.iterdir()) == []
 
 
 def test_recover_leaves_other_keys_calls_alone(service: str, calls: Path, spool: Path) -> None:
-    """Status 0: there is nothing that this key could do (fault 17)."""
+    """Status 1, whose they are, and what to do: they wait until their age ends that (fault 17)."""
     dead_call(spool, service, frames=0)
     status, said = command("recover", ROARK_SPOOL_DIR=str(spool), ROARK_BASE_URL=NOBODY)
-    assert status == 0 and "RM_1: left alone" in said and "0 delivered, 1 left" in said
+    assert status == 1 and f"RM_1: left alone, it belongs to another service ({service})" in said
+    assert f"0 delivered to {NOBODY}, 1 left in {spool}\nrun `doctor`" in said
     status, said = command(
         "recover", "--spool-dir", spool, "--base-url", service, key="rk_live_another"
     )
-    assert status == 0 and "RM_1: left alone" in said
+    assert status == 1 and "RM_1: left alone, it belongs to another key\n" in said
     assert not calls.exists()
 
 
@@ -66,10 +67,10 @@ def test_recover_keeps_what_the_service_does_not_take(
     dead_call(spool, service, frames=FRAMES)
     status, said = command("recover", "--spool-dir", spool, "--base-url", service)
     assert status == 1 and "RM_1: kept (status 401; 0 chunks sent)" in said
-    assert "0 delivered, 1 left" in said
+    assert "0 delivered to " in said and ", 1 left in " in said
     faults.clear()
     status, said = command("recover", "--spool-dir", spool, "--base-url", service)
-    assert status == 0 and "1 delivered, 0 left" in said
+    assert status == 0 and "1 delivered to " in said and ", 0 left in " in said
     assert call_file(calls)["ended"]["recording"]["status"] == "complete"
 
 
@@ -124,4 +125,6 @@ def test_doctor_says_what_is_wrong_with_the_service(
     status, said = command("doctor", "--spool-dir", spool, "--base-url", service)
     assert status == 1 and "refuses the key (status 403)" in said
     status, said = command("doctor", "--spool-dir", spool, "--base-url", NOBODY)
-    assert status == 1 and "does not answer" in said
+    assert status == 1 and "does not answer (127.0.0.1:9 refuses connections): is the" in said
+    status, said = command("doctor", "--spool-dir", spool, "--base-url", "https://roark.invalid")
+    assert status == 1 and "does not answer (no address for roark.invalid): is the" in said

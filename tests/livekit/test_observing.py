@@ -84,7 +84,7 @@ async def test_a_hanging_service_costs_the_budget_and_says_what_is_missing(
     assert [s.interrupted for s in call.ear.segments] == [False]
     assert call.handle.stats.done
     (line,) = warnings_of(caplog)
-    assert "call-started" in line and "call-ended" in line and "recording chunks" in line
+    assert "call-started" in line and "call-ended" in line and "recording chunk" in line
 
 
 @pytest.mark.parametrize("spec", ["*:status=500", "*:drop"])

@@ -6,7 +6,7 @@ from uuid import uuid4
 from livekit.agents import Agent, AgentSession, JobContext
 
 import roark_analytics_python_livekit as roark
-from roark_analytics_python_livekit import RoarkClient, observe_session
+from roark_analytics_python_livekit import CallHandle, CallStats, RoarkClient, observe_session
 
 
 async def as_in_the_readme(ctx: JobContext) -> None:
@@ -57,6 +57,11 @@ async def with_every_option(ctx: JobContext, session: AgentSession[None]) -> Map
         if call.stats.done and not call.stats.undelivered:
             print(call.stats.events_sent, call.stats.chunks_sent, call.stats.bytes_sent)
         return call.stats.dropped
+
+
+def as_they_are_annotated(call: CallHandle) -> CallStats:
+    """What is returned has a name to write down."""
+    return call.stats
 
 
 async def with_the_client_as_before(pcm: bytes) -> bool:

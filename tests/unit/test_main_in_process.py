@@ -16,6 +16,8 @@ from roark_analytics_python_livekit._delivery.spool import Spool
 from tests.support.fake_roark import BASE_URL, KEY, Roark
 from tests.unit.test_recovery import SOUND, dead_call, sound_of
 
+NEXT = "run `doctor`: it says what to do about them\n"
+
 Run = Callable[..., tuple[int, str]]
 
 
@@ -58,26 +60,27 @@ class TestRecover:
             [
                 "RM_1: delivered (3 chunks sent)",
                 "RM_2: delivered (0 chunks sent)",
-                "2 delivered, 0 left",
+                f"2 delivered to {BASE_URL}, 0 left in {spool}",
             ],
         )
         assert sound_of(roark) == SOUND
         assert list(spool.iterdir()) == []
 
-    def test_nothing_to_do_is_no_trouble(self, run: Run, roark: Roark) -> None:
+    def test_nothing_to_do_is_no_trouble(self, run: Run, roark: Roark, spool: Path) -> None:
         """Every time but the first, from cron."""
-        assert run("recover") == (OK, "0 delivered, 0 left\n")
+        assert run("recover") == (OK, f"0 delivered to {BASE_URL}, 0 left in {spool}\n")
         assert roark.seen == []
 
     def test_arguments_go_before_the_environment(self, run: Run, spool: Path) -> None:
         """Another spool, another service: that call is not its own."""
         dead_call(spool.with_name("another"))
         status, said = run("recover", "--spool-dir", spool.with_name("another"))
-        assert (status, said.splitlines()[-1]) == (OK, "1 delivered, 0 left")
+        assert status == OK and "1 delivered" in said
         dead_call(spool)
         assert run("recover", "--base-url", "https://another.test") == (
-            OK,
-            "RM_1: left alone, it belongs to another key or service\n0 delivered, 1 left\n",
+            TROUBLE,
+            f"RM_1: left alone, it belongs to another service ({BASE_URL})\n"
+            f"0 delivered to https://another.test, 1 left in {spool}\n{NEXT}",
         )
 
     def test_calls_of_a_key_that_was_replaced_are_delivered_on_demand(
@@ -86,12 +89,13 @@ class TestRecover:
         """Only then: they may be another project's."""
         dead_call(spool, key="rk_live_mistyped")
         assert run("recover") == (
-            OK,
-            "RM_1: left alone, it belongs to another key or service\n0 delivered, 1 left\n",
+            TROUBLE,
+            "RM_1: left alone, it belongs to another key\n"
+            f"0 delivered to {BASE_URL}, 1 left in {spool}\n{NEXT}",
         )
         assert run("recover", "--any-key") == (
             OK,
-            "RM_1: delivered (3 chunks sent)\n1 delivered, 0 left\n",
+            f"RM_1: delivered (3 chunks sent)\n1 delivered to {BASE_URL}, 0 left in {spool}\n",
         )
         assert sound_of(roark) == SOUND
 
@@ -103,26 +107,28 @@ class TestRecover:
         dead_call(spool)
         assert run("recover") == (
             TROUBLE,
-            "RM_1: kept (status 403; 0 chunks sent)\n0 delivered, 1 left\n",
+            "RM_1: kept (status 403; 0 chunks sent)\n"
+            f"0 delivered to {BASE_URL}, 1 left in {spool}\n{NEXT}",
         )
         faults.clear()
         assert run("recover")[0] == OK
 
     def test_a_call_that_tells_nothing_is_set_aside(self, run: Run, spool: Path) -> None:
         """Its journal is rubbish; without sound it is removed. Neither is tried again."""
+        nothing = f"0 delivered to {BASE_URL}, 0 left in {spool}\n"
         (dead_call(spool) / "journal").write_bytes(b"rubbish")
         assert run("recover") == (
             OK,
-            "a call without a readable journal: set aside\n0 delivered, 0 left\n",
+            f"a call without a readable journal: set aside\n{nothing}",
         )
-        assert run("recover") == (OK, "0 delivered, 0 left\n")
+        assert run("recover") == (OK, nothing)
         status, said = run("doctor")
         assert status == OK
         assert re.search(r"ok +aside +1 call not readable \(0.5 MiB, .*\)", said)
         (dead_call(spool, sound=b"") / "journal").write_bytes(b"rubbish")
         assert run("recover") == (
             OK,
-            "a call without a readable journal: removed\n0 delivered, 0 left\n",
+            f"a call without a readable journal: removed\n{nothing}",
         )
 
     def test_an_error_of_its_own_is_trouble(
@@ -139,7 +145,11 @@ class TestRecover:
 
         monkeypatch.setattr("roark_analytics_python_livekit._recovery.reading_state", broken)
         dead_call(spool)
-        assert run("recover") == (TROUBLE, "0 delivered, 1 left\n")
+        status, said = run("recover")
+        assert (status, said) == (
+            TROUBLE,
+            f"0 delivered to {BASE_URL}, 1 left in {spool}\n{NEXT}",
+        )
         assert len(internal_errors) == 1
         internal_errors.clear()
 
@@ -213,7 +223,7 @@ class TestDoctor:
         )
         assert re.search(
             r"FAIL +elsewhere +1 call waiting \(0.5 MiB, .*\); "
-            r"run `recover` with their base URL and key\n",
+            r"run `recover --base-url https://elsewhere.test` with their key\n",
             said,
         )
         assert sorted((file, file.read_bytes()) for file in spool.glob("*/*")) == before
@@ -229,7 +239,7 @@ class TestDoctor:
             ("status=400", "ok service answers (status 400)"),
             ("status=404", "FAIL service answers, and has no such path (status 404)"),
             ("status=405", "FAIL service answers, and has no such path (status 405)"),
-            ("drop", "FAIL service does not answer (ConnectionDropped)"),
+            ("drop", "FAIL service does not answer (ConnectionDropped): is the base URL right"),
         ],
     )
     def test_what_is_wrong_with_the_service(
@@ -268,6 +278,16 @@ class TestDoctor:
         status, said = run("doctor")
         assert status == TROUBLE
         assert re.search(r"FAIL +switch +off: ROARK_OBSERVABILITY_ENABLED says so\n", said)
+
+    def test_a_switch_that_says_neither_yes_nor_no_is_seen(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nothing is observed, as long as it says that; what it says may be a key."""
+        for value, shown in (("disabled", "disabled"), ("rk_live_canary0", "rk_...")):
+            monkeypatch.setenv("ROARK_OBSERVABILITY_ENABLED", value)
+            status, said = run("doctor")
+            assert status == TROUBLE
+            assert f"must be true or false, not '{shown}': nothing is observed\n" in said
 
     def test_a_spool_that_is_off_is_said(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         """And what that costs."""

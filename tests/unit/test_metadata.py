@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -105,15 +106,19 @@ def test_what_is_no_mapping_is_a_value(value: object) -> None:
 def test_a_mapping_that_raises_costs_nothing_else() -> None:
     """It becomes a value, as any object that cannot be looked into."""
 
-    class Hostile(dict[str, Any]):
-        def keys(self) -> Any:
+    class Hostile(Mapping[str, Any]):
+        def __getitem__(self, key: str) -> Any:
             raise RuntimeError
 
-    hostile = Hostile(a=1)
-    assert metadata_of({"metadata": hostile, "plan": "gold"}, _OPTIONS) == {
-        "metadata": hostile,
-        "plan": "gold",
-    }
+        def __iter__(self) -> Iterator[str]:
+            raise RuntimeError
+
+        def __len__(self) -> int:
+            return 1
+
+    hostile = Hostile()
+    found = metadata_of({"metadata": hostile, "plan": "gold"}, _OPTIONS)
+    assert found["metadata"] is hostile and found["plan"] == "gold"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,9 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_exported_names_are_these() -> None:
     """One more is a promise, one less a break."""
-    assert package.__all__ == ["RoarkClient", "__version__", "observe_session"]
+    assert package.__all__ == [
+        *("CallHandle", "CallStats", "RoarkClient", "__version__", "observe_session"),
+    ]
     assert all(hasattr(package, name) for name in package.__all__)
 
 
@@ -92,7 +94,7 @@ def test_the_published_methods_are_called_as_before(
 
 def test_every_public_thing_says_what_it_is() -> None:
     """Docstrings, for editors and for people."""
-    public = [package, observe_session, RoarkClient]
+    public = [package, observe_session, RoarkClient, package.CallHandle, package.CallStats]
     public += [value for name, value in vars(RoarkClient).items() if not name.startswith("_")]
     assert all(inspect.getdoc(thing) for thing in public)
 
