@@ -279,7 +279,8 @@ def _ended_event(state: CallState, outbox: Outbox, uploader: Uploader) -> dict[s
 
 
 def _is_cut_off(uploader: Uploader) -> bool:
-    return uploader.ran_out_of_time and uploader.stats.chunks_sent > 0
+    is_short = uploader.ran_out_of_time and bool(uploader.lost)
+    return is_short and uploader.stats.chunks_sent > 0
 
 
 def _log(recovered: Recovered, call: CallSpool) -> None:

@@ -16,7 +16,7 @@ def check_claims(calls: Path) -> int:
     there which is not in its gaps: an upload whose answer was lost may have arrived.
     """
     found = [json.loads(file.read_text()) for file in calls.glob("*/call.json")]
-    ended = [call for call in found if call.get("ended")]
+    ended = [call for call in found if "recording" in (call.get("ended") or {})]
     for call in ended:
         check_claim(call["ended"]["recording"], pcm_chunks(calls / call["livekitCallId"]))
     return len(ended)

@@ -60,7 +60,7 @@ class TestTwoHosts:
     """A volume that several mount."""
 
     def test_a_live_call_is_left_alone(self, spool: Spool, hosts: Hosts) -> None:
-        """As long as its heart beats, however long it takes."""
+        """As long as its heart beats, however long it takes (fault 31)."""
         call = begun(spool)
         hosts.on("b")
         assert list(spool.abandoned()) == [] and spool.evict(spool.quota) == []
@@ -71,7 +71,7 @@ class TestTwoHosts:
         call.append_record({"n": 2})
 
     def test_a_dead_hosts_call_is_taken_over_once(self, spool: Spool, hosts: Hosts) -> None:
-        """After ten missed heartbeats; the third host comes too late."""
+        """After ten missed heartbeats; the third host comes too late (fault 31)."""
         begun(spool)
         hosts.on("b", later=TAKE_OVER + 1)
         (taken,) = spool.abandoned()
@@ -177,7 +177,7 @@ class TestAge:
         return Spool(tmp_path / "spool", clock=lambda: time.time() + WEEK + 86_400)
 
     def test_a_clock_that_is_ahead_deletes_nothing(self, spool: Spool, late: Spool) -> None:
-        """The machine's uptime says how old the call is, whatever else is known."""
+        """The machine's uptime says how old the call is, whatever else is known (fault 32)."""
         begun(spool).release()
         assert late.evict() == [] and late.evict(clock_is_right=True) == []
         assert len(list(late.abandoned())) == 1

@@ -31,7 +31,7 @@ def test_each_fault_in_the_docs_is_a_test() -> None:
     assert [name for name in named if name not in tests] == []
 
 
-def test_each_of_the_28_faults_is_in_the_docs() -> None:
+def test_each_of_the_faults_is_in_the_docs() -> None:
     """The docstring of the test that a row names says which of them it proves."""
     sources = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
     proven: set[int] = set()
@@ -41,7 +41,7 @@ def test_each_of_the_28_faults_is_in_the_docs() -> None:
         numbers = re.findall(r"fault (\d+)", text.split('"""')[1])
         assert numbers, f"{name} does not say which fault it proves"
         proven.update(map(int, numbers))
-    assert proven == set(range(1, 29))
+    assert proven == set(range(1, 40)) - {37, 38}
 
 
 def test_each_option_and_variable_in_the_docs_exists() -> None:

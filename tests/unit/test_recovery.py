@@ -9,10 +9,11 @@ import wave
 from pathlib import Path
 from typing import Any, cast
 
+import httpx
 import pytest
 
 from local_roark import Faults
-from roark_analytics_python_livekit import RoarkClient
+from roark_analytics_python_livekit import RoarkClient, _recovery
 from roark_analytics_python_livekit._call.facts import call_record
 from roark_analytics_python_livekit._delivery.chunks import wav_header
 from roark_analytics_python_livekit._delivery.limits import DEFAULT_LIMITS, Limits, RetryPolicy
@@ -541,3 +542,74 @@ async def test_one_chunk_that_is_never_taken_does_not_keep_the_others(
     roark.broken.add("chunk 0")
     (one,) = await recover(tmp_path / "spool", client)
     assert (one.outcome, one.chunks, one.events) == (Outcome.LATER, 11, 2)
+
+
+class Slow(httpx.AsyncBaseTransport):
+    """The service, where the uploads of one call take for ever until they are let go."""
+
+    def __init__(self, roark: Roark, call_id: str) -> None:
+        self.let_go = asyncio.Event()
+        self._roark = roark
+        self._call_id = call_id
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Waits where it has to."""
+        if request.method == "PUT" and self._call_id in str(request.url):
+            await self.let_go.wait()
+        return await self._roark.handle_async_request(request)
+
+
+async def test_a_slow_call_keeps_nobody_waiting(
+    roark: Roark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others arrive beside it; it goes to the back, also if it is cut off (fault 33)."""
+    monkeypatch.setattr(_recovery, "SLOW", 0.01)
+    root, slow = tmp_path / "spool", Slow(roark, "RM_slow")
+    for name in ("RM_slow", "RM_1", "RM_2", "RM_3"):
+        dead_call(root, name)
+    client = RoarkClient(KEY, base_url=BASE_URL, transport=slow)
+    recovering = asyncio.ensure_future(recover(root, client))
+    await until(lambda: [path.name.split(".")[0] for path in root.iterdir()] == ["RM_slow"])
+    assert not recovering.done()
+    recovering.cancel()
+    await asyncio.gather(recovering, return_exceptions=True)
+    dead_call(root, "RM_4")
+    later = [path.name.split(".")[0] for path in Spool(root)._paths()]
+    assert later == ["RM_slow", "RM_4"]
+    slow.let_go.set()
+    found = await recover(root, client)
+    assert [one.call_id for one in found] == ["RM_slow", "RM_4"]
+    assert {one.outcome for one in found} == {Outcome.OK}
+    assert sound_of(roark, "RM_slow") == SOUND
+
+
+async def test_a_turn_that_is_over_goes_on_in_the_next_round(
+    client: RoarkClient, roark: Roark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was delivered stays delivered; call-ended waits until it is all (fault 33)."""
+    monkeypatch.setattr(_recovery, "IN_FLIGHT", 1)
+    dead_call(tmp_path / "spool")
+    put = RoarkClient.upload
+    clock = [0.0]
+
+    async def slowly(self: RoarkClient, *args: Any, **options: Any) -> None:
+        await put(self, *args, **options)
+        clock[0] += 0.8 * _recovery.TURN
+
+    monkeypatch.setattr(RoarkClient, "upload", slowly)
+    found: list[Recovered] = []
+    await recover_all(
+        Spool(tmp_path / "spool"),
+        client,
+        Guard(),
+        limits=NO_WAITS,
+        clock=lambda: clock[0],
+        on_call=found.append,
+    )
+    assert [(one.outcome, one.chunks) for one in found] == [
+        (Outcome.LATER, 1),
+        (Outcome.LATER, 1),
+        (Outcome.OK, 1),
+    ]
+    assert roark.accepted() == ["call-started", "chunk 0", "chunk 1", "chunk 2", "call-ended"]
+    assert sound_of(roark) == SOUND

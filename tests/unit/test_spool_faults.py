@@ -70,7 +70,7 @@ async def test_whichever_step_of_a_recovery_fails_once_nothing_is_lost(
     disk: FailingDisk,
     make: Callable[[Path], Path],
 ) -> None:
-    """What is not delivered then is delivered next time, complete."""
+    """What is not delivered then is delivered next time, complete (fault 29)."""
     make(disk.root)
     kept = tmp_path / "kept"
     shutil.copytree(disk.root, kept)
@@ -168,7 +168,7 @@ async def test_a_changed_chunk_is_a_gap(
 async def test_a_spool_that_is_back_is_used_again(
     waiting: Calling, client: RoarkClient, roark: Roark, faults: Faults, tmp_path: Path
 ) -> None:
-    """With all that stood in the journal: a kill after it costs what a kill costs."""
+    """With all that stood in the journal: a kill after it costs what a kill costs (fault 30)."""
     waiting.turn("user", "before", 2.0)
     await until(lambda: b"before" in b"".join(map(Path.read_bytes, journals(tmp_path))))
     shutil.rmtree(tmp_path / "spool")
@@ -220,7 +220,7 @@ async def killed(calling: Calling) -> None:
 async def test_a_delivered_call_that_the_disk_keeps_is_not_delivered_again(
     client: RoarkClient, roark: Roark, disk: FailingDisk
 ) -> None:
-    """The disk took nothing from the middle on: the half that is there is nobody's any more."""
+    """The disk took nothing from the middle on: what is there is nobody's (fault 30)."""
     calling = Calling(client, spool_dir=disk.root, limits=SMALL)
     calling.open()
     calling.hear(0.0, 2.5)
