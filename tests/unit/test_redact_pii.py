@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roark_analytics_python_livekit.redaction import redact_pii
+from roark_analytics_python_livekit.redaction import STEP, redact_pii
+from tests.support.steps import longest_step
 
 CARDS = [
     "4111111111111111",  # Visa
@@ -189,29 +190,64 @@ def test_any_text_is_taken(text: str) -> None:
     assert redact_pii(once) == once
 
 
-@pytest.mark.parametrize(
-    "part",
-    [
-        "4",
-        "4 ",
-        "4111 1111 ",
-        "a",
-        "a.",
-        "a@",
-        "one ",
-        "a dot ",
-        "+",
-        "(",
-        "0 ",
-        "12-",
-        "4\n",
-        "4 - ",
-        "4_",
-        "_",
-    ],
-)
+HUGE = [
+    "4",
+    "4 ",
+    "4111 1111 ",
+    "a",
+    "a.",
+    "a@",
+    "one ",
+    "a dot ",
+    "+",
+    "(",
+    "0 ",
+    "12-",
+    "4\n",
+    "4 - ",
+    "4_",
+    "_",
+    "01 22 33 ",
+    "+1",
+    "a+",
+    "a'",
+    "a@a.a.a.a.a.a.a.a.1 ",
+    f"(01){'2' * 33} ",
+    "[{(",
+    " ",
+    "It was about three on the 4th of May. ",
+    '{"id": 12, "when": "2024-01-02T10:00:00", "price": 12.5}, ',
+]
+
+
+@pytest.mark.parametrize("part", HUGE)
 def test_a_huge_text_takes_time_in_proportion(part: str) -> None:
     """Twice the text, not four times the time: far from a minute for 64 KiB of the worst."""
     began = time.process_time()
     redact_pii(part * (65_536 // len(part)))
     assert time.process_time() - began < 5.0
+
+
+@pytest.mark.parametrize("part", HUGE)
+def test_a_huge_text_holds_the_interpreter_for_no_more_than_an_instant(part: str) -> None:
+    """A regular expression lets no other thread run: none looks at the whole text."""
+    assert longest_step(lambda: redact_pii(part * (65_536 // len(part)))) < 0.005
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        "4111 1111 1111 1111",
+        "+1 (510) 555-0100",
+        "510-555-0100",
+        "jane.doe@mail.example.com",
+        "jane dot doe at example dot com",
+        "five one oh, five five five, oh one double oh",
+    ],
+)
+def test_what_stands_over_the_end_of_a_step_is_found(found: str) -> None:
+    """Wherever it begins."""
+    marker = redact_pii(found)
+    for before in range(STEP - len(found) - 1, STEP + 1):
+        text = "x" * (before - 1) + " "
+        assert redact_pii(f"{text}{found} {text}") == f"{text}{marker} {text}"
