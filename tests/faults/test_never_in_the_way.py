@@ -234,3 +234,12 @@ def test_a_call_imports_nothing(service: str, calls: Path, spool: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     assert len(list(calls.iterdir())) == 1
     assert ended.stdout.split() == []
+
+
+def test_a_heavy_redact_in_another_process_leaves_the_interpreter_alone() -> None:
+    """The example of the docs: what it computes there is nobody's delay here."""
+    ended = run("-m", "tests.faults.heavy_redact")
+    assert ended.returncode == 0, ended.stderr
+    word, computed, late = ended.stdout.split()
+    assert word == "hello" and float(computed) > 0.5
+    assert float(late) < float(computed) / 2

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -299,3 +301,39 @@ async def test_where_there_are_no_more_threads_the_marker_stands(
             journal.append(turn("hello"))
             await journal.finish(10.0)
     assert [entry["text"] for entry in written] == [FAILED]
+
+
+async def test_one_that_holds_the_interpreter_is_named_once_with_the_figure(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A pattern that backtracks: no other thread runs meanwhile, the agent's neither."""
+    pattern = re.compile("(a|aa)+$")
+
+    def redact(text: str) -> str:
+        began = time.thread_time()
+        for more in range(12, 40):
+            pattern.match("a" * more + "!")
+            if time.thread_time() - began > 0.5:
+                break
+        return text.upper()
+
+    async with writing(redact, patience=3600.0) as (journal, written):
+        journal.append(metadata("one", "two"))
+        await asyncio.wait_for(journal.finish(60.0), 60)
+    assert [entry["values"]["all"] for entry in written] == [["ONE", "TWO"]]
+    (said,) = re.findall(r"`redact` held the interpreter for (\d+) ms", caplog.text)
+    assert int(said) >= 100
+
+
+async def test_one_that_waits_is_not_named(caplog: pytest.LogCaptureFixture) -> None:
+    """For a service, or another process: everybody else runs meanwhile."""
+
+    def redact(text: str) -> str:
+        time.sleep(0.3)
+        return text.upper()
+
+    async with writing(redact) as (journal, written):
+        journal.append(turn("hello"))
+        await asyncio.wait_for(journal.finish(60.0), 60)
+    assert [entry["text"] for entry in written] == ["HELLO"]
+    assert "held" not in caplog.text

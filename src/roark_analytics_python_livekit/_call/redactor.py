@@ -7,10 +7,11 @@ import contextlib
 import inspect
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .._diagnostics import Guard
+from .._diagnostics import Guard, logger
 from .._serialize import MAX_TEXT, CutText, clean_text
 from .privacy import FAILED, Redact, is_private, redacted
 from .records import Record
@@ -18,10 +19,13 @@ from .records import Record
 PATIENCE = 10.0  # seconds for the redaction of one text, which may ask a service
 MAX_WAITING = 2_000  # records; with more, `redact` is slower than the call
 MAX_HANGING = 3  # calls of `redact` that have not come back: each holds a thread
+HELD = 0.1  # seconds without the interpreter after which it is said: a caller hears that
+LOOK = 0.02  # seconds between two looks at whether the loop still runs
 HALVED = 256  # characters at the end of a text that was cut: what is halved there is no longer
 
 Write = Callable[[Record], None]
-Tell = Callable[[object], None]
+Tell = Callable[[object, float], None]
+"""Told: what `redact` gave, and the seconds that it computed."""
 
 
 class Journal:
@@ -152,6 +156,7 @@ class RedactionWorker:
         self._hanging: list[_Thread] = []
         self._answer: asyncio.Future[Any] | None = None
         self._is_stopped = False
+        self._has_complained = False
 
     async def redact(self, text: str) -> str | None:
         """The redacted text; None where `redact` raised, took too long, or gave no text."""
@@ -170,27 +175,80 @@ class RedactionWorker:
             return None
         loop = asyncio.get_running_loop()
         answer = self._answer = loop.create_future()
+        lateness = Lateness(loop)
 
-        def tell(given: object) -> None:
+        def settle(given: object, computed: float) -> None:
+            self._complain(min(lateness.stop(), computed), text)
+            self._settle(answer, given)
+
+        def tell(given: object, computed: float) -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed by now
-                loop.call_soon_threadsafe(self._settle, answer, given)
+                loop.call_soon_threadsafe(settle, given, computed)
 
         try:
             thread = self._thread = self._thread or _Thread(self._redact)
         except RuntimeError:  # there can be no more threads
             return None
         thread.texts.put((text, tell))
-        with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
-            return await asyncio.wait_for(answer, self.patience)
+        lateness.begin()
+        try:
+            with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
+                return await asyncio.wait_for(answer, self.patience)
+        finally:
+            lateness.stop()
         thread.texts.put(None)
         self._hanging.append(thread)
         self._thread = None
         return None
 
+    def _complain(self, held: float, text: str) -> None:
+        """Says once that `redact` lets nobody else run: neither the loop, nor the agent."""
+        if held >= HELD and not self._has_complained:
+            self._has_complained = True
+            logger.warning(
+                "roark: `redact` held the interpreter for %d ms over a text of %d characters: the "
+                "agent stood still meanwhile; it should run in another process",
+                round(held * 1000),
+                len(text),
+            )
+
     @staticmethod
     def _settle(answer: asyncio.Future[Any] | None, given: object) -> None:
         if answer is not None and not answer.done():
             answer.set_result(given)
+
+
+class Lateness:
+    """How late a loop came to a timer at worst: so long another thread did not let it run.
+
+    Together with the time that the other one computed: a busy machine makes both of them wait.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._worst = 0.0  # seconds
+        self._due = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> None:
+        """Looks every now and then, from now on."""
+        self._due = self._loop.time() + LOOK
+        self._timer = self._loop.call_at(self._due, self._look)
+
+    def stop(self) -> float:
+        """Looks for the last time; seconds."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._note()
+        return self._worst
+
+    def _look(self) -> None:
+        self._note()
+        self.begin()
+
+    def _note(self) -> None:
+        self._worst = max(self._worst, self._loop.time() - self._due)
 
 
 class _Thread(threading.Thread):
@@ -207,6 +265,7 @@ class _Thread(threading.Thread):
         while (asked := self.texts.get()) is not None:
             text, tell = asked
             answer: object = None
+            began = time.thread_time()
             with contextlib.suppress(BaseException):  # on this thread it ends nothing by that
                 answer = self._redact(text)
-            tell(answer)
+            tell(answer, time.thread_time() - began)
