@@ -426,6 +426,7 @@ async def test_a_damaged_call_does_not_keep_the_others(
     assert len(list(spool.glob("*/*.pcm"))) == 8
 
 
+@pytest.mark.invented
 async def test_a_torn_journal_does_not_silence_what_was_delivered(
     service: str, calls: Path, spool: Path
 ) -> None:
