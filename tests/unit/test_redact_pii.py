@@ -232,10 +232,16 @@ def test_a_huge_text_takes_time_in_proportion(part: str) -> None:
 def test_a_huge_text_holds_the_interpreter_for_no_more_than_an_instant(part: str) -> None:
     """A regular expression lets no other thread run: none looks at the whole text.
 
-    The best of three: a machine whose caches are busy is slower.
+    5 ms, or on a machine that is slow or busy a small part of the whole.
     """
     text = part * (65_536 // len(part))
-    assert any(longest_step(lambda: redact_pii(text)) < 0.005 for _ in range(3))
+
+    def short() -> bool:
+        began = time.thread_time()
+        longest = longest_step(lambda: redact_pii(text))
+        return longest < max(0.005, (time.thread_time() - began) / 4)
+
+    assert any(short() for _ in range(5))
 
 
 @pytest.mark.parametrize(
