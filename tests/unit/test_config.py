@@ -211,7 +211,7 @@ class TestKillSwitch:
         """As does a variable that is empty."""
         assert observability_enabled({"ROARK_OBSERVABILITY_ENABLED": value})
 
-    @pytest.mark.parametrize("value", ["disabled", "none", "enabled", "f", "2", "flase", "nein"])
+    @pytest.mark.parametrize("value", ["disabled", "none", "enabled", "f", "2", "nope", "nein"])
     def test_what_is_neither_yes_nor_no_is_refused(self, value: str) -> None:
         """Whoever wrote it may have meant either: it must not be taken for yes."""
         with pytest.raises(SettingsError) as refused:
