@@ -14,20 +14,19 @@ Steps = Generator[None, None, T]
 
 def at_once(steps: Steps[T]) -> T:
     """Does all of the work, for who has nobody to wait for."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            found: T = end.value
-            return found
+    found: list[T] = []
+    for _ in _collecting(steps, found):
+        pass
+    return found[0]
 
 
 async def in_steps(steps: Steps[T]) -> T:
     """Does the work step by step: the loop's other tasks and the process's other threads go on."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            found: T = end.value
-            return found
+    found: list[T] = []
+    for _ in _collecting(steps, found):
         await asyncio.sleep(0)
+    return found[0]
+
+
+def _collecting(steps: Steps[T], found: list[T]) -> Steps[None]:
+    found.append((yield from steps))

@@ -121,19 +121,30 @@ def test_a_refused_chunk_is_not_repeated(gate: Gate, calls: Path, spool: Path, s
     assert call_file(calls)["ended"]["delivery"]["dropped"] == {"refused": 1}
 
 
+def kept_after_one_request(gate: Gate, spool: Path) -> SimulatedCall:
+    """A call of which the first answer stopped everything."""
+    call = whole_call(gate.url, spool)
+    assert len(gate.arrived) == 1
+    return call
+
+
+def assert_delivered_later(gate: Gate, calls: Path, spool: Path) -> None:
+    """Once nothing is in the way, a recovery delivers all of it."""
+    gate.rules.clear()
+    asyncio.run(recover(gate.url, spool))
+    assert_whole(calls)
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_key_stops_the_call(
     gate: Gate, calls: Path, spool: Path, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One request, one warning; the call waits in the spool for a key that is taken (fault 3)."""
     gate.rules.append(("*", answer(http_answer(status)), 1000))
-    call = whole_call(gate.url, spool)
-    assert len(gate.arrived) == 1
+    call = kept_after_one_request(gate, spool)
     assert complaints(caplog, "the API key was refused") == 1
     assert stats_of(call).spooled > 0
-    gate.rules.clear()
-    asyncio.run(recover(gate.url, spool))
-    assert_whole(calls)
+    assert_delivered_later(gate, calls, spool)
 
 
 # 35: who answers is not the service
@@ -145,13 +156,10 @@ def test_a_path_that_is_not_there_keeps_the_call(
 ) -> None:
     """The base URL is wrong: one request, one warning, and the call waits (fault 35)."""
     gate.rules.append(("*", answer(http_answer(status)), 1000))
-    call = whole_call(gate.url, spool)
-    assert len(gate.arrived) == 1
+    call = kept_after_one_request(gate, spool)
     assert complaints(caplog, f"(status {status} at 127.0.0.1/v1/integrations/livekit-sdk)") == 1
     assert stats_of(call).spooled > 0 and not stats_of(call).dropped
-    gate.rules.clear()
-    asyncio.run(recover(gate.url, spool))
-    assert_whole(calls)
+    assert_delivered_later(gate, calls, spool)
 
 
 def test_a_page_with_2xx_delivers_no_event(gate: Gate, calls: Path, spool: Path) -> None:
@@ -162,9 +170,7 @@ def test_a_page_with_2xx_delivers_no_event(gate: Gate, calls: Path, spool: Path)
     call = whole_call(gate.url, spool, budget=100.0)
     assert len(gate.asked("call-started")) == 2 and len(gate.asked("call-ended")) > 1
     assert stats_of(call).undelivered == ("call-ended",) and stats_of(call).spooled == 1
-    gate.rules.clear()
-    asyncio.run(recover(gate.url, spool))
-    assert_whole(calls)
+    assert_delivered_later(gate, calls, spool)
 
 
 # 4, 5: time

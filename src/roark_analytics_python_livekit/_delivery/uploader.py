@@ -210,9 +210,6 @@ class Uploader:
                     self._call_id, chunk.index, chunk.content_type
                 )
                 self._retrier.answered = True
-                if not self._deadline.time_left(self._limits.chunks_share):
-                    # until Python 3.12 `wait_for` may swallow the cancellation at the deadline
-                    raise RequestError(Outcome.LATER, "time-out")
                 await self._client.upload(upload, body, size=chunk.size)
                 return
             except RequestError as error:
