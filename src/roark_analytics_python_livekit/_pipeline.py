@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -224,7 +223,7 @@ class Call:
         queue.needs_ticks = self._setup.recording != "off"
         while self._end is None:
             await queue.wait()
-            now, goes_on = self._clock(), threading.main_thread().is_alive()
+            now, goes_on = self._clock(), not queue.is_abandoned
             for item in await queue.take():
                 try:  # and no guard around each frame: there are 200 a second
                     if (take := self._audio.get(type(item))) is not None:

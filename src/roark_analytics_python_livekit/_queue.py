@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections import deque
 from typing import Any
 
@@ -12,7 +13,7 @@ RESERVE = 2  # times as many, for what is not audio
 
 
 class EventQueue:
-    """Takes items from any thread; putting never waits."""
+    """Takes items from any thread; putting never waits. It is made where the agent runs."""
 
     def __init__(self, limit: int = MAX_WAITING) -> None:
         self.dropped = 0  # items that came on top of the limit
@@ -21,6 +22,7 @@ class EventQueue:
         self._closed = False
         self._items: deque[Any] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._source = threading.current_thread()
         self._wake = asyncio.Event()
         self._is_waking = False
 
@@ -46,6 +48,15 @@ class EventQueue:
             with contextlib.suppress(RuntimeError):  # the loop is gone: nobody to wake
                 self._loop.call_soon_threadsafe(self._wake_up)
 
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether the process ends: neither the main thread is left, nor the agent's.
+
+        The process waits for the agent's thread, unless that is a daemon.
+        """
+        threads = (threading.main_thread(), self._source)
+        return not any(thread.is_alive() and not thread.daemon for thread in threads)
+
     def close(self) -> None:
         """Nobody takes anything any more: what is put is forgotten."""
         self._closed = True
@@ -55,9 +66,9 @@ class EventQueue:
         """Makes the running loop the one that is woken."""
         self._loop = asyncio.get_running_loop()
 
-    def tick(self, *, ending: bool = False) -> None:
+    def tick(self) -> None:
         """Wakes the taker, if there is something for it or the process ends; on its loop only."""
-        if self._items or self.needs_ticks or ending:
+        if self._items or self.needs_ticks or self.is_abandoned:
             self._wake.set()
 
     async def wait(self) -> None:

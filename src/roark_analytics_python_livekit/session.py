@@ -273,7 +273,7 @@ def _observe(
     # Its own connections: a pool of httpx's looks at all of them for each request.
     client = client or RoarkClient(settings.api_key, base_url=settings.base_url)
     pipeline = CallPipeline(setup, client, RtcResampler, guard=guard)
-    worker = Worker(pipeline.run, name=f"roark-{facts.call_id}")
+    worker = Worker(pipeline.run, name=f"roark-{facts.call_id}", budget=setup.budget)
     observation = Observation(
         session, worker.queue, guard, audio=setup.recording != "off", room=job.room_of(ctx)
     )

@@ -110,6 +110,74 @@ def test_a_process_that_just_ends_delivers_its_open_call(
     assert list(spool.iterdir()) == []
 
 
+OFF_MAIN = """
+import sys, threading
+from pathlib import Path
+from tests.support.simulated_call import SimulatedCall
+
+def work():
+    call = SimulatedCall(sys.argv[1], Path(sys.argv[2]))
+    threading.main_thread().join()
+    call.talk(1.5)
+    if sys.argv[3] == "closes":
+        call.end("user_initiated")
+        call.join()
+
+threading.Thread(target=work, daemon=False).start()
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"), [("closes", "user_initiated"), ("just ends", "process_exit")]
+)
+def test_an_agent_on_another_thread_outlives_the_main_one(
+    service: str, calls: Path, spool: Path, how: str, reason: str
+) -> None:
+    """The process waits for that thread: its call goes on until the thread ends, too (fault 18)."""
+    ended = run("-c", OFF_MAIN, service, spool, how)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert call_file(calls)["ended"]["callEndedReason"] == reason
+    assert_sound(calls, 1.5)
+
+
+HANGS = """
+import os, sys, time
+from pathlib import Path
+from tests.support.simulated_call import SimulatedCall
+
+hung = []
+
+def hang(*_):
+    hung.append(True)
+    time.sleep(45)
+
+class Hanging:
+    __str__ = hang
+
+call = SimulatedCall(sys.argv[1], Path(sys.argv[2]), budget=1.0)
+call.talk(0.6)
+if sys.argv[3] == "disk":
+    os.write = hang
+    call.talk(0.6)
+else:
+    call.queue.put_urgent({"type": "metadata", "values": {"it": Hanging()}})
+while not hung:
+    time.sleep(0.01)
+print(time.monotonic(), flush=True)
+"""
+
+
+@pytest.mark.parametrize("what", ["metadata", "disk"])
+def test_a_process_ends_whatever_hangs(service: str, spool: Path, what: str) -> None:
+    """Within the budget and a second, not when it comes back: that is 45 s later (fault 18)."""
+    ended = run("-c", HANGS, service, spool, what)
+    took = time.monotonic() - float(ended.stdout)
+    print(f"{what}: the process ended after {took:.1f} s")
+    assert ended.returncode == 0
+    assert "something hangs: the process ends without it" in ended.stderr
+    assert took < 30.0  # a budget of one second, on a busy machine
+
+
 @pytest.mark.parametrize("jump", [-DAY, DAY])
 async def test_a_jump_of_the_wall_clock_changes_nothing(
     service: str, calls: Path, spool: Path, jump: float, monkeypatch: pytest.MonkeyPatch

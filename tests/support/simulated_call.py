@@ -114,7 +114,9 @@ class SimulatedCall:
             clock=self.clock,
         )
         engine = None if tick == TICK else Engine(tick=tick)
-        self.worker = Worker(self.pipeline.run, name=f"roark-{call_id}", engine=engine)
+        self.worker = Worker(
+            self.pipeline.run, name=f"roark-{call_id}", engine=engine, budget=budget
+        )
         self.queue = self.worker.queue
         self.worker.start()
         self.queue.put_urgent(Opened(self.start, True, SinkTraits(), rate))

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from local_roark import Faults
-from roark_analytics_python_livekit import RoarkClient, _pipeline
+from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit._call.privacy import FAILED
 from roark_analytics_python_livekit._call.records import end_record
 from roark_analytics_python_livekit._call.redactor import Redact
@@ -378,7 +378,8 @@ class TestACall:
         await until(lambda: roark.accepted() == ["call-started"])
         gone = threading.Thread()
         monkeypatch.setattr(threading, "main_thread", lambda: gone)
-        calling.queue.tick(ending=True)
+        calling.queue._source = gone
+        calling.queue.tick()
         await asyncio.wait_for(calling.task, 30)
         assert ended(roark)["callEndedReason"] == "process_exit"
         assert ended(roark)["endedBy"] == "worker"

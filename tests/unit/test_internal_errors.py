@@ -189,6 +189,8 @@ async def test_the_last_words_before_the_process_ends_are_taken(
     alive = True
 
     class MainThread:
+        daemon = False
+
         def is_alive(self) -> bool:
             return alive and main.is_alive()
 
@@ -202,6 +204,7 @@ async def test_the_last_words_before_the_process_ends_are_taken(
 
     monkeypatch.setattr(call, "_route", route_and_end)
     monkeypatch.setattr(threading, "main_thread", MainThread)
+    calling.queue._source = threading.Thread()
     calling.turn("user", "first", 2.0)
     await asyncio.wait_for(calling.task, 20)
     ended = ended_of(roark)

@@ -31,7 +31,7 @@ kept = {"recording": "off", "spool_dir": None}
 pipeline = CallPipeline(
     CallSetup(facts, {}, **kept, budget=budget), client, None, guard=Guard()
 )
-worker = Worker(pipeline.run, name="roark-RM_1")
+worker = Worker(pipeline.run, name="roark-RM_1", budget=budget)
 worker.start()
 while pipeline.call is None:
     time.sleep(0.01)
@@ -102,7 +102,7 @@ kept = {"recording": "off", "spool_dir": None, "redact": redact}
 pipeline = CallPipeline(
     CallSetup(facts, {}, **kept, budget=1.0), client, None, guard=Guard()
 )
-worker = Worker(pipeline.run, name="roark-RM_1")
+worker = Worker(pipeline.run, name="roark-RM_1", budget=1.0)
 worker.start()
 turn = {"type": "turn", "role": "user", "text": "hello", "at": time.monotonic()}
 worker.queue.put_urgent(turn)

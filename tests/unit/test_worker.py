@@ -118,11 +118,15 @@ class TestEventQueue:
         assert await queue.take() == ["audio"]
 
     @pytest.mark.parametrize(
-        ("needs_ticks", "ending", "wakes"),
+        ("needs_ticks", "is_abandoned", "wakes"),
         [(True, False, True), (False, False, False), (False, True, True)],
     )
     async def test_a_tick_without_an_item_wakes_who_wants_it(
-        self, needs_ticks: bool, ending: bool, wakes: bool
+        self,
+        needs_ticks: bool,
+        is_abandoned: bool,
+        wakes: bool,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """A recording goes on in silence; a call without one only looks out for the end."""
         queue = EventQueue()
@@ -130,7 +134,8 @@ class TestEventQueue:
         queue.needs_ticks = needs_ticks
         waiting = asyncio.ensure_future(queue.wait())
         await asyncio.sleep(0)
-        queue.tick(ending=ending)
+        monkeypatch.setattr(EventQueue, "is_abandoned", is_abandoned)
+        queue.tick()
         for _ in range(5):
             await asyncio.sleep(0)
         assert waiting.done() is wakes
@@ -192,7 +197,7 @@ class TestWorker:
     """One call on the engine."""
 
     async def test_it_runs_the_work_on_the_engines_thread_until_it_returns(self) -> None:
-        """Not a daemon: the process's end waits for it."""
+        """A daemon: the process's end waits for another, which knows how long it may take."""
         work = Work()
         worker = Worker(work, name="roark-RM_1")
         worker.start()
@@ -200,7 +205,7 @@ class TestWorker:
         assert await worker.wait(10)
         assert worker.done
         assert work.thread is not None
-        assert (work.thread.name, work.thread.daemon) == ("roark", False)
+        assert (work.thread.name, work.thread.daemon) == ("roark", True)
         await gone(work.thread)
 
     async def test_work_that_raises_ends_the_wait(self) -> None:

@@ -8,6 +8,7 @@ import contextlib
 import functools
 import threading
 from collections.abc import Awaitable, Callable
+from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -16,6 +17,9 @@ from .._process import shared
 from .._queue import EventQueue
 
 TICK = 0.25  # seconds; with the recording's SETTLING, the last second that a kill may cost
+
+LOOK = 0.25  # seconds between two looks at whether the process ends
+GRACE = 0.75  # seconds on top of the budget, until the process ends without what hangs
 
 T = TypeVar("T")
 
@@ -29,9 +33,11 @@ class Worker:
         name: str,
         *,
         engine: Engine | None = None,
+        budget: float = math.inf,
     ) -> None:
         self.queue = EventQueue()
         self.name = name
+        self.budget = budget  # seconds that the process's end waits for it
         self._main = main
         self._engine = engine
         self._done: Future[None] = Future()
@@ -46,16 +52,22 @@ class Worker:
         (self._engine or shared.keep("engine", Engine)).submit(self)
 
     async def wait(self, timeout: float) -> bool:
-        """Waits on the caller's loop until the work is over, `timeout` seconds at most."""
+        """Waits on the caller's loop until the work is over, `timeout` seconds at most.
+
+        By the real clock: the loop may have another, on which nothing takes time.
+        """
         loop, over = asyncio.get_running_loop(), asyncio.Event()
 
-        def wake(_: object) -> None:
+        def wait() -> None:
+            futures.wait([self._done], timeout)
             with contextlib.suppress(RuntimeError):  # the waiting loop is closed by now
                 loop.call_soon_threadsafe(over.set)
 
-        self._done.add_done_callback(wake)
-        with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
-            await asyncio.wait_for(over.wait(), timeout)
+        try:
+            _thread.start_new_thread(wait, ())
+        except RuntimeError:  # there can be no more threads
+            return self.done
+        await over.wait()
         return self.done
 
     async def run(self) -> None:
@@ -73,8 +85,8 @@ class Worker:
 class Engine:
     """Runs workers side by side on one thread, which starts with the first and ends with the last.
 
-    The thread is not a daemon, so that the end of the process waits for what is being delivered:
-    a worker has to see that the main thread is gone, and then to end within its budget. One timer
+    The end of the process waits for what is being delivered: a worker has to see that nobody hands
+    it anything any more, and then to end within its budget. What hangs is not waited for. One timer
     serves all workers, every `tick` seconds. The loop is not the policy's, which is the agent's.
     """
 
@@ -107,6 +119,7 @@ class EngineThread:
         self._workers: list[Worker] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_over = threading.Event()
 
     def add(self, worker: Worker) -> None:
         """Takes a worker on; the caller holds the lock."""
@@ -117,9 +130,25 @@ class EngineThread:
     def start(self) -> None:
         """Starts the thread, on one that may wait until it runs."""
         try:
-            threading.Thread(target=self._run, name="roark", daemon=False).start()
+            threading.Thread(target=self._keep_process, name="roark-exit", daemon=False).start()
+            threading.Thread(target=self._run, name="roark", daemon=True).start()
         except RuntimeError as error:  # no more threads: nobody should wait for this one
             self._give_up(error)
+
+    def _keep_process(self) -> None:
+        """The process's end waits for this thread, as long as the work may take.
+
+        The work's own may hang for ever: on a disk, or in the `str()` of somebody's object.
+        """
+        workers: list[Worker] = []
+        while not self._is_over.wait(LOOK):
+            with self._engine.lock:
+                workers = list(self._workers) or workers
+            if workers and all(worker.queue.is_abandoned for worker in workers):
+                budget = max(worker.budget for worker in workers)
+                if not self._is_over.wait(min(budget + GRACE, threading.TIMEOUT_MAX)):
+                    logger.warning("roark: something hangs: the process ends without it")
+                return
 
     def _run(self) -> None:
         failure: Exception | None = None
@@ -163,9 +192,8 @@ class EngineThread:
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.call_later(self._engine.seconds, self._tick, loop)
-        ending = not threading.main_thread().is_alive()
         for worker in self._workers:
-            worker.queue.tick(ending=ending)
+            worker.queue.tick()
 
     def _give_up(self, failure: Exception | None) -> None:
         """Nothing runs any more; there are workers left only if the thread or its loop failed."""
@@ -177,6 +205,7 @@ class EngineThread:
             left, self._workers = self._workers, []
         for worker in left:
             worker.over()
+        self._is_over.set()
 
     def _retire(self) -> None:
         """The next worker gets another thread."""
