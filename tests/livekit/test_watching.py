@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -81,7 +82,9 @@ def watch_models(session: Emitter) -> tuple[ModelWatch, Records]:
     """A watch of a session that counts usage, and what it records."""
     records = Records()
     subscriptions = Subscriptions(Guard())
-    watch = ModelWatch(session, records.put, subscriptions, WallClock(), counts_usage=True)
+    watch = ModelWatch(
+        weakref.ref(session), records.put, subscriptions, WallClock(), counts_usage=True
+    )
     return watch, records
 
 
@@ -109,8 +112,9 @@ async def test_a_model_that_is_looked_at_again_and_again_is_subscribed_to_once()
 async def test_metrics_are_read_after_the_sessions_own_handler() -> None:
     """It adds the speech's id, and may have subscribed later."""
     model = Emitter()
-    watch, records = watch_models(create_session(llm=model))
+    watch, records = watch_models(session := create_session(llm=model))
     watch.check_replaced()
+    assert session.llm is model
     model.on("metrics_collected", lambda metrics: setattr(metrics, "speech_id", "speech_1"))
     model.emit("metrics_collected", measured())
     await asyncio.sleep(0)

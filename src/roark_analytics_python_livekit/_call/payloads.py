@@ -20,6 +20,7 @@ ENDED_BY = {  # by livekit's close reasons, and our own
     "task_completed": "agent",
     "job_shutdown": "worker",
     "process_exit": "worker",
+    "session_lost": "worker",
     "process_died": "worker",
     "error": "error",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +25,7 @@ class ModelWatch:
     models that are subscribed to.
     """
 
-    session: Any
+    session: weakref.ref[Any]  # a model may outlive it, and has the handlers
     put: Callable[[Record], None]
     subscriptions: Subscriptions
     clock: WallClock
@@ -35,7 +36,7 @@ class ModelWatch:
         """Subscribes to the session, where it does not count usage."""
         if not self.counts_usage:
             self.subscriptions.add(
-                self.session, "metrics_collected", lambda event: self._take(event.metrics)
+                self.session(), "metrics_collected", lambda event: self._take(event.metrics)
             )
 
     def check_replaced(self) -> None:
@@ -47,12 +48,13 @@ class ModelWatch:
 
     def end(self, at: float) -> None:
         self._put_all(self.vad.records(at))
-        if self.counts_usage:
-            self._put_all(metrics.usage_records(self.session.usage.model_usage, at))
+        if self.counts_usage and (session := self.session()) is not None:
+            self._put_all(metrics.usage_records(session.usage.model_usage, at))
 
     def _models(self) -> Iterator[Any]:
-        agent = current_agent(self.session)
-        for owner in (self.session, agent):
+        session = self.session()
+        agent = current_agent(session)
+        for owner in (session, agent):
             for name in _MODELS:
                 model = getattr(owner, name, None)
                 if callable(getattr(model, "on", None)):

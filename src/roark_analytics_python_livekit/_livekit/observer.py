@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -27,9 +28,10 @@ ToRecords = Callable[[Any, events.ToMonotonic], list[Record]]
 
 
 class Observation:
-    """Observes a session until it closes; after that, it holds nothing of livekit.
+    """Observes a session until it closes; keeps nothing of livekit alive.
 
-    The end of the call is the last record that it puts.
+    The end of the call is the last record that it puts. The session alone has its observer: where
+    nobody has the session any more, the call is over.
     """
 
     def __init__(
@@ -38,9 +40,12 @@ class Observation:
         self._queue = queue
         self._guard = guard
         self._over = asyncio.Event()
-        self._observer: SessionObserver | None = SessionObserver(
-            session, queue, guard, self._finish, audio=audio, room=room
-        )
+        self._is_over = False
+        observer = SessionObserver(session, queue, guard, self._finish, audio=audio, room=room)
+        self._observer = weakref.ref(observer)
+        self._lost = weakref.finalize(session, self._lose, observer.model_subscriptions)
+        self._lost.atexit = False
+        self._unattached: SessionObserver | None = observer
 
     @property
     def is_over(self) -> bool:
@@ -49,8 +54,9 @@ class Observation:
 
     def attach(self) -> None:
         """Subscribes to the session's events; the first of them brings the taps."""
-        if self._observer is not None:
-            self._observer.attach()
+        observer, self._unattached = self._unattached, None
+        if observer is not None:
+            observer.attach()
 
     async def end(self, reason: str, ended_by: str | None = None) -> None:
         """The call is over, whatever the session says.
@@ -58,19 +64,27 @@ class Observation:
         Waits only where the agent's last speech is cut off: its message comes any moment now.
         `ended_by` says who did it, where the reason does not.
         """
-        if self._observer is None:
-            return
+        observer = self._observer()
         with self._guard("the last message"), contextlib.suppress(asyncio.TimeoutError):
-            if self._observer.is_cut_off(by_job=ended_by == "worker"):
+            if observer is not None and observer.is_cut_off(by_job=ended_by == "worker"):
                 await asyncio.wait_for(self._over.wait(), LAST_MESSAGE)
         self._finish(end_record(time.monotonic(), reason, ended_by=ended_by))
 
     def _finish(self, end: EndRecord) -> None:
-        observer, self._observer = self._observer, None
-        if observer is not None:
+        if self._is_over:
+            return
+        self._is_over = True
+        self._unattached = None
+        self._lost.detach()
+        if (observer := self._observer()) is not None:
             observer.detach(end["at"])
-            self._over.set()
-            self._queue.put_urgent(end)
+        self._over.set()
+        self._queue.put_urgent(end)
+
+    def _lose(self, models: Subscriptions) -> None:
+        """Nobody has the session any more; called on whatever thread finds that."""
+        models.mute()
+        self._finish(end_record(time.monotonic(), "session_lost"))
 
 
 class SessionObserver:
@@ -98,9 +112,12 @@ class SessionObserver:
         self._events = can.events
         self._clock = clock
         self._subscriptions = Subscriptions(guard)
+        self.model_subscriptions = Subscriptions(guard)
         self._room = RoomWatch(room, put, guard)
         self._agents = AgentWatch(session, put, records_handoffs=not can.handoff_items)
-        self._models = ModelWatch(session, put, self._subscriptions, clock, counts_usage=can.usage)
+        self._models = ModelWatch(
+            weakref.ref(session), put, self.model_subscriptions, clock, counts_usage=can.usage
+        )
         taps = AudioTaps(session, queue, guard, can, clock) if audio else None
         self._lookout = Lookout(taps, self._models, self._agents, clock, guard)
         self._last_speech: Any = None  # the one that went on when the session closed
@@ -124,6 +141,7 @@ class SessionObserver:
             self._models.end(at)
         self._lookout.stop()
         self._subscriptions.cancel()
+        self.model_subscriptions.cancel()
 
     def is_cut_off(self, *, by_job: bool) -> bool:
         """Whether the message of a speech that does not reach its end is still to come.
@@ -195,7 +213,10 @@ class SessionObserver:
 
 @dataclass
 class Lookout:
-    """Looks ten times a second for what has no event: replaced audio, models and agents."""
+    """Looks ten times a second for what has no event: replaced audio, models and agents.
+
+    On a loop with a clock of its own, which need not wait for a timer, it looks at events only.
+    """
 
     taps: AudioTaps | None
     models: ModelWatch
@@ -221,11 +242,21 @@ class Lookout:
 
     def _tick(self) -> None:
         self.clock.look()
-        self._timer = asyncio.get_running_loop().call_later(LOOK_EVERY, self._tick)
+        loop, now = asyncio.get_running_loop(), time.monotonic()
+        self._timer = loop.call_later(LOOK_EVERY, self._on_timer, weakref.ref(self), now)
         self._look()
         with self.guard("taps"):
             if self.taps is not None:
                 self.taps.report_listening()
+
+    @staticmethod
+    def _on_timer(known: weakref.ref[Lookout], begun: float) -> None:
+        """The loop, which has the timer, must not keep the session alive."""
+        lookout = known()
+        if lookout is not None and time.monotonic() - begun < LOOK_EVERY / 2:
+            lookout._timer = None
+        elif lookout is not None:
+            lookout._tick()
 
     def _look(self) -> None:
         with self.guard("taps"):
