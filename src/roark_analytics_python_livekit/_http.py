@@ -11,7 +11,7 @@ import logging
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -242,12 +242,6 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
             yield one
             behind = one.__cause__, one.__context__, *getattr(one, "exceptions", ())
             left += [cause for cause in behind if cause is not None]
-
-
-def encode(body: Mapping[str, Any]) -> bytes:
-    """A body as JSON; what UTF-8 has no place for, lone surrogates, is replaced."""
-    text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.encode("utf-8", "replace")
 
 
 async def _read_capped(response: httpx.Response) -> bytes:

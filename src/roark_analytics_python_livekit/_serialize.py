@@ -6,7 +6,7 @@ import ast
 import json
 import math
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from itertools import takewhile
 from typing import Any, TypeGuard
 
@@ -107,6 +107,41 @@ def _is_json(text: str) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
+
+
+def json_bytes(value: Mapping[str, Any]) -> bytes:
+    """`value` as compact JSON; TypeError, ValueError or RecursionError if it is not JSON.
+
+    Made in steps: json itself holds the interpreter until all of a call's rows are encoded. Lone
+    surrogates, which have no place in UTF-8, are replaced.
+    """
+    return b"".join(_json_parts(value))
+
+
+def _json_parts(value: object) -> Iterator[bytes]:
+    """What holds nothing but texts and numbers is one part."""
+    if isinstance(value, Mapping) and any(
+        isinstance(item, (dict, list)) for item in value.values()
+    ):
+        yield b"{"
+        for number, (key, item) in enumerate(value.items()):
+            yield (b"," if number else b"") + _encode_json(key) + b":"
+            yield from _json_parts(item)
+        yield b"}"
+    elif isinstance(value, list):
+        yield b"["
+        for number, item in enumerate(value):
+            if number:
+                yield b","
+            yield from _json_parts(item)
+        yield b"]"
+    else:
+        yield _encode_json(value)
+
+
+def _encode_json(value: object) -> bytes:
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode("utf-8", "replace")
 
 
 def clean_text(text: str, limit: int = MAX_TEXT) -> str:

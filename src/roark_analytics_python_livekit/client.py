@@ -31,7 +31,6 @@ from ._http import (
     RequestError,
     Timeouts,
     check_accepted,
-    encode,
     event_outcome,
     roark_outcome,
     send,
@@ -40,6 +39,7 @@ from ._http import (
     wall_clock_error,
 )
 from ._presigned import PresignedUpload, upload_answer
+from ._serialize import json_bytes
 from ._types import ContentType
 
 __all__ = ["PresignedUpload", "RequestError", "RoarkClient"]
@@ -235,7 +235,7 @@ class RoarkClient:
 
     async def _tell(self, name: str, payload: Mapping[str, Any]) -> bool:
         with _saying(name):
-            digest = hashlib.sha256(encode(dict(payload))).digest()
+            digest = hashlib.sha256(json_bytes(dict(payload))).digest()
             key = str(uuid.UUID(bytes=digest[:16]))  # the same event has the same one
             await self.post_event(payload, idempotency_key=key)
             return True
@@ -255,7 +255,9 @@ class RoarkClient:
         headers: Mapping[str, str],
         classify: Callable[[int], Outcome],
     ) -> bytes:
-        request = Request("POST", url, content=encode(body), headers={**self._headers, **headers})
+        request = Request(
+            "POST", url, content=json_bytes(body), headers={**self._headers, **headers}
+        )
         return await send(
             self._route(request, with_key=True),
             request,

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from local_roark import Faults
-from roark_analytics_python_livekit import RoarkClient
+from roark_analytics_python_livekit import RoarkClient, _pipeline
 from roark_analytics_python_livekit._call.privacy import FAILED
 from roark_analytics_python_livekit._call.records import end_record
 from roark_analytics_python_livekit._call.redactor import Redact
@@ -383,6 +383,30 @@ class TestACall:
         await asyncio.wait_for(calling.task, 30)
         assert ended(roark)["callEndedReason"] == "process_exit"
         assert ended(roark)["endedBy"] == "worker"
+
+    @pytest.mark.parametrize("failing", [False, True])
+    async def test_rows_for_which_there_is_no_time_are_counted(
+        self,
+        client: RoarkClient,
+        roark: Roark,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+        failing: bool,
+    ) -> None:
+        """And are not lost where call-ended does not arrive: its journal has them still."""
+        monkeypatch.setattr(_pipeline, "ROWS_SHARE", 0.0)
+        roark.broken |= {"call-ended"} if failing else set()
+        calling = Calling(client, recording="off", spool_dir=tmp_path, budget=0.5)
+        await until(lambda: roark.accepted() == ["call-started"])
+        calling.turn("user", "hello", 1.0)
+        await calling.end()
+        if failing:
+            (journal,) = tmp_path.rglob("journal")
+            assert b"hello" in journal.read_bytes()
+            assert b'"type":"ended"' not in journal.read_bytes()
+        else:
+            assert ended(roark)["transcript"] == []
+            assert ended(roark)["delivery"]["dropped"]["time"] >= 1
 
 
 class TestRedacting:

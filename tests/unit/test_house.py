@@ -43,7 +43,7 @@ MAY_IMPORT = {  # room, or module of no room → rooms and modules beside itself
     "_presigned": {"_config", "_delivery.stats", "_http"},
     "client": {
         *("_config", "_connections", "_delivery.stats", "_diagnostics", "_http", "_presigned"),
-        "_types",
+        *("_serialize", "_types"),
     },
     "audio": {"_recording"},
     "_recorder": {"_call.records", "_delivery", "_recording", "audio"},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -212,10 +212,12 @@ class CallState:
         *,
         voiced: Voiced | None = None,
         without_rows: bool = False,
+        has_time: Callable[[], bool] = lambda: True,
     ) -> dict[str, Any]:
         """The call-ended event, `without_rows` if need be: better than none.
 
-        `missing` are (start, size) in bytes of PCM of each chunk that the service does not have.
+        Raises TimeoutError where it `has_time` no more. `missing` are (start, size) in bytes of PCM
+        of each chunk that the service does not have.
         """
         assert self.facts is not None and self.call is not None
         recording = self.recording
@@ -223,7 +225,7 @@ class CallState:
         event = call_ended(
             self.facts,
             self.end or {"type": "end", "at": self._last_moment(), "reason": DIED},
-            [] if without_rows else self.happened,
+            [] if without_rows else self._happened_while(has_time),
             TimeLine(self._offset_ms, recording.rate, voiced)
             if recording.pcm_bytes
             else TimeLine(self._offset_ms),
@@ -232,6 +234,12 @@ class CallState:
             self.metadata,
         )
         return cast("dict[str, Any]", event)
+
+    def _happened_while(self, has_time: Callable[[], bool]) -> Iterator[Happened]:
+        for record in self.happened:
+            if not has_time():
+                raise TimeoutError
+            yield record
 
     def _last_moment(self) -> float:
         assert self.facts is not None

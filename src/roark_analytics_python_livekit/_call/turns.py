@@ -7,6 +7,7 @@ around it; the time of the event itself. `_recording.levels` then finds the voic
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import inf
@@ -164,9 +165,13 @@ class Transcript:
         """
         said = _words(turn["text"])
         texts = [_words(heard.get("text", "")) for heard in self._heard]
+        joined = ""
         for first in reversed(range(len(texts))):
-            if _words(" ".join(texts[first:])) == said:
+            joined = f"{texts[first]} {joined}".strip()
+            if joined == said:
                 return first
+            if len(joined) > len(said):
+                break
         for first, text in enumerate(texts):
             if _has_words(said, text):
                 return first
@@ -190,13 +195,15 @@ class Transcript:
     def _unanswered(self, transcripts: list[HeardRecord], spans: list[Span]) -> list[TurnRecord]:
         """What was understood, and became no turn of livekit's."""
         turns: list[TurnRecord] = []
+        starts, taken = [span.start for span in spans], 0
         for row in _utterances([heard for heard in transcripts if heard.get("text")], spans):
             text, until = " ".join(heard["text"].strip() for heard in row), row[-1]["at"]
             turn: TurnRecord = {"type": "turn", "role": "user", "text": text, "at": until}
             for heard in row:
                 _complete(turn, heard)
-            place_turn(turn, [span for span in spans if span.start <= until], self._voiced)
-            spans = [span for span in spans if span.start > until]
+            begun = bisect_right(starts, until, taken)
+            place_turn(turn, spans[taken:begun], self._voiced)
+            taken = begun
             turns.append(turn)
         return turns
 
@@ -219,10 +226,12 @@ def transcript_row(turn: TurnRecord, place: Callable[[float], Placed]) -> Transc
 def _utterances(transcripts: list[HeardRecord], spans: list[Span]) -> list[list[HeardRecord]]:
     """Transcripts, grouped by what was said in a row."""
     rows: list[list[HeardRecord]] = []
+    starts = [span.start for span in spans]
     for heard in transcripts:
         last = rows[-1][-1]["at"] if rows else heard["at"]
-        starts = [span.start for span in spans if last < span.start <= heard["at"]]
-        if not rows or (starts and starts[0] - last > PAUSE):
+        following = bisect_right(starts, last)
+        begins = starts[following] if following < len(starts) else inf
+        if not rows or (begins <= heard["at"] and begins - last > PAUSE):
             rows.append([])
         rows[-1].append(heard)
     return rows

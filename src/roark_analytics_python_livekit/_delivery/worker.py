@@ -6,6 +6,7 @@ import _thread
 import asyncio
 import contextlib
 import functools
+import math
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent import futures
