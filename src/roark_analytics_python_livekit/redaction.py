@@ -14,7 +14,8 @@ CARD, EMAIL, PHONE = "[card]", "[email]", "[phone]"
 _EMAIL = re.compile(
     r"(?<![\w.+%-])[\w.+%'-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w-])"
     # as a recognizer writes it: "jane dot doe at example dot com"
-    r"|(?i:\b(?!(?:look|looking|online|us|it|page|site)\b)[\w+-]{1,64}"
+    r"|(?i:\b(?<!\w)(?<!\w[+-])(?<!\w[+-]{2})(?<!\w[+-]{3})"  # not in the middle of a name
+    r"(?!(?:look|looking|online|us|it|page|site)\b(?![+-]))[\w+-]{1,64}"
     r"(?: (?:dot|underscore|dash) [\w+-]{1,64}){0,4}"
     r" at [\w-]{1,63}(?: dot [\w-]{1,63}){0,3} dot [a-z]{2,24}\b)"
 )

@@ -44,6 +44,7 @@ EMAILS = [
     "jane@büro.example",
     "jane dot doe at example dot com",
     "jane underscore doe at mail dot example dot org",
+    "look-jane at example dot com",
 ]
 PHONES = [
     "+15105550100",
@@ -210,6 +211,7 @@ HUGE = [
     "01 22 33 ",
     "+1",
     "a+",
+    "a+-+-",
     "a'",
     "a@a.a.a.a.a.a.a.a.1 ",
     f"(01){'2' * 33} ",
