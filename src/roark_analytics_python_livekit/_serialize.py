@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import math
 import re
@@ -115,32 +116,44 @@ def json_bytes(value: Mapping[str, Any]) -> bytes:
     Made in steps: json itself holds the interpreter until all of a call's rows are encoded. Lone
     surrogates, which have no place in UTF-8, are replaced.
     """
-    return b"".join(_json_parts(value))
+    return b"".join(_json_parts(value, _COMPACT))
 
 
-def _json_parts(value: object) -> Iterator[bytes]:
+def json_digest(value: Mapping[str, Any]) -> str:
+    """The SHA-256 of `json.dumps(value, sort_keys=True)`, made in steps too."""
+    digest = hashlib.sha256()
+    for part in _json_parts(value, _SORTED):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+_COMPACT = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_SORTED = json.JSONEncoder(sort_keys=True)
+
+
+def _json_parts(value: object, encoder: json.JSONEncoder) -> Iterator[bytes]:
     """What holds nothing but texts and numbers is one part."""
     if isinstance(value, Mapping) and any(
         isinstance(item, (dict, list)) for item in value.values()
     ):
-        yield b"{"
-        for number, (key, item) in enumerate(value.items()):
-            yield (b"," if number else b"") + _encode_json(key) + b":"
-            yield from _json_parts(item)
+        separator = "{"
+        for key, item in sorted(value.items()) if encoder.sort_keys else value.items():
+            yield _utf8(f"{separator}{encoder.encode(key)}{encoder.key_separator}")
+            yield from _json_parts(item, encoder)
+            separator = encoder.item_separator
         yield b"}"
-    elif isinstance(value, list):
-        yield b"["
-        for number, item in enumerate(value):
-            if number:
-                yield b","
-            yield from _json_parts(item)
+    elif isinstance(value, list) and value:
+        separator = "["
+        for item in value:
+            yield _utf8(separator)
+            yield from _json_parts(item, encoder)
+            separator = encoder.item_separator
         yield b"]"
     else:
-        yield _encode_json(value)
+        yield _utf8(encoder.encode(value))
 
 
-def _encode_json(value: object) -> bytes:
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+def _utf8(text: str) -> bytes:
     return text.encode("utf-8", "replace")
 
 

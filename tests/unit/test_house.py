@@ -35,7 +35,8 @@ MAY_IMPORT = {  # room, or module of no room → rooms and modules beside itself
     "_recording": set(),
     "_call": {"_config", "_diagnostics", "_serialize", "_steps", "_types", "redaction"},
     "_delivery": {
-        *("_call.records", "_diagnostics", "_process", "_queue", "_steps", "_types", "client"),
+        *("_call.records", "_diagnostics", "_process", "_queue", "_serialize", "_steps"),
+        *("_types", "client"),
     },
     "_metadata": {"_config", "_diagnostics", "_serialize"},
     "_http": {"_connections", "_delivery.stats"},

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import random
 import time
 import uuid
@@ -13,6 +11,7 @@ from typing import Any
 
 from .._call.records import SentRecord
 from .._diagnostics import Guard
+from .._serialize import json_digest
 from ..client import RequestError, RoarkClient
 from .chunks import Chunk
 from .limits import DEFAULT_LIMITS, Deadline, Limits
@@ -250,6 +249,6 @@ def _final(outcome: Outcome) -> Outcome:
 
 def idempotency_key(call_id: str, name: str, body: Mapping[str, Any]) -> str:
     """The same key for the same content, in this process and in any later one."""
-    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    digest = json_digest(body)  # as it always was: spools outlive upgrades
     sent = call_id.encode("utf-8", "replace").decode()  # an id with half a surrogate pair is none
     return str(uuid.uuid5(_KEYS, f"{sent}/{name}/{digest}"))
