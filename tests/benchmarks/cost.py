@@ -23,7 +23,6 @@ import argparse
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -33,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from cost_table import NONE, OLD, OURS, THEIRS, Case, Figures, Result, Table
+from services import service
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
@@ -106,24 +106,6 @@ def variables(variant: Variant, **more: str) -> dict[str, str]:
 
 
 # Running
-
-
-@contextlib.contextmanager
-def service(mode: str) -> Iterator[str]:
-    """The base URL of a service; of one that is absent, a port where nobody listens."""
-    if mode == "absent":
-        with socket.socket() as held:  # bound, so that nobody else takes the port
-            held.bind(("127.0.0.1", 0))
-            yield f"http://127.0.0.1:{held.getsockname()[1]}"
-        return
-    with subprocess.Popen(
-        [sys.executable, HERE / "cost_service.py", mode],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout
-        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
 
 
 def run(case: Case, variant: Variant, seconds: float) -> Figures | None:

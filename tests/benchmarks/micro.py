@@ -21,7 +21,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from cost import service
+from services import service
 
 REPEATS = 5
 RATE, FRAME = 24_000, 0.01
