@@ -156,9 +156,10 @@ class Uploader:
 
     @property
     def _may_take(self) -> bool:
-        """Whether there is a chunk to send, and hope for it."""
+        """Whether there is a chunk to send, and time and hope for it."""
         hope = self.stats.chunks_sent > 0 or self._exhausted < self._limits.in_flight
-        return hope and self._outbox.waiting > 0
+        time_left = self._deadline.time_left(self._limits.chunks_share)
+        return hope and time_left > 0 and self._outbox.waiting > 0
 
     async def _next_change(self, in_flight: set[asyncio.Task[None]]) -> None:
         ready = asyncio.ensure_future(self._chunk_ready.wait())

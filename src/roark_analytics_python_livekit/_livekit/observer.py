@@ -50,7 +50,7 @@ class Observation:
     @property
     def is_over(self) -> bool:
         """Whether the call has ended; the session may begin another one."""
-        return self._observer is None
+        return self._is_over
 
     def attach(self) -> None:
         """Subscribes to the session's events; the first of them brings the taps."""
