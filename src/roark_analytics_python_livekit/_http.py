@@ -73,16 +73,16 @@ class RequestError(Exception):
 class Timeouts:
     """How long one request may take, however slowly the bytes drip.
 
-    An upload has the time on top that it takes at half a Mbit/s, less than any uplink that carries
-    a call's sound: a WAV of some minutes needs more than any fixed time.
+    What is sent has the time on top that it takes at half a Mbit/s, less than any uplink that
+    carries a call's sound: a WAV of some minutes needs more than any fixed time.
     """
 
     total: float = 30.0  # seconds
-    upload_rate: int = 64_000  # bytes a second
+    rate: int = 64_000  # bytes a second
 
-    def upload(self, size: int) -> float:
-        """Seconds that the upload of so many bytes may take."""
-        return self.total + size / self.upload_rate
+    def sending(self, size: int) -> float:
+        """Seconds that a request with so many bytes may take."""
+        return self.total + size / self.rate
 
 
 def roark_outcome(status: int) -> Outcome:

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ._call.ended import ended_records
 from ._call.facts import CallFacts, call_record
 from ._call.pauses import TranscriptFilter
 from ._call.privacy import Redact
@@ -36,7 +37,8 @@ from ._queue import EventQueue
 from ._recorder import AUDIO, Recorder, ignore
 from ._recording.mixer import ResamplerFactory
 from ._recovery import recover_all
-from ._serialize import clean_text, json_bytes
+from ._serialize import clean_text
+from ._steps import in_steps
 from ._summary import log_summary
 from .client import RoarkClient
 
@@ -261,8 +263,7 @@ class Call:
         except Exception as error:
             self._guard.swallow("call-ended", error)
             event = self._ended_event(without_rows=True)
-        record = {"type": "ended", "event": event}
-        self.outbox.append_record(record, json_bytes(record))
+        await in_steps(self.outbox.appending(ended_records(event)))
         return event
 
     def _ended_event(self, *, without_rows: bool = False) -> dict[str, Any]:

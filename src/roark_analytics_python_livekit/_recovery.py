@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from ._call.ended import ended_records
 from ._call.facts import account_of
-from ._call.records import CallRecord, EndedRecord
+from ._call.records import CallRecord
 from ._call.state import CallState, reading_state
 from ._delivery.call_spool import CallSpool
 from ._delivery.chunks import wav_data_bytes
@@ -196,7 +197,7 @@ class _Recovery:
             gaps = Counter(gap.get("reason") for gap in state.recording.gaps.values())
             uploader.stats.dropped_so_far(Outcome.FULL, gaps[Outcome.FULL.value])
             uploader.stats.dropped_so_far(Outcome.DAMAGED, gaps[None] + journal.damaged)
-            return _ended_event(state, outbox, uploader)
+            return await _ended_event(state, outbox, uploader)
 
         finished = False
         try:
@@ -255,7 +256,9 @@ def _is_wav(state: CallState) -> bool:
     return state.call is not None and state.call["recording"] == "wav"
 
 
-def _ended_event(state: CallState, outbox: Outbox, uploader: Uploader) -> dict[str, Any] | None:
+async def _ended_event(
+    state: CallState, outbox: Outbox, uploader: Uploader
+) -> dict[str, Any] | None:
     """call-ended, as it is now; as it was built before, where no chunk came on top.
 
     One that would differ in nothing but counts and reasons is not made: a service that is down for
@@ -273,8 +276,7 @@ def _ended_event(state: CallState, outbox: Outbox, uploader: Uploader) -> dict[s
     event = state.ended_event(
         uploader.stats.counts(recovered=True), missing.items(), uploader.last_failure
     )
-    ended: EndedRecord = {"type": "ended", "event": event}
-    outbox.append_record(ended)
+    await in_steps(outbox.appending(ended_records(event)))
     return event
 
 

@@ -15,6 +15,7 @@ MAX_TEXT = 65_536  # characters of one string; a tool that returns a whole page 
 MAX_ALL_TEXT = 1_048_576  # characters of all strings of one value
 MAX_DEPTH = 32
 MAX_ITEMS = 10_000  # nodes of one value
+_PIECE = 65_536  # bytes of JSON
 _ESCAPE = r"\\(?:[\\'nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U00(?:0[0-9a-f]|10)[0-9a-f]{4})"
 _LITERAL = re.compile(  # a piece of what `repr` makes of a dict or list; strings may hold anything
     rf"(?P<text>'[^'\\\x00-\x1f]*(?:{_ESCAPE}[^'\\\x00-\x1f]*)*'"
@@ -110,13 +111,21 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def json_bytes(value: Mapping[str, Any]) -> bytes:
+def json_pieces(value: Mapping[str, Any]) -> Iterator[bytes]:
     """`value` as compact JSON; TypeError, ValueError or RecursionError if it is not JSON.
 
-    Made in steps: json itself holds the interpreter until all of a call's rows are encoded. Lone
-    surrogates, which have no place in UTF-8, are replaced.
+    In pieces of 64 KiB or one text more: json itself holds the interpreter until all of a call's
+    rows are encoded, and one text of them all is made page by page. Lone surrogates, which have no
+    place in UTF-8, are replaced.
     """
-    return b"".join(_json_parts(value, _COMPACT))
+    parts, size = list[bytes](), 0
+    for part in _json_parts(value, _COMPACT):
+        parts.append(part)
+        size += len(part)
+        if size >= _PIECE:
+            yield b"".join(parts)
+            parts, size = [], 0
+    yield b"".join(parts)
 
 
 def json_digest(value: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ import os
 import time
 import uuid
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,7 +39,7 @@ from ._http import (
     wall_clock_error,
 )
 from ._presigned import PresignedUpload, upload_answer
-from ._serialize import json_bytes
+from ._serialize import json_pieces
 from ._types import ContentType
 
 __all__ = ["PresignedUpload", "RequestError", "RoarkClient"]
@@ -56,7 +56,7 @@ class RoarkClient:
     One client may be shared by any number of calls, threads and event loops: connections belong
     to the event loop that uses them, and are made there on first use. Of several `async with` on
     one loop, the last to be left closes them. Redirects are not followed, answers are read up to
-    64 KiB, every request ends within 30 s, an upload within a second more for each 64 kB.
+    64 KiB, every request ends within 30 s and one more for each 64 kB that it carries.
 
     Args:
         api_key: The LiveKit integration's key. Sent to `base_url` only.
@@ -213,7 +213,7 @@ class RoarkClient:
             self._route(request, with_key=False),
             request,
             classify=upload_outcome,
-            seconds=self._timeouts.upload(size),
+            seconds=self._timeouts.sending(size),
         )
 
     async def aclose(self) -> None:
@@ -235,8 +235,10 @@ class RoarkClient:
 
     async def _tell(self, name: str, payload: Mapping[str, Any]) -> bool:
         with _saying(name):
-            digest = hashlib.sha256(json_bytes(dict(payload))).digest()
-            key = str(uuid.UUID(bytes=digest[:16]))  # the same event has the same one
+            payload, digest = dict(payload), hashlib.sha256()
+            for piece in json_pieces(payload):
+                digest.update(piece)
+            key = str(uuid.UUID(bytes=digest.digest()[:16]))  # the same event has the same one
             await self.post_event(payload, idempotency_key=key)
             return True
         return False
@@ -252,17 +254,19 @@ class RoarkClient:
         self,
         url: httpx.URL,
         body: Mapping[str, Any],
-        headers: Mapping[str, str],
+        headers: dict[str, str],
         classify: Callable[[int], Outcome],
     ) -> bytes:
-        request = Request(
-            "POST", url, content=json_bytes(body), headers={**self._headers, **headers}
-        )
+        pieces = list(json_pieces(body))
+        size = sum(map(len, pieces))
+        content = pieces[0] if len(pieces) == 1 else _one_by_one(pieces)
+        headers = headers | {"content-length": str(size)}
+        request = Request("POST", url, content=content, headers=self._headers | headers)
         return await send(
             self._route(request, with_key=True),
             request,
             classify=classify,
-            seconds=self._timeouts.total,
+            seconds=self._timeouts.sending(size),
             on_success=self._hear_date,
         )
 
@@ -289,6 +293,11 @@ class RoarkClient:
             return pools.route(request, with_key=with_key)
         except OSError as error:  # the certificates cannot be read
             raise RequestError(Outcome.LATER, type(error).__name__) from None
+
+
+async def _one_by_one(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
 
 
 @contextmanager

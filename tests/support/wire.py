@@ -10,7 +10,7 @@ import pytest
 
 from local_roark._errors import RefusedError
 from local_roark._validate import parse_object, validate_event
-from roark_analytics_python_livekit._serialize import json_bytes
+from roark_analytics_python_livekit._serialize import json_pieces
 
 CALL = "RM_test"
 AT = "2025-11-24T08:19:03.412Z"
@@ -20,7 +20,7 @@ LATER = "2025-11-24T08:19:05.412Z"
 def refusal(event: Mapping[str, Any]) -> str | None:
     """Why the service would not take an event; None where it would."""
     try:
-        validate_event(parse_object(json_bytes(event)))
+        validate_event(parse_object(b"".join(json_pieces(event))))
     except RefusedError as error:
         return f"{event.get('event')}: {error.field} {error.message}"
     return None
@@ -30,7 +30,7 @@ def received(event: Mapping[str, Any]) -> dict[str, Any]:
     """An event as the service reads it; fails the test where it would be refused."""
     if why := refusal(event):
         pytest.fail(f"the service would refuse this: {why}")
-    return parse_object(json_bytes(event))
+    return parse_object(b"".join(json_pieces(event)))
 
 
 def started(**changes: Any) -> dict[str, Any]:

@@ -529,10 +529,12 @@ class TestDeadline:
                 return httpx.Response(200)
 
         client = RoarkClient(KEY, base_url=BASE_URL, transport=Slow())
-        client._timeouts = replace(SHORT, upload_rate=100)
+        client._timeouts = replace(SHORT, rate=100)
         await client.upload(UPLOAD, bytes(3000), size=3000)  # half a minute at that rate
+        await client.post_event({"agentPrompt": "x" * 3000}, idempotency_key="once")
         with pytest.raises(RequestError, match="time-out"):
             await client.upload(UPLOAD, b"", size=0)
+        client._timeouts = SHORT
         with pytest.raises(RequestError, match="time-out"):
             await post(client)
 
@@ -546,7 +548,7 @@ class TestDeadline:
                 raise AssertionError
 
         client = RoarkClient(KEY, base_url=BASE_URL, transport=Stuck())
-        client._timeouts = replace(SHORT, upload_rate=10_000)
+        client._timeouts = replace(SHORT, rate=10_000)
         begun = loop.time()
         with pytest.raises(RequestError, match="time-out") as failed:
             await client.upload(UPLOAD, bytes(2000), size=2000)
@@ -556,8 +558,8 @@ class TestDeadline:
     def test_seven_minutes_of_sound_fit_through_an_ordinary_uplink(self) -> None:
         """40 MiB: five minutes at 1 Mbit/s."""
         timeouts = RoarkClient(KEY)._timeouts
-        assert timeouts.total == timeouts.upload(0) == 30.0
-        assert 5 * 60 < timeouts.upload(40 * 1024 * 1024) < 12 * 60
+        assert timeouts.total == timeouts.sending(0) == 30.0
+        assert 5 * 60 < timeouts.sending(40 * 1024 * 1024) < 12 * 60
 
     async def test_the_next_request_is_not_the_worse_for_it(self) -> None:
         """The same client goes on."""

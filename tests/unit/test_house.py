@@ -52,7 +52,8 @@ MAY_IMPORT = {  # room, or module of no room → rooms and modules beside itself
     "_recovery": {"_call", "_delivery", "_diagnostics", "_process", "_steps", "client"},
     "_pipeline": {
         *("_call", "_delivery", "_recording", "_recorder", "_recovery", "_summary"),
-        *("_config", "_diagnostics", "_metadata", "_process", "_queue", "_serialize", "client"),
+        *("_config", "_diagnostics", "_metadata", "_process", "_queue", "_serialize", "_steps"),
+        "client",
     },
     "session": {
         *("_call", "_delivery", "_livekit", "_pipeline"),

@@ -187,7 +187,8 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         ),
         {},
     ),
-    "ended": {},  # it is made of records that are redacted already
+    "ended_rows": {},  # made of records that are redacted already
+    "ended": {},
 }
 """For each type of record, what of it is private."""
 

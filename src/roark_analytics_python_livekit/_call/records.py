@@ -193,9 +193,17 @@ class SentRecord(TypedDict):  # the service accepted an event
     event: str
 
 
+class EndedRowsRecord(TypedDict):  # rows of the call-ended event that follows
+    type: Literal["ended_rows"]
+    name: str  # of their list
+    start: int  # how many rows stand before them in it
+    rows: list[Any]
+
+
 class EndedRecord(TypedDict):  # the call-ended event as it was built last
     type: Literal["ended"]
     event: dict[str, Any]
+    rows: NotRequired[dict[str, int]]  # how many of a list stand in records before
 
 
 ToolRecord = ToolCallRecord | ToolResultRecord | ToolUpdateRecord | ToolEndedRecord
@@ -204,7 +212,7 @@ ModelRecord = MetricRecord | UsageRecord | ErrorRecord
 RoomRecord = HandoffRecord | AgentRecord | ParticipantRecord | DtmfRecord
 Happened = SpeechRecord | ToolRecord | ModelRecord | RoomRecord | NoteRecord  # livekit says it
 AboutCall = CallRecord | MetadataRecord | RecordingRecord | SwitchRecord | EndRecord
-AboutDelivery = SealedRecord | ChunkRecord | GapRecord | SentRecord | EndedRecord
+AboutDelivery = SealedRecord | ChunkRecord | GapRecord | SentRecord | EndedRowsRecord | EndedRecord
 Control = AboutCall | AboutDelivery  # this library does
 Record = Happened | Control
 

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from .._steps import Steps, at_once
 from .._types import DeliveryCounts, Pause, Recording
+from .ended import EndedRows, ended_records
 from .facts import CallFacts, facts_of
 from .pauses import PauseLog
 from .payloads import TimeLine, call_ended, call_started
@@ -22,6 +23,8 @@ from .records import (
     MAX_PCM,
     CallRecord,
     ChunkRecord,
+    EndedRecord,
+    EndedRowsRecord,
     EndRecord,
     GapRecord,
     Happened,
@@ -134,6 +137,7 @@ class CallState:
         self.sent: set[str] = set()  # events that the service has accepted
         self.ended: dict[str, Any] | None = None  # the call-ended event as it was built last
         self.is_outdated = False  # a chunk was accepted since: `ended` says too little of the sound
+        self._ended_rows = EndedRows()
 
     def apply(self, record: Mapping[str, Any]) -> None:
         """Takes the next record; KeyError, TypeError or ValueError if it is damaged."""
@@ -162,8 +166,11 @@ class CallState:
                 self.recording.gaps[_count(record["start"])] = cast(GapRecord, record)
             case "sent":
                 self.sent.add(record["event"])
+            case "ended_rows":
+                self._ended_rows.add(cast(EndedRowsRecord, record))
             case "ended":
-                self.ended, self.is_outdated = record["event"], False
+                self.ended = self._ended_rows.event(cast(EndedRecord, record))
+                self.is_outdated = False
                 self.sent.discard("call-ended")  # that was an older one
             case _:
                 if not math.isfinite(record["at"]):  # nor is one of a later version's own
@@ -193,7 +200,7 @@ class CallState:
         if self.end is not None:
             yield self.end
         if self.ended is not None and not self.is_outdated:
-            yield {"type": "ended", "event": self.ended}
+            yield from ended_records(self.ended)
         for event in self.sent:
             yield {"type": "sent", "event": event}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Mapping, Set
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -79,6 +79,12 @@ class Outbox:
         """Adds a record, `encoded` if it is already."""
         self._on_record(record)
         self._journal.append(record, encoded)
+
+    def appending(self, records: Iterable[Mapping[str, Any]]) -> Steps[None]:
+        """Adds records, in steps."""
+        for record in records:
+            self.append_record(record)
+            yield
 
     def append_pcm(self, pcm: bytes) -> None:
         """Adds the recording's next samples."""
