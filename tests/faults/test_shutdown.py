@@ -169,7 +169,7 @@ print(time.monotonic(), flush=True)
 
 @pytest.mark.parametrize("what", ["metadata", "disk"])
 def test_a_process_ends_whatever_hangs(service: str, spool: Path, what: str) -> None:
-    """Within the budget and a second, not when it comes back: that is 45 s later (fault 18)."""
+    """Within the budget and a second, not when it comes back: that is 45 s later (fault 37)."""
     ended = run("-c", HANGS, service, spool, what)
     took = time.monotonic() - float(ended.stdout)
     print(f"{what}: the process ended after {took:.1f} s")

@@ -44,7 +44,7 @@ def look(observation: Observation) -> None:
 
 
 async def test_a_session_that_is_garbage_ends_its_call(tmp_path: Path) -> None:
-    """Neither the handle, nor the job, nor a model that others use keeps it: twenty of them."""
+    """Neither the handle, nor the job, nor a model that others use keeps it: twenty of them (fault 37)."""
     jobs = [FakeJob(f"RM_{number}") for number in range(20)]
     model = create_session({}).llm
     handles: list[CallHandle] = []
@@ -72,7 +72,7 @@ async def test_a_session_that_is_garbage_ends_its_call(tmp_path: Path) -> None:
 async def test_under_a_policy_with_a_clock_of_its_own_nothing_spins(
     tmp_path: Path, how: str
 ) -> None:
-    """Neither the agent's loop nor the library's, and the process ends."""
+    """Neither the agent's loop nor the library's, and the process ends (fault 37)."""
     ended = await asyncio.to_thread(run, "-m", "tests.livekit.virtual_time", tmp_path, how)
     assert ended.returncode == 0, ended.stderr[-2000:]
     turns, engine, delivered = ended.stdout.split()

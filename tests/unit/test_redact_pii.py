@@ -232,7 +232,7 @@ def test_a_huge_text_takes_time_in_proportion(part: str) -> None:
 
 @pytest.mark.parametrize("part", HUGE)
 def test_a_huge_text_holds_the_interpreter_for_no_more_than_an_instant(part: str) -> None:
-    """A regular expression lets no other thread run: none looks at the whole text.
+    """A regular expression lets no other thread run: none looks at the whole text (fault 38).
 
     5 ms, or on a machine that is slow or busy a small part of the whole.
     """
