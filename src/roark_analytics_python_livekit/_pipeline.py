@@ -297,8 +297,8 @@ class Call:
         self._on_happened(turn)
 
     def _on_happened(self, record: Any) -> None:
-        if (kept := self._filter.filter(record)) is not None:
-            self.journal.append(in_json(kept))
+        kept = self._filter.filter(record)
+        self.journal.append(self._filter.withheld(record) if kept is None else in_json(kept))
 
     def _on_metadata(self, record: MetadataRecord) -> None:
         self.journal.append({"type": "metadata", "values": self._sendable(record["values"])})

@@ -195,6 +195,7 @@ class _Recovery:
 
         async def make_ended() -> dict[str, Any] | None:
             gaps = Counter(gap.get("reason") for gap in state.recording.gaps.values())
+            uploader.stats.dropped_so_far(Outcome.PAUSED, state.withheld)
             uploader.stats.dropped_so_far(Outcome.FULL, gaps[Outcome.FULL.value])
             uploader.stats.dropped_so_far(Outcome.DAMAGED, gaps[None] + journal.damaged)
             return await _ended_event(state, outbox, uploader)

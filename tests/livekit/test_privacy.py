@@ -290,7 +290,6 @@ async def test_what_is_said_in_a_pause_without_transcripts_is_told_nowhere(tmp_p
         assert end > begin and not sound[begin + rate // 500 : end - rate // 500].any()
 
 
-@pytest.mark.xfail(not has.TOOL_TIMES, reason="the first typed turn is still left out on 1.0, 1.2")
 async def test_what_is_typed_or_said_after_a_pause_is_told_at_once(tmp_path: Path) -> None:
     """It has no speech of its own: no transcript, and in a text-only session no sound."""
     answers = {"one": "this is one", "two": "this is two", "three": "this is three"}

@@ -334,6 +334,9 @@ def test_what_is_left_out_is_counted_once(withheld: Any) -> None:
     assert withheld.left_out == 5
     assert kept_of(withheld, turn(at=18.0, start=16.0, end=17.0, text="the words")) == []
     assert withheld.left_out == 5  # now they did become one
+    kept = {"type": "withheld", "at": 18.0, "count": 5}
+    assert withheld.withheld(turn("assistant", at=18.0)) == {**kept, "role": "assistant"}
+    assert withheld.withheld({"type": "dtmf", "digit": "4", "at": 18.0}) == kept
 
 
 def test_an_agent_that_falls_silent_after_its_turn_has_said_it_all(withheld: Any) -> None:

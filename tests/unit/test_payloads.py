@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import pytest
 from hypothesis import given
@@ -26,6 +26,7 @@ from roark_analytics_python_livekit._call.records import (
     ToolEndedRecord,
     ToolResultRecord,
     TurnRecord,
+    WithheldRecord,
     end_record,
 )
 from roark_analytics_python_livekit._livekit import events as _events
@@ -87,6 +88,11 @@ def turn(role: str, text: str, at: float, **more: Any) -> TurnRecord:
 def state(who: str, speaking: bool, at: float) -> StateRecord:
     """Somebody began or stopped to speak."""
     return cast(StateRecord, {"type": "state", "who": who, "speaking": speaking, "at": START + at})
+
+
+def withheld(who: Literal["assistant", "user"], at: float) -> WithheldRecord:
+    """A turn that was left out."""
+    return {"type": "withheld", "role": who, "at": at, "count": 1}
 
 
 def heard(at: float = 0.0, **more: str) -> HeardRecord:
@@ -531,6 +537,34 @@ class TestOrders:
         assert spoken(event) == [("never mind", 1000, 2000), ("mind the gap", 6000, 7000)]
         assert [row["language"] for row in event["transcript"]] == ["de", "en"]
         assert [row.get("userId") for row in event["transcript"]] == ["S1", None]
+
+    def test_what_is_withheld_takes_its_speech_along(self) -> None:
+        """In a pause of transcripts: the next turns begin when they were said, not before."""
+        event = ended(
+            state("user", True, 1.0),
+            withheld("user", 2.0),
+            state("user", False, 2.1),
+            state("assistant", True, 3.0),
+            withheld("assistant", 4.0),
+            state("assistant", False, 4.1),
+            turn("user", "typed", 6.0),
+            state("assistant", True, 7.0),
+            turn("assistant", "answered", 8.0),
+        )
+        assert spoken(event) == [("typed", 6000, 6000), ("answered", 7000, 8000)]
+
+    def test_what_was_understood_before_a_pause_keeps_its_speech(self) -> None:
+        """It was told, and its turn withheld: it stands where it was said."""
+        event = ended(
+            state("user", True, 1.0),
+            state("user", False, 1.5),
+            heard(1.6, text="before"),
+            state("user", True, 2.0),
+            state("user", False, 3.0),
+            withheld("user", 3.5),
+            turn("user", "after", 9.0),
+        )
+        assert spoken(event) == [("before", 1000, 1500), ("after", 9000, 9000)]
 
     def test_without_states_it_is_known_by_its_words(self) -> None:
         """Whatever is not in the turn's text was said before it."""

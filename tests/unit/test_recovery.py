@@ -263,6 +263,20 @@ async def test_a_chunk_that_had_no_room_is_silence_of_its_length(
     assert sound_of(roark) == SOUND[:CHUNK_BYTES] + silent + SOUND[2 * CHUNK_BYTES :]
 
 
+async def test_what_a_pause_kept_out_is_counted_by_the_next_process_too(
+    client: RoarkClient, roark: Roark, tmp_path: Path
+) -> None:
+    """The journal has the count, and nothing else of it."""
+    path = dead_call(tmp_path / "spool", sound=b"")
+    (call,) = Spool(path.parent).abandoned()
+    for count in (1, 2):
+        call.append_record({"type": "withheld", "role": "user", "at": 102.0, "count": count})
+    call.release()
+    (one,) = await recover(tmp_path / "spool", client)
+    assert one.outcome is Outcome.OK
+    assert roark.call("RM_1")["ended"]["delivery"]["dropped"] == {"paused": 2}
+
+
 async def test_a_call_that_lacks_nothing_is_only_removed(
     client: RoarkClient, roark: Roark, tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ from .records import (
     SwitchRecord,
     ToolRecord,
     TurnRecord,
+    WithheldRecord,
 )
 from .tool_calls import CallIds
 from .turns import LATE, Moments
@@ -104,7 +105,7 @@ class TranscriptFilter:
             ),
             # What the caller said is in none of these.
             **dict.fromkeys(
-                ("agent", "error", "handoff", "metric", "note", "participant", "usage")
+                ("agent", "error", "handoff", "metric", "note", "participant", "usage", "withheld")
             ),
         }
 
@@ -117,6 +118,13 @@ class TranscriptFilter:
         """The record as it may be kept, or None."""
         rule = self._rules[record["type"]]
         return record if rule is None else rule(record)
+
+    def withheld(self, record: Happened) -> WithheldRecord:
+        """What is kept in the place of a record that is not."""
+        kept: WithheldRecord = {"type": "withheld", "at": record["at"], "count": self.left_out}
+        if record["type"] == "turn":
+            kept["role"] = record["role"]
+        return kept
 
     def _observe(self, record: StateRecord) -> StateRecord:
         self._turns[record["who"]].observe(record)

@@ -180,6 +180,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
             "usage",
             "recording",
             "switch",
+            "withheld",
             "sealed",
             "chunk",
             "gap",

@@ -118,6 +118,12 @@ class NoteRecord(Timed):  # something of interest that has no list of its own on
     fields: dict[str, Any]
 
 
+class WithheldRecord(Timed):  # something was left out, because transcripts were paused
+    type: Literal["withheld"]
+    count: int  # all that was, until now
+    role: NotRequired[Literal["assistant", "user"]]  # whose turn it was, if it was one
+
+
 class UsageRecord(Timed):  # what each model was used for, as livekit has counted it
     type: Literal["usage"]
     models: list[dict[str, Any]]
@@ -207,7 +213,7 @@ class EndedRecord(TypedDict):  # the call-ended event as it was built last
 
 
 ToolRecord = ToolCallRecord | ToolResultRecord | ToolUpdateRecord | ToolEndedRecord
-SpeechRecord = TurnRecord | HeardRecord | StateRecord
+SpeechRecord = TurnRecord | HeardRecord | StateRecord | WithheldRecord
 ModelRecord = MetricRecord | UsageRecord | ErrorRecord
 RoomRecord = HandoffRecord | AgentRecord | ParticipantRecord | DtmfRecord
 Happened = SpeechRecord | ToolRecord | ModelRecord | RoomRecord | NoteRecord  # livekit says it

@@ -68,6 +68,7 @@ class Rows:
             "turn": self._transcript.add_turn,
             "heard": self._transcript.add_heard,
             "state": self._transcript.add_state,
+            "withheld": self._transcript.add_withheld,
             "metric": self._metrics.append,
             "usage": self._usage.append,
             "handoff": self._handoffs.append,

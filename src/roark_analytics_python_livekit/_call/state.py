@@ -134,6 +134,7 @@ class CallState:
         self.end: EndRecord | None = None  # while it goes on, or if its process died
         self.recording = RecordingState()
         self.pauses = PauseLog()
+        self.withheld = 0  # how much was left out, because transcripts were paused
         self.sent: set[str] = set()  # events that the service has accepted
         self.ended: dict[str, Any] | None = None  # the call-ended event as it was built last
         self.is_outdated = False  # a chunk was accepted since: `ended` says too little of the sound
@@ -172,10 +173,12 @@ class CallState:
                 self.ended = self._ended_rows.event(cast(EndedRecord, record))
                 self.is_outdated = False
                 self.sent.discard("call-ended")  # that was an older one
-            case _:
+            case kind:
                 if not math.isfinite(record["at"]):  # nor is one of a later version's own
                     raise ValueError("no moment")
                 self.happened.append(cast(Happened, record))
+                if kind == "withheld":
+                    self.withheld = _count(record["count"])
 
     def _finish(self, record: EndRecord) -> None:
         if "at" not in record or "reason" not in record:

@@ -14,7 +14,7 @@ from math import inf
 from typing import Any, Protocol, cast
 
 from .._types import Placed, TranscriptTurn
-from .records import HeardRecord, StateRecord, TurnRecord
+from .records import HeardRecord, StateRecord, TurnRecord, WithheldRecord
 
 TYPED = 10.0  # seconds after the last transcript at which a turn was not spoken, but typed
 PAUSE = 2.0  # seconds without a word after which what the caller says is something else
@@ -138,6 +138,14 @@ class Transcript:
         """Somebody began or stopped speaking."""
         self._speech[record["who"]].observe(record)
 
+    def add_withheld(self, record: WithheldRecord) -> None:
+        """A turn is not told, and no other one was said when it was."""
+        if (role := record.get("role")) is not None:
+            if role == "user":
+                self._add_unanswered(self._heard)
+                self._heard = []
+            self._speech[role].spans = []
+
     def turns(self) -> list[TurnRecord]:
         """The turns in the order in which they were spoken."""
         turns = [*self._turns, *self._unanswered(self._heard, self._speech["user"].spans)]
@@ -148,9 +156,7 @@ class Transcript:
     def _complete_user_turn(self, turn: TurnRecord) -> None:
         first = self._first_heard_of(turn)
         before, own = self._heard[:first], self._heard[first:]
-        if before:
-            spans = self._speech["user"].split(before[-1]["at"])
-            self._turns += self._unanswered(before, spans)
+        self._add_unanswered(before)
         for heard in own:
             _complete(turn, heard)
         self._heard = []
@@ -191,6 +197,11 @@ class Transcript:
             return turn
         repeated = _has_words(_words(turn["text"]), said) and not self._speech["user"].spans
         return turn if repeated else None
+
+    def _add_unanswered(self, transcripts: list[HeardRecord]) -> None:
+        if transcripts:
+            spans = self._speech["user"].split(transcripts[-1]["at"])
+            self._turns += self._unanswered(transcripts, spans)
 
     def _unanswered(self, transcripts: list[HeardRecord], spans: list[Span]) -> list[TurnRecord]:
         """What was understood, and became no turn of livekit's."""
