@@ -44,7 +44,7 @@ def look(observation: Observation) -> None:
 
 
 async def test_a_session_that_is_garbage_ends_its_call(tmp_path: Path) -> None:
-    """Neither the handle, nor the job, nor a model of others keeps it: twenty of them (fault 37)."""
+    """Neither handle, nor job, nor a model that others use keeps it: twenty of them (fault 37)."""
     jobs = [FakeJob(f"RM_{number}") for number in range(20)]
     model = create_session({}).llm
     handles: list[CallHandle] = []
