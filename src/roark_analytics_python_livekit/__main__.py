@@ -27,7 +27,8 @@ from ._config import (
     resolve_spool_dir,
 )
 from ._delivery.call_spool import SpooledCall
-from ._delivery.spool import Spool, SpoolError
+from ._delivery.private_files import SpoolError
+from ._delivery.spool import Spool
 from ._delivery.stats import Outcome
 from ._diagnostics import Guard, scrub
 from ._recovery import Owner, Recovered, owner_of, recover_all

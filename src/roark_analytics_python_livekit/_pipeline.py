@@ -27,7 +27,8 @@ from ._delivery.claim import HEARTBEAT
 from ._delivery.journal_file import Reopening
 from ._delivery.limits import DEFAULT_LIMITS, Deadline, Limits
 from ._delivery.outbox import Outbox
-from ._delivery.spool import Spool, SpoolError
+from ._delivery.private_files import SpoolError
+from ._delivery.spool import Spool
 from ._delivery.stats import Outcome
 from ._delivery.uploader import Uploader
 from ._diagnostics import Guard, logger

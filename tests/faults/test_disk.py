@@ -20,7 +20,8 @@ from roark_analytics_python_livekit._call.facts import call_record
 from roark_analytics_python_livekit._delivery import record_file
 from roark_analytics_python_livekit._delivery.limits import DEFAULT_LIMITS
 from roark_analytics_python_livekit._delivery.outbox import Outbox
-from roark_analytics_python_livekit._delivery.spool import Spool, SpoolError
+from roark_analytics_python_livekit._delivery.private_files import SpoolError
+from roark_analytics_python_livekit._delivery.spool import Spool
 from roark_analytics_python_livekit._delivery.stats import Outcome
 from tests.faults.test_killed import recover
 from tests.support.fake_roark import call_file, recording

@@ -24,7 +24,8 @@ from roark_analytics_python_livekit._call.state import CallState, read_state
 from roark_analytics_python_livekit._delivery.call_spool import CallSpool
 from roark_analytics_python_livekit._delivery.limits import DEFAULT_LIMITS
 from roark_analytics_python_livekit._delivery.outbox import Outbox
-from roark_analytics_python_livekit._delivery.spool import Spool, SpoolError
+from roark_analytics_python_livekit._delivery.private_files import SpoolError
+from roark_analytics_python_livekit._delivery.spool import Spool
 from roark_analytics_python_livekit._delivery.stats import CallStats, Outcome
 from tests.support.simulated_call import facts_of
 from tests.support.spool_ages import later_spool, make_old

@@ -7,24 +7,27 @@ import errno
 import json
 import os
 import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from local_roark import Faults
 from roark_analytics_python_livekit import RoarkClient
 from roark_analytics_python_livekit._call.state import CallState, read_state, reading_state
+from roark_analytics_python_livekit._delivery.call_spool import CallSpool
 from roark_analytics_python_livekit._delivery.limits import Limits
+from roark_analytics_python_livekit._delivery.private_files import SpoolError
 from roark_analytics_python_livekit._delivery.record_file import (
     HEADER,
     MAX_FILE,
     Contents,
     RecordFile,
 )
-from roark_analytics_python_livekit._delivery.spool import Spool, SpoolError
+from roark_analytics_python_livekit._delivery.spool import Spool
 from roark_analytics_python_livekit._delivery.stats import Outcome
 from roark_analytics_python_livekit._process import open_calls, unremoved
 from tests.support.deliveries import until
@@ -38,7 +41,9 @@ SMALL = Limits(chunk_bytes=RATE * 4)  # a second
 
 @pytest.fixture
 def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FailingDisk:
-    """The spool's."""
+    """The spool's; that of temporary files is another one."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     return FailingDisk(tmp_path / "spool", monkeypatch)
 
 
@@ -217,8 +222,9 @@ async def killed(calling: Calling) -> None:
     await until(calling.task.done)
 
 
+@pytest.mark.parametrize("process", ["same", "next"])
 async def test_a_delivered_call_that_the_disk_keeps_is_not_delivered_again(
-    client: RoarkClient, roark: Roark, disk: FailingDisk
+    client: RoarkClient, roark: Roark, disk: FailingDisk, process: str
 ) -> None:
     """The disk took nothing from the middle on: what is there is nobody's (fault 30)."""
     calling = Calling(client, spool_dir=disk.root, limits=SMALL)
@@ -232,11 +238,18 @@ async def test_a_delivered_call_that_the_disk_keeps_is_not_delivered_again(
     assert roark.call(CALL)["ended"]["recording"]["status"] == "complete"
     with contextlib.suppress(SpoolError):
         assert await recover(disk.root, client) == []
+    if process == "next":
+        for call in cast("set[CallSpool]", unremoved):
+            call.release()
+        unremoved.clear()
+        with contextlib.suppress(SpoolError):
+            assert await recover(disk.root, client) == []
     heal(disk)
     assert await recover(disk.root, client) == []
     unremoved.difference_update([call for call in unremoved if call.remove()])
     assert await recover(disk.root, client) == []
     assert roark.seen == before and list(disk.root.iterdir()) == []
+    assert list(disk.root.parent.glob("temporary/*/*")) == []
 
 
 # What is read has bounds, and is read in steps

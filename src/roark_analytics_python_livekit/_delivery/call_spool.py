@@ -24,8 +24,10 @@ from typing import Any
 
 from .._process import open_calls
 from .._steps import Steps
+from . import tombstones
 from .claim import LOCK, Claim, Now, age_of, is_claimed
-from .record_file import HEADER, Contents, RecordFile, open_private
+from .private_files import open_private
+from .record_file import HEADER, Contents, RecordFile
 
 _JOURNAL, _ASIDE = "journal", "unreadable"
 _CHUNK_NAME = re.compile(r"^(\d{6,})\.pcm$")
@@ -177,9 +179,11 @@ class CallSpool:
         try:  # the journal first: without it nobody else looks at the rest
             (self.path / _JOURNAL).unlink(missing_ok=True)
         except OSError:
+            tombstones.put(self.path)
             return False
         with contextlib.suppress(OSError):  # not all of which are ignored
             shutil.rmtree(self.path, ignore_errors=True)
+        tombstones.remove(self.path)
         self._claim.forget()
         return True
 

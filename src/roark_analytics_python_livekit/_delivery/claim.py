@@ -21,7 +21,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .._process import shared
-from .record_file import json_object, open_private
+from .private_files import open_private
+from .record_file import json_object
 
 HEARTBEAT = 30.0  # seconds
 TAKE_OVER = 300.0  # seconds without one; clocks of hosts that share a disk differ by less

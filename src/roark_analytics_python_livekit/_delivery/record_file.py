@@ -11,7 +11,6 @@ import contextlib
 import errno
 import json
 import os
-import stat
 import struct
 import zlib
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from .._steps import Steps, at_once
+from .private_files import NoRegularFileError, open_private
 
 HEADER = struct.Struct("<II")  # length of the body, its CRC-32
 MAX_FILE = 64 * 1024 * 1024  # bytes of a file that are read: four times what a call may write
@@ -123,29 +123,6 @@ def json_object(body: bytes) -> dict[str, Any] | None:
         if isinstance(record := json.loads(body), dict):
             return record
     return None
-
-
-class NoRegularFileError(OSError):
-    """A link, a pipe or a device stands where a file should."""
-
-
-def open_private(path: Path, flags: int) -> int:
-    """Opens a regular file of this library's own: no link, no pipe; nobody else may read it."""
-    for flag in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY", "O_NONBLOCK"):
-        flags |= getattr(os, flag, 0)
-    try:
-        file = os.open(path, flags, 0o600)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise NoRegularFileError(error.errno, "a link") from None
-        raise
-    try:
-        if stat.S_ISREG(os.fstat(file).st_mode):
-            return file
-        raise NoRegularFileError(errno.EINVAL, "not a regular file")
-    except OSError:
-        os.close(file)
-        raise
 
 
 def _bytes_of(path: Path) -> Steps[tuple[bytearray, bool]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import stat
 import time
 import uuid
 from collections import Counter
@@ -17,17 +16,15 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 from .._diagnostics import logger
+from . import tombstones
 from .call_spool import CallSpool, SpooledCall, is_aside, is_call, look_at
 from .claim import Now, uptime
+from .private_files import SpoolError, secure_directory, why
 
 DEFAULT_QUOTA = 1024**3  # bytes of all calls together: three hours of audio at 24 kHz
 DEFAULT_MAX_AGE = 7 * 24 * 3600.0  # seconds; an older call is of no use to anybody
 MEASURE_EVERY = 8 * 1024**2  # bytes that a call writes between two looks at the quota
 _LEFTOVER_AGE = 3600.0  # seconds; a call without a journal that is older will never get one
-
-
-class SpoolError(Exception):
-    """The spool cannot be used; the text says why and is fit for a log."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ class Spool:
     uptime: Callable[[], float] = uptime  # the machine's
 
     def __post_init__(self) -> None:
-        _secure_directory(self.root)
+        secure_directory(self.root)
 
     def begin(self, call_id: str) -> CallSpool:
         """Makes a place for a new call, claimed by this process; raises SpoolError if it cannot."""
@@ -57,7 +54,7 @@ class Spool:
             path.mkdir(mode=0o700)
             claimed = CallSpool.claim(path, self._room, is_new=True)
         except OSError as error:
-            raise SpoolError(_why(error)) from None
+            raise SpoolError(why(error)) from None
         if claimed is None:
             raise SpoolError("a new call's directory is claimed already")
         return claimed
@@ -141,12 +138,13 @@ def _claim(path: Path) -> CallSpool | None:
         if call is None:
             return None
         try:
-            if is_call(path):
+            if is_call(path) and not tombstones.has(path):
                 return call
         except OSError:
             call.release()
             raise
-        call.remove()  # whoever had it was just removing it
+        if not call.remove():  # whoever had it was just removing it, or could not
+            call.release()
     return None
 
 
@@ -157,35 +155,6 @@ def _remove(path: Path) -> bool:
                 return True
             claimed.release()
     return False
-
-
-def _secure_directory(root: Path) -> None:
-    """Makes the directory, or checks and tightens the one that is there."""
-    try:
-        for parent in reversed(root.parents):  # mkdir(parents=True) leaves their mode to the umask
-            if not parent.exists():
-                parent.mkdir(mode=0o700, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            root.mkdir(mode=0o700)
-        found = root.lstat()
-        if stat.S_ISLNK(found.st_mode):
-            raise SpoolError("the spool directory is a link")
-        if not stat.S_ISDIR(found.st_mode):
-            raise SpoolError("the spool directory is not a directory")
-        if hasattr(os, "geteuid") and found.st_uid != os.geteuid():
-            raise SpoolError("the spool directory belongs to another user")
-        if stat.S_IMODE(found.st_mode) != 0o700:
-            root.chmod(0o700)
-        if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
-            raise SpoolError("the spool directory cannot be written")
-    except OSError as error:
-        raise SpoolError(_why(error)) from None
-    except ValueError:  # a NUL in the path
-        raise SpoolError("the spool directory's path is not one") from None
-
-
-def _why(error: OSError) -> str:
-    return f"the spool directory cannot be used ({error.strerror or type(error).__name__})"
 
 
 def _is_own_directory(entry: os.DirEntry[str]) -> bool:
