@@ -99,7 +99,7 @@ current: ContextVar[Process | None] = ContextVar("current", default=None)
 
 
 class Service(httpx.AsyncBaseTransport):
-    """Roark, which at times does not answer, answers with an error, or answers into the void."""
+    """Roark, which at times does not answer, answers wrongly, or answers into the void."""
 
     def __init__(self, roark: Roark, dice: random.Random) -> None:
         self.trouble = 0.0  # the part of the requests that fail
@@ -115,6 +115,8 @@ class Service(httpx.AsyncBaseTransport):
             raise httpx.ConnectError("refused")
         if how < 0.6:
             return httpx.Response(self._dice.choice([429, 500, 502, 503]))
+        if how < 0.7 and request.method == "POST":
+            return httpx.Response(200, html="<html>a proxy's page</html>")
         response = await self._roark.handle_async_request(request)
         if how < 1.0 or (process is not None and not process.alive):
             raise httpx.ReadError("reset")
