@@ -32,6 +32,7 @@ from ._delivery.spool import Spool
 from ._delivery.stats import Outcome
 from ._diagnostics import Guard, scrub
 from ._recovery import Owner, Recovered, owner_of, recover_all
+from ._summary import count_of
 from ._version import __version__
 from .client import RequestError, RoarkClient
 
@@ -59,6 +60,11 @@ def main(arguments: list[str] | None = None) -> int:
                 action="store_true",
                 help="also calls of other keys, with the key at hand: it was corrected or replaced",
             )
+            sub.add_argument(
+                "--any-service",
+                action="store_true",
+                help="also calls that were for another base URL: that one was wrong",
+            )
         sub.set_defaults(command=command)
     options = parser.parse_args(arguments)
     return int(options.command(options))
@@ -67,7 +73,10 @@ def main(arguments: list[str] | None = None) -> int:
 def recover(options: argparse.Namespace) -> int:
     """Delivers what is in the spool, and says what became of each call."""
     try:
-        client, spool = _client(options), _spool(options)
+        client, path = _client(options), _spool_dir(options)
+        if options.spool_dir is not None and path is not None and not path.exists():
+            raise SettingsError(f"{path} does not exist: there is nothing to recover")
+        spool = None if path is None else Spool(path)
     except (SettingsError, SpoolError) as error:
         print(_plain(str(error)), file=sys.stderr)
         return TROUBLE
@@ -84,7 +93,14 @@ def recover(options: argparse.Namespace) -> int:
 
     async def deliver() -> None:
         async with client:
-            await recover_all(spool, client, guard, any_key=options.any_key, on_call=on_call)
+            await recover_all(
+                spool,
+                client,
+                guard,
+                any_key=options.any_key,
+                any_service=options.any_service,
+                on_call=on_call,
+            )
 
     asyncio.run(deliver())
     left = sum(not call.claimed and not call.aside for call in spool.calls())
@@ -99,14 +115,15 @@ _LINES = {
     Outcome.EMPTY: "a call without a readable journal: removed",
     Outcome.UNREADABLE: "a call without a readable journal: set aside",
     Outcome.FOREIGN: "{id}: left alone, it belongs to {reason}",
-    Outcome.LATER: "{id}: kept ({reason}; {chunks} chunks sent)",
-    Outcome.OK: "{id}: delivered ({chunks} chunks sent)",
+    Outcome.LATER: "{id}: kept ({reason}; {chunks} sent)",
+    Outcome.OK: "{id}: delivered ({chunks} sent)",
 }
 
 
 def _line(one: Recovered) -> str:
     text = _LINES.get(one.outcome, _LINES[Outcome.OK])
-    return _plain(text.format(id=one.call_id, reason=one.reason or "no answer", chunks=one.chunks))
+    chunks = count_of(one.chunks, "recording chunk")
+    return _plain(text.format(id=one.call_id, reason=one.reason or "no answer", chunks=chunks))
 
 
 def _plain(text: str) -> str:
@@ -154,6 +171,8 @@ def _check_service(options: argparse.Namespace, checks: _Checks) -> None:
         checks.say("base URL", False, str(error))
     if key and base_url:
         checks.say("service", *asyncio.run(_ask(RoarkClient(key, base_url=base_url))))
+    else:
+        checks.say("service", False, "not asked: that needs a key and a base URL")
 
 
 async def _ask(client: RoarkClient) -> tuple[bool, str]:
@@ -178,7 +197,8 @@ async def _ask(client: RoarkClient) -> tuple[bool, str]:
 
 def _check_spool(options: argparse.Namespace, checks: _Checks) -> None:
     try:
-        spool = _spool(options)
+        path = _spool_dir(options)
+        spool = None if path is None else Spool(path)
     except (SettingsError, SpoolError) as error:
         checks.say("spool", False, f"{error}: calls are kept in memory only")
         return
@@ -210,10 +230,14 @@ class _Owned(NamedTuple):
     base_url: str = ""  # where that is another one
 
 
+_ELSEWHERE = (
+    "run `recover --base-url {base_url}` with their key, or `recover --any-service` if that URL was"
+    " wrong"
+)
 _LEFT: Mapping[Owner, tuple[str, str]] = {
     "ours": ("left", "run `recover`"),
     "other key": ("other key", "if the key was replaced, run `recover --any-key`"),
-    "elsewhere": ("elsewhere", "run `recover --base-url {base_url}` with their key"),
+    "elsewhere": ("elsewhere", _ELSEWHERE),
 }
 
 
@@ -266,10 +290,10 @@ def _base_url(options: argparse.Namespace) -> str:
     return clean_base_url(options.base_url or os.environ.get("ROARK_BASE_URL") or DEFAULT_BASE_URL)
 
 
-def _spool(options: argparse.Namespace) -> Spool | None:
+def _spool_dir(options: argparse.Namespace) -> Path | None:
     given = options.spool_dir
-    path: Path | None = resolve_spool_dir(UseDefault.SPOOL_DIR if given is None else given)
-    return None if path is None else Spool(path)
+    path = resolve_spool_dir(UseDefault.SPOOL_DIR if given is None else given)
+    return None if path is None else path.absolute()
 
 
 if __name__ == "__main__":

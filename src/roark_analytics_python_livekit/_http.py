@@ -209,7 +209,7 @@ def _raise_for_status(response: httpx.Response, outcome: Outcome, request: Reque
     if outcome is not Outcome.OK:
         where = ""
         if outcome is Outcome.NO_ENDPOINT:  # an event's, which is no secret
-            where = f" at {request.url.host}{request.url.path}"
+            where = f" at {request.url.netloc.decode()}{request.url.path}"
         retry_after = response.headers.get("retry-after")
         raise RequestError(
             outcome,
@@ -224,6 +224,8 @@ def _not_connected(error: httpx.ConnectError, peer: str) -> RequestError:
     causes = list(_causes(error))
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
         return RequestError(Outcome.UNTRUSTED, "the TLS certificate is not trusted")
+    if any(isinstance(cause, ssl.SSLError) for cause in causes):
+        return RequestError(Outcome.LATER, f"no TLS with {peer}")
     reason = f"no connection to {peer}"
     if any(isinstance(cause, socket.gaierror) for cause in causes):
         reason = f"no address for {peer}"

@@ -13,6 +13,19 @@ from ._serialize import json_safe
 
 # What is sent, and where to: of these a misspelt one has to cost the call.
 _DECISIVE = {"redact", "recording", "capture_audio", "base_url", "spool_dir"}
+_SWITCHES = {  # what a switch of that name would be about, and how it is set
+    "redact": "redact=redact_pii",
+    "redaction": "redact=redact_pii",
+    "pii": "redact=redact_pii",
+    "transcript": "call.pause_recording(transcripts=False)",
+    "transcripts": "call.pause_recording(transcripts=False)",
+    "transcription": "call.pause_recording(transcripts=False)",
+    "spool": "spool_dir",
+    "record": "capture_audio",
+    "recording": "capture_audio",
+    "audio": "capture_audio",
+}
+_FILLERS = {"capture", "enable", "enabled", "dir", "text"}  # words that may stand beside those
 
 
 def metadata_of(keywords: Mapping[str, Any], options: Iterable[str]) -> dict[str, Any]:
@@ -24,6 +37,8 @@ def metadata_of(keywords: Mapping[str, Any], options: Iterable[str]) -> dict[str
     found, options = dict(keywords), list(options)
     for name, value in keywords.items():
         option = _meant(name, value, options)
+        if (switch := _switched(name, value, options)) is not None:
+            raise SettingsError(f"{shown(name)} is no option: write {switch}, or {_other(name)}")
         if option in _DECISIVE:
             raise SettingsError(f"{shown(name)} is no option: write {option}, or {_other(name)}")
         if option == "api_key":
@@ -32,6 +47,12 @@ def metadata_of(keywords: Mapping[str, Any], options: Iterable[str]) -> dict[str
         elif option is not None:
             text = "roark: %s is no option, and becomes metadata: write %s, or %s"
             logger.warning(text, shown(name), option, _other(name))
+    return merged(found)
+
+
+def merged(keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Keywords, of which `metadata={...}` is more, of any name."""
+    found = dict(keywords)
     more = found.get("metadata")
     if isinstance(more, Mapping):
         with suppress(Exception):  # whatever a mapping of theirs does: it is a value then
@@ -74,6 +95,17 @@ def _meant(name: str, value: object, options: list[str]) -> str | None:
         return "redact"
     plain = name.replace("_", "").lower()
     return next((option for option in options if _is_near(plain, option.replace("_", ""))), None)
+
+
+def _switched(name: str, value: object, options: list[str]) -> str | None:
+    """How that is kept back which a keyword like `audio=False` or `redact_pii=True` means to."""
+    words = name.lower().split("_")
+    about = [word for word in words if word in _SWITCHES]
+    if not about or name in options or not set(words) <= _SWITCHES.keys() | _FILLERS:
+        return None
+    how = _SWITCHES[about[-1]]
+    keeps_back = value is True if how.startswith("redact") else value is False or value is None
+    return how if keeps_back else None
 
 
 def _is_near(one: str, other: str) -> bool:

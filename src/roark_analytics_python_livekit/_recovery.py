@@ -57,20 +57,22 @@ async def recover_all(
     guard: Guard,
     *,
     any_key: bool = False,
+    any_service: bool = False,
     limits: Limits = DEFAULT_LIMITS,
     clock: Callable[[], float] = time.monotonic,
     on_call: Callable[[Recovered], None] = lambda recovered: None,
 ) -> None:
     """Claims and delivers abandoned calls of this service, one after the other.
 
-    Those of other keys are left alone unless `any_key`. Goes round as long as there is progress: a
+    Those of other keys are left alone unless `any_key`, those that were for other services unless
+    `any_service`. Goes round as long as there is progress: a
     call's turn is bounded, and what was tried comes last the next time, also in another process.
     Stops where the key is refused or nobody answers, and after two calls in a row of which the
     service takes nothing: the next would fare no better. A call that is cancelled in the middle is
     left as it is. The size of a chunk in `limits` is that of the dead processes.
     """
     limits = replace(limits, tries=TRIES, in_flight=IN_FLIGHT)
-    recovery = _Recovery(client, guard, limits, clock, any_key)
+    recovery = _Recovery(client, guard, limits, clock, any_key, any_service)
     async with heartbeats.join("recovery", lambda: beat(HEARTBEAT)):
         spool.evict()
         while await _Round(spool, recovery, guard, on_call).go():
@@ -155,6 +157,7 @@ class _Recovery:
     limits: Limits
     clock: Callable[[], float]
     any_key: bool
+    any_service: bool
 
     async def recover(self, call: CallSpool) -> Recovered:
         """Delivers a call, or leaves it to others; it is claimed no more afterwards."""
@@ -177,7 +180,8 @@ class _Recovery:
             call.release()
 
     def _may_deliver(self, call: CallRecord) -> bool:
-        owner = owner_of(call, self.client.base_url, self.client.api_key)
+        base_url = call["base_url"] if self.any_service else self.client.base_url
+        owner = owner_of(call, base_url, self.client.api_key)
         return owner == "ours" or (owner == "other key" and self.any_key)
 
     async def _deliver(

@@ -24,14 +24,14 @@ def log_summary(
     stats = uploader.stats
     missing = sorted(stats.undelivered, key=lambda event: event != "call-started")
     if uploader.lost:
-        chunks = _count(len(uploader.lost), "recording chunk")
+        chunks = count_of(len(uploader.lost), "recording chunk")
         missing.insert(missing.count("call-started"), chunks)
     if broke_off:
         missing.append("the rest, after an internal error")
     dropped = [f"{count} {reason.replace('_', ' ')}" for reason, count in stats.dropped.items()]
     counts = (
-        f"sent {_count(stats.events_sent, 'event')}, {_count(stats.chunks_sent, 'chunk')}"
-        f" ({_count(stats.bytes_sent, 'byte')}); "
+        f"sent {count_of(stats.events_sent, 'event')}, {count_of(stats.chunks_sent, 'chunk')}"
+        f" ({count_of(stats.bytes_sent, 'byte')}); "
         f"{stats.retries} {'retry' if stats.retries == 1 else 'retries'}, "
         f"{stats.spooled} kept in the spool, dropped {', '.join(dropped) or 'nothing'}"
     )
@@ -49,5 +49,6 @@ def log_summary(
         logger.info("roark: call %s delivered: %s", call_id, counts)
 
 
-def _count(number: int, thing: str) -> str:
+def count_of(number: int, thing: str) -> str:
+    """A number of things, as English has it."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

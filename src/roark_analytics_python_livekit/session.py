@@ -27,7 +27,7 @@ from ._config import (
 from ._delivery.stats import CallStats as CallStats
 from ._delivery.worker import Worker
 from ._diagnostics import Guard, logger
-from ._metadata import metadata_of
+from ._metadata import merged, metadata_of
 from ._pipeline import CallPipeline, CallSetup
 from ._process import observed_sessions
 from ._serialize import clean_text
@@ -81,8 +81,11 @@ class CallHandle:
             await self._parts.end("aflush", reason)
 
     def add_metadata(self, **metadata: Any) -> None:
-        """Adds to the call's metadata; later values replace earlier ones of the same name."""
-        self._put({"type": "metadata", "values": metadata})
+        """Adds to the call's metadata; later values replace earlier ones of the same name.
+
+        `metadata={...}` is more of it, of any name.
+        """
+        self._put({"type": "metadata", "values": merged(metadata)})
 
     def pause_recording(self, *, transcripts: bool = True) -> None:
         """Silences both channels of the recording from now on; its time line goes on.

@@ -178,7 +178,8 @@ async def test_a_refused_key_stops_the_call_and_says_so_once(
     assert set(shipping.stats.dropped) == {"unauthorized"}
     assert shipping.stats.retries == 0
     warnings = [record.getMessage() for record in caplog.records if record.levelno > logging.INFO]
-    assert warnings == [f"roark: the API key was refused (status {status}); this call is not sent"]
+    refused_key = f"the API key was refused (status {status})"
+    assert warnings == [f"roark: call {CALL}: {refused_key}; no more of it is sent"]
 
 
 @pytest.mark.parametrize("status", [404, 405])
@@ -196,8 +197,8 @@ async def test_a_path_that_is_not_there_stops_the_call_and_is_said_once(
     assert set(shipping.stats.dropped) == {"no_endpoint"}
     warnings = [record.getMessage() for record in caplog.records if record.levelno > logging.INFO]
     assert warnings == [
-        "roark: the service has no such path: check base_url and ROARK_BASE_URL"
-        f" (status {status} at localhost/v1/integrations/livekit-sdk); this call is not sent"
+        f"roark: call {CALL}: the service has no such path: check base_url and ROARK_BASE_URL"
+        f" (status {status} at localhost/v1/integrations/livekit-sdk); no more of it is sent"
     ]
 
 

@@ -61,7 +61,8 @@ MAY_IMPORT = {  # room, or module of no room → rooms and modules beside itself
         "client",
     },
     "__main__": {
-        *("_call", "_delivery", "_recovery", "_config", "_diagnostics", "_version", "client"),
+        *("_call", "_delivery", "_recovery", "_config", "_diagnostics", "_summary", "_version"),
+        "client",
     },
     "__init__": {"_version", "client", "session"},
 }

@@ -58,8 +58,8 @@ class TestRecover:
         assert (status, said.splitlines()) == (
             OK,
             [
-                "RM_1: delivered (3 chunks sent)",
-                "RM_2: delivered (0 chunks sent)",
+                "RM_1: delivered (3 recording chunks sent)",
+                "RM_2: delivered (0 recording chunks sent)",
                 f"2 delivered to {BASE_URL}, 0 left in {spool}",
             ],
         )
@@ -95,7 +95,7 @@ class TestRecover:
         )
         assert run("recover", "--any-key") == (
             OK,
-            f"RM_1: delivered (3 chunks sent)\n1 delivered to {BASE_URL}, 0 left in {spool}\n",
+            f"RM_1: delivered (3 recording chunks sent)\n1 delivered to {BASE_URL}, 0 left in {spool}\n",
         )
         assert sound_of(roark) == SOUND
 
@@ -107,7 +107,7 @@ class TestRecover:
         dead_call(spool)
         assert run("recover") == (
             TROUBLE,
-            "RM_1: kept (status 403; 0 chunks sent)\n"
+            "RM_1: kept (status 403; 0 recording chunks sent)\n"
             f"0 delivered to {BASE_URL}, 1 left in {spool}\n{NEXT}",
         )
         faults.clear()
@@ -223,7 +223,8 @@ class TestDoctor:
         )
         assert re.search(
             r"FAIL +elsewhere +1 call waiting \(0.5 MiB, .*\); "
-            r"run `recover --base-url https://elsewhere.test` with their key\n",
+            r"run `recover --base-url https://elsewhere.test` with their key, "
+            r"or `recover --any-service` if that URL was wrong\n",
             said,
         )
         assert sorted((file, file.read_bytes()) for file in spool.glob("*/*")) == before
@@ -257,7 +258,8 @@ class TestDoctor:
         """What it says to another key tells nothing."""
         monkeypatch.delenv("ROARK_API_KEY")
         status, said = run("doctor")
-        assert status == TROUBLE and "service  " not in said
+        assert status == TROUBLE
+        assert re.search(r"FAIL +service +not asked: that needs a key and a base URL\n", said)
         assert not roark.seen
 
     @pytest.mark.parametrize("proxy", ["foo://proxy.test", "http://[::1"])
@@ -310,7 +312,7 @@ class TestSettings:
             ("ROARK_API_KEY", "rk_live_canary\u0416", "the API key has characters"),
             ("ROARK_BASE_URL", "http://roark.test", "must use https"),
             ("ROARK_BASE_URL", "https://user:canary@roark.test", "must not hold credentials"),
-            ("ROARK_SPOOL_DIR", "{file}", "the spool directory is not a directory"),
+            ("ROARK_SPOOL_DIR", "{file}", "file is not a directory"),
         ],
     )
     def test_they_are_named_and_no_part_of_a_key_is(

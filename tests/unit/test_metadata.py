@@ -89,6 +89,33 @@ def test_a_misspelt_option_that_keeps_something_back_is_refused(
     assert str(refused.value) == said
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "how"),
+    [
+        *(("redact_pii", True, "redact=redact_pii"), ("pii_redaction", True, "redact=redact_pii")),
+        *(("record", False, "capture_audio"), ("record_audio", False, "capture_audio")),
+        *(("audio", None, "capture_audio"), ("enable_recording", False, "capture_audio")),
+        ("transcripts", False, "call.pause_recording(transcripts=False)"),
+        ("capture_transcripts", False, "call.pause_recording(transcripts=False)"),
+        ("spool", None, "spool_dir"),
+    ],
+)
+def test_what_reads_like_a_privacy_option_is_refused(name: str, value: object, how: str) -> None:
+    """It would be metadata, and all would be sent."""
+    with pytest.raises(SettingsError) as refused:
+        metadata_of({name: value}, _OPTIONS)
+    said = f"'{name}' is no option: write {how}, or metadata={{'{name}': ...}}"
+    assert str(refused.value) == said
+
+
+@pytest.mark.parametrize(
+    "plain", [{"has_audio": False}, {"record": True}, {"audio": "off"}, {"spool": 7}, {"pii": ""}]
+)
+def test_what_switches_nothing_off_is_metadata(plain: dict[str, object]) -> None:
+    """A value of its own, or a name with a word of its own."""
+    assert metadata_of(plain, _OPTIONS) == plain
+
+
 def test_a_mapping_is_more_metadata_of_any_name(caplog: pytest.LogCaptureFixture) -> None:
     """A keyword of the same name goes before."""
     more = {"plan": "silver", "redct": 1, "api_keyy": 2, "metadata": 3}

@@ -9,7 +9,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from .._diagnostics import Guard, logger
 from .._serialize import MAX_TEXT, CutText, clean_text
@@ -142,6 +142,15 @@ def usable(text: str, answer: object) -> str | None:
     return clean_text(answer, 2 * MAX_TEXT)
 
 
+class _Raised(NamedTuple):
+    """What `redact` gave instead of an answer."""
+
+    error: str
+
+
+_NOT_IN_TIME = _Raised("")
+
+
 class RedactionWorker:
     """Asks `redact` on a thread of its own, one text after the other.
 
@@ -157,10 +166,26 @@ class RedactionWorker:
         self._answer: asyncio.Future[Any] | None = None
         self._is_stopped = False
         self._has_complained = False
+        self._has_failed = False
 
     async def redact(self, text: str) -> str | None:
         """The redacted text; None where `redact` raised, took too long, or gave no text."""
-        return usable(text, await self._ask(text.kept if isinstance(text, CutText) else text))
+        answer = await self._ask(text.kept if isinstance(text, CutText) else text)
+        if (redacted := usable(text, answer)) is None:
+            self._say_failed(answer)
+        return redacted
+
+    def _say_failed(self, answer: object) -> None:
+        """Says once why a marker stands in a text's place: while the call goes on."""
+        if self._has_failed or self._is_stopped:
+            return
+        self._has_failed = True
+        why = f"gave {type(answer).__name__}, not a text"
+        if answer is _NOT_IN_TIME:
+            why = f"took longer than {self.patience:g} s"
+        elif isinstance(answer, _Raised):
+            why = f"raised {answer.error}"
+        logger.warning("roark: `redact` %s: a marker stands in such a text's place", why)
 
     def stop(self) -> None:
         """Nobody is asked any more, and whoever waits for an answer has none."""
@@ -199,7 +224,7 @@ class RedactionWorker:
         thread.texts.put(None)
         self._hanging.append(thread)
         self._thread = None
-        return None
+        return _NOT_IN_TIME
 
     def _complain(self, held: float, text: str) -> None:
         """Says once that `redact` lets nobody else run: neither the loop, nor the agent."""
@@ -266,6 +291,8 @@ class _Thread(threading.Thread):
             text, tell = asked
             answer: object = None
             began = time.thread_time()
-            with contextlib.suppress(BaseException):  # on this thread it ends nothing by that
+            try:
                 answer = self._redact(text)
+            except BaseException as error:  # on this thread it ends nothing by that
+                answer = _Raised(type(error).__name__)
             tell(answer, time.thread_time() - began)

@@ -46,20 +46,21 @@ def secure_directory(root: Path) -> None:
             root.mkdir(mode=0o700)
         found = root.lstat()
         if stat.S_ISLNK(found.st_mode):
-            raise SpoolError("the spool directory is a link")
+            raise SpoolError(f"the spool directory {root} is a link")
         if not stat.S_ISDIR(found.st_mode):
-            raise SpoolError("the spool directory is not a directory")
+            raise SpoolError(f"the spool directory {root} is not a directory")
         if hasattr(os, "geteuid") and found.st_uid != os.geteuid():
-            raise SpoolError("the spool directory belongs to another user")
+            raise SpoolError(f"the spool directory {root} belongs to another user")
         if stat.S_IMODE(found.st_mode) != 0o700:
             root.chmod(0o700)
         if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
-            raise SpoolError("the spool directory cannot be written")
+            raise SpoolError(f"the spool directory {root} cannot be written")
     except OSError as error:
-        raise SpoolError(why(error)) from None
+        raise SpoolError(why(root, error)) from None
     except ValueError:  # a NUL in the path
         raise SpoolError("the spool directory's path is not one") from None
 
 
-def why(error: OSError) -> str:
-    return f"the spool directory cannot be used ({error.strerror or type(error).__name__})"
+def why(root: Path, error: OSError) -> str:
+    """Why the directory cannot be used, fit for a log."""
+    return f"the spool directory {root} cannot be used ({error.strerror or type(error).__name__})"

@@ -42,6 +42,7 @@ class RetryQuota:
 class Retrier:
     """Makes the requests of one call, each until it succeeds, cannot succeed, or had its tries."""
 
+    call_id: str
     stats: CallStats
     deadline: Deadline
     guard: Guard
@@ -108,5 +109,6 @@ class Retrier:
     def _stop_for(self, error: RequestError) -> Outcome:
         if self.stopped is None:
             why = _STOPPED[error.outcome]
-            logger.warning("roark: %s (%s); this call is not sent", why, error.reason)
+            text = "roark: call %s: %s (%s); no more of it is sent"
+            logger.warning(text, self.call_id, why, error.reason)
         return self.stop(error.outcome)

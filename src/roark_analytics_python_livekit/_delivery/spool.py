@@ -54,7 +54,7 @@ class Spool:
             path.mkdir(mode=0o700)
             claimed = CallSpool.claim(path, self._room, is_new=True)
         except OSError as error:
-            raise SpoolError(why(error)) from None
+            raise SpoolError(why(self.root, error)) from None
         if claimed is None:
             raise SpoolError("a new call's directory is claimed already")
         return claimed

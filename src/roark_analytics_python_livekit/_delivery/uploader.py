@@ -51,7 +51,7 @@ class Uploader:
         self._deadline = Deadline(clock)
         quota = RetryQuota(limits.retry.burst, limits.retry.rate)
         self._retrier = Retrier(
-            self.stats, self._deadline, guard, limits.retry, quota, clock, jitter
+            call_id, self.stats, self._deadline, guard, limits.retry, quota, clock, jitter
         )
         self._failed: set[int] = set()  # the chunks of which a try failed
         self._exhausted = 0  # chunks that had all their tries
