@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,10 @@ class CallSetup:
     budget: float  # seconds for the delivery once the call is over
     redact: Redact | None = None  # applied to each private text before it is stored or sent
 
+    def without_metadata(self) -> CallSetup:
+        """What is needed once the metadata is written: its values may be whatever is observed."""
+        return replace(self, metadata={})
+
 
 class CallPipeline:
     """One call, on the worker: opens its spool, runs it, and says how it went."""
@@ -81,11 +85,11 @@ class CallPipeline:
 
     async def run(self, queue: EventQueue) -> None:
         """Receives and delivers until both are done."""
-        setup, client, guard = self._setup, self._client, self._guard
+        client, guard = self._client, self._guard
         spool, call_spool = self._open_spool()
-        reopen = None if setup.spool_dir is None else self._reopen_spool
+        reopen = None if self._setup.spool_dir is None else self._reopen_spool
         call = self.call = Call(
-            setup,
+            self._setup,
             client,
             call_spool,
             self._make_resampler,
@@ -94,6 +98,7 @@ class CallPipeline:
             self._clock,
             reopen,
         )
+        setup = self._setup = self._setup.without_metadata()
         finished = False
         try:
             beating = heartbeats.join("calls", lambda: beat(HEARTBEAT))
@@ -177,7 +182,7 @@ class Call:
         )
         self.recorder = Recorder(self.outbox, make_resampler, state.pauses.silences)
         self.journal = Journal(self._write, setup.redact, guard)
-        self._setup = setup
+        self._setup = setup.without_metadata()
         self._guard = guard
         self._clock = clock
         self._sendable = partial(sendable, api_key=client.api_key)
@@ -251,6 +256,7 @@ class Call:
         self._close(queue)
         self.uploader.stats.dropped_so_far(Outcome.QUEUE_FULL, queue.dropped)
         self._finish(self._end)
+        self.recorder.note_lost(queue.lost)
         await self.journal.finish(self._setup.budget / 2)
         self.uploader.recording_finished()
 

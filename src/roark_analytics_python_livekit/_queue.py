@@ -10,6 +10,7 @@ from typing import Any
 
 MAX_WAITING = 20_000  # items; 100 s of two audio streams: only a dead or starved thread gets there
 RESERVE = 2  # times as many, for what is not audio
+IN_A_ROW = 1.0  # seconds
 
 
 class EventQueue:
@@ -17,6 +18,7 @@ class EventQueue:
 
     def __init__(self, limit: int = MAX_WAITING) -> None:
         self.dropped = 0  # items that came on top of the limit
+        self.lost: list[tuple[float, float]] = []  # from when to when items of audio did
         self.needs_ticks = True  # the taker wants each one, also those without an item
         self._limit = limit
         self._closed = False
@@ -26,12 +28,13 @@ class EventQueue:
         self._wake = asyncio.Event()
         self._is_waking = False
 
-    def put(self, item: object) -> None:
-        """Hands an item over; the taker looks at it within a tick."""
+    def put(self, item: Any) -> None:
+        """Hands over an item of audio, which has a moment `at`; the taker sees it within a tick."""
         if self._closed:
             return
         if len(self._items) >= self._limit:
             self.dropped += 1
+            self._note_lost(item.at)
         else:
             self._items.append(item)
 
@@ -47,6 +50,18 @@ class EventQueue:
             self._is_waking = True
             with contextlib.suppress(RuntimeError):  # the loop is gone: nobody to wake
                 self._loop.call_soon_threadsafe(self._wake_up)
+
+    def put_last(self, item: object) -> None:
+        """Hands over the item without which the taker would not end: there is room for it."""
+        self._limit += not self._closed
+        self.put_urgent(item)
+
+    def _note_lost(self, at: float) -> None:
+        """One span for what is lost in a row; of the first item dropped to the last."""
+        if self.lost and at - self.lost[-1][1] < IN_A_ROW:
+            self.lost[-1] = self.lost[-1][0], at
+        else:
+            self.lost.append((at, at))
 
     @property
     def is_abandoned(self) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from ._call.records import Record
+from ._call.records import FRAME_BYTES, Record
 from ._delivery.outbox import Outbox
 from ._recording.frames import AgentFrame, Listening, Opened, Report, UserFrame
 from ._recording.mixer import ResamplerFactory
@@ -55,6 +55,18 @@ class Recorder:
                 self._keep(self.capture, self.capture.finish(at))
             finally:
                 self._outbox.finish_recording(self.capture.rate or 0)
+
+    def note_lost(self, spans: Iterable[tuple[float, float]]) -> None:
+        """Says where audio came that there was no room for; spans in monotonic seconds."""
+        if self.capture is None or self.capture.rate is None:
+            return
+        for span in spans:
+            start, end = (round((at - self.capture.origin) * self.capture.rate) for at in span)
+            first = min(max(0, start) * FRAME_BYTES, self.pcm_bytes - FRAME_BYTES)
+            size = max(FRAME_BYTES, min(end * FRAME_BYTES, self.pcm_bytes) - first)
+            gap: Record = {"type": "gap", "start": first, "size": size, "reason": "queue_full"}
+            if self.pcm_bytes:
+                self._outbox.append_record(gap)
 
     def _open(self, opened: Opened) -> None:
         capture = AudioCapture(opened, self._make_resampler, silences=self._silences)

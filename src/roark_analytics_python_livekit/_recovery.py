@@ -247,7 +247,7 @@ async def _restore_recording(state: CallState, outbox: Outbox, *, is_whole: bool
     left = Left(
         {index for index, chunk in recording.chunks.items() if chunk["result"] != full},
         recording.sealed,
-        {(gap["start"], gap["size"]) for gap in recording.gaps.values()},
+        recording.gaps.keys(),
         length,
     )
     length = await in_steps(outbox.restoring(left, final=is_final, intact=is_whole))

@@ -147,7 +147,7 @@ def _json_parts(value: object, encoder: json.JSONEncoder) -> Iterator[bytes]:
     ):
         separator = "{"
         for key, item in sorted(value.items()) if encoder.sort_keys else value.items():
-            yield _utf8(f"{separator}{encoder.encode(key)}{encoder.key_separator}")
+            yield _utf8(separator + encoder.encode({key: 0})[1:-2])
             yield from _json_parts(item, encoder)
             separator = encoder.item_separator
         yield b"}"
@@ -208,7 +208,9 @@ class _Copy:
             return "..."
         try:
             return self._copy(value, depth)
-        except Exception:
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # a `__str__` may raise anything
             return f"<{type(value).__name__}>"
 
     def _copy(self, value: object, depth: int) -> Any:

@@ -15,12 +15,13 @@ pytest.importorskip("livekit.agents")
 from livekit import rtc
 from livekit.agents.voice import io
 
+from roark_analytics_python_livekit._call.records import EndRecord
 from roark_analytics_python_livekit._diagnostics import Guard
 from roark_analytics_python_livekit._livekit.agents import MAX_AGENTS, AgentWatch
 from roark_analytics_python_livekit._livekit.clock import WallClock
 from roark_analytics_python_livekit._livekit.compat import probe
 from roark_analytics_python_livekit._livekit.models import ModelWatch
-from roark_analytics_python_livekit._livekit.observer import Lookout, Observation
+from roark_analytics_python_livekit._livekit.observer import ClosingWatch, Lookout, Observation
 from roark_analytics_python_livekit._livekit.subscriptions import Subscriptions
 from roark_analytics_python_livekit._livekit.taps import InputTap, OutputTap
 from roark_analytics_python_livekit._recording.frames import Cleared, Flushed, Paused, Resumed
@@ -63,7 +64,7 @@ class Records(list[Any]):
     def put(self, item: object) -> None:
         self.append(item)
 
-    put_urgent = put
+    put_urgent = put_last = put
 
     def ends(self) -> list[str]:
         """Why the call was over, each time that it was said."""
@@ -158,12 +159,40 @@ async def test_what_has_no_event_is_looked_for_again_and_again_until_the_end() -
 
     taps: Any = SimpleNamespace(install=install, report_listening=lambda: None)
     other: Any = SimpleNamespace(check_replaced=lambda: None)
-    lookout = Lookout(taps, other, other, WallClock(), Guard())
+    closing = ClosingWatch(SimpleNamespace(), lambda end: None)
+    lookout = Lookout(taps, other, other, WallClock(), Guard(), closing)
     lookout.wake()
     await asyncio.wait_for(thrice.wait(), 10)
     lookout.stop()
     timer = lookout._timer
     assert timer is not None and timer.cancelled()
+
+
+def test_a_session_that_stops_without_a_close_has_closed() -> None:
+    """livekit 1.8 tells none where closing fails; one that tells it, does so at once."""
+    ends: list[EndRecord] = []
+    session: Any = SimpleNamespace(_started=False)
+    watch = ClosingWatch(session, ends.append)
+    for _ in range(3):  # it is just starting
+        watch.look()
+    session._started = True
+    watch.look()
+    session._started = False
+    watch.look()
+    assert ends == []
+    for _ in range(3):
+        watch.look()
+    assert [end["reason"] for end in ends] == ["session_closed"]
+
+
+def test_a_session_that_does_not_say_whether_it_runs_is_left_to_its_events() -> None:
+    """A stand-in's attributes may be anything."""
+    ends: list[EndRecord] = []
+    for session in (SimpleNamespace(), SimpleNamespace(_started="no")):
+        watch = ClosingWatch(session, ends.append)
+        for _ in range(5):
+            watch.look()
+    assert ends == []
 
 
 class Sink(io.AudioOutput):

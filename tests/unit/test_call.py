@@ -207,6 +207,24 @@ def loud(channel: Any) -> tuple[float, float]:
 class TestACall:
     """From its first item to its last."""
 
+    async def test_audio_that_found_no_room_is_a_gap(
+        self, client: RoarkClient, roark: Roark
+    ) -> None:
+        """Whoever was to take it did not get to it: the recording is not called complete."""
+        calling = Calling(client)
+        calling.open()
+        calling.queue._limit = 20
+        calling.hear(0.0, 5.0)
+        assert calling.queue.dropped > 0
+        calling.queue._limit = 20_000
+        await calling.end(at=8.0)
+        told = roark.call(CALL)["ended"]
+        assert told["delivery"]["dropped"] == {"queue_full": calling.queue.dropped}
+        claim = told["recording"]
+        assert (claim["status"], claim["reason"]) == ("partial", "the process was too busy")
+        (gap,) = claim["gaps"]
+        assert gap["endMs"] >= 4900 and "sha256" not in claim
+
     async def test_it_arrives_with_its_words_and_its_sound(
         self, client: RoarkClient, roark: Roark
     ) -> None:

@@ -31,11 +31,9 @@ class Panic(BaseException):
     """What an extension written in another language may raise."""
 
 
-class Panicking:
-    """A value that cannot be shown."""
-
-    def __str__(self) -> str:
-        raise Panic
+def panic(*_: object) -> None:
+    """Breaks anything off."""
+    raise Panic
 
 
 class Broken(logging.Handler):
@@ -122,13 +120,47 @@ async def test_a_recording_without_its_last_moment_is_delivered(
     assert ended["delivery"]["dropped"] == {"internal_error": 1}
 
 
-async def test_a_call_ends_that_can_take_nothing_more(roark: Roark, tmp_path: Path) -> None:
+async def test_a_call_ends_that_can_take_nothing_more(
+    roark: Roark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Neither the process nor the job waits for ever; the next process tells what is known."""
     calling = Calling(client_of(roark), spool_dir=tmp_path / "spool", budget=1.0)
-    calling.add_metadata(plan=Panicking())
+    monkeypatch.setattr(Call, "_route", panic)
+    calling.add_metadata(plan="gold")
     await asyncio.wait({calling.task}, timeout=20)
     assert isinstance(calling.task.exception(), Panic)  # the worker, for one, lets nothing out
     assert len(Spool(tmp_path / "spool").calls()) == 1
+
+
+@pytest.mark.parametrize("error", [SystemExit, asyncio.CancelledError, Panic])
+async def test_a_value_that_raises_anything_costs_nothing_but_itself(
+    roark: Roark, error: type[BaseException]
+) -> None:
+    """In the metadata of the beginning, and in what is added."""
+
+    class Raising:
+        def __str__(self) -> str:
+            raise error
+
+    calling = Calling(client_of(roark), metadata={"first": Raising()})
+    calling.add_metadata(more=Raising())
+    await calling.end()
+    assert ended_of(roark)["metadata"] == {"first": "<Raising>", "more": "<Raising>"}
+
+
+async def test_a_call_that_breaks_off_before_it_has_begun_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nobody would ever hear of it."""
+
+    async def main(queue: object) -> None:
+        panic()
+
+    worker = Worker(main, "roark-RM_1", engine=Engine())
+    worker.start()
+    await until(lambda: worker.done)
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ["roark: roark-RM_1 broke off (Panic)"]
 
 
 async def test_a_log_that_raises_costs_nothing(roark: Roark, broken_log: None) -> None:

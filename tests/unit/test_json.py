@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import enum
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -22,7 +23,9 @@ from roark_analytics_python_livekit._serialize import (
     CutText,
     JsonText,
     clean_text,
+    json_digest,
     json_of_repr,
+    json_pieces,
     json_safe,
     json_text,
 )
@@ -330,3 +333,21 @@ def test_clean_text_keeps_what_it_can(text: str, limit: int) -> None:
     kept = min(len(text), limit)
     assert len(cleaned[:kept]) == kept
     assert all(new == old or new == "?" for new, old in zip(cleaned, text[:kept], strict=False))
+
+
+@pytest.mark.parametrize("key", [1, 1.5, True, None, "text", "\ud800"])
+def test_keys_are_as_json_has_them(key: object) -> None:
+    """Whatever stands behind them: what a user posts is not always made of texts."""
+    value: Any = {"metadata": {key: {"a": 1}, "z": [1]}}
+    at_once = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    assert b"".join(json_pieces(value)) == at_once.encode("utf-8", "replace")
+    if isinstance(key, str):
+        in_order = json.dumps(value, sort_keys=True)
+        assert json_digest(value) == hashlib.sha256(in_order.encode()).hexdigest()
+
+
+def test_a_key_that_json_does_not_have_is_refused() -> None:
+    """As json refuses it."""
+    odd: Any = {(1, 2): {"a": 1}}
+    with pytest.raises(TypeError):
+        list(json_pieces(odd))

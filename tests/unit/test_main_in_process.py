@@ -95,7 +95,8 @@ class TestRecover:
         )
         assert run("recover", "--any-key") == (
             OK,
-            f"RM_1: delivered (3 recording chunks sent)\n1 delivered to {BASE_URL}, 0 left in {spool}\n",
+            "RM_1: delivered (3 recording chunks sent)\n"
+            f"1 delivered to {BASE_URL}, 0 left in {spool}\n",
         )
         assert sound_of(roark) == SOUND
 

@@ -38,6 +38,43 @@ def test_a_hole_alone_makes_it_partial() -> None:
     assert manifest["gaps"] == [{"startMs": 0, "endMs": 10_000}]  # no further than the recording
 
 
+def test_what_the_queue_had_no_room_for_makes_it_partial() -> None:
+    """With the reason, beside others."""
+    state = recording()
+    state.gaps[0] = {"type": "gap", "start": 0, "size": SECOND, "reason": "queue_full"}
+    manifest = state.manifest([], None, [], is_off=False)
+    assert (manifest["status"], manifest["reason"]) == ("partial", "the process was too busy")
+    state.gaps[SECOND] = {"type": "gap", "start": SECOND, "size": SECOND, "reason": "full"}
+    manifest = state.manifest([], None, [], is_off=False)
+    assert manifest["reason"] == "no room, the process was too busy"
+
+
+def test_what_is_missing_is_told_apart_in_proportion() -> None:
+    """Eight hours without room and without the service: not a look for each pair (fault 38)."""
+    looks = 0
+
+    class Start(int):
+        def __lt__(self, other: int) -> bool:
+            nonlocal looks
+            looks += 1
+            return int(self) < other
+
+        def __gt__(self, other: int) -> bool:
+            nonlocal looks
+            looks += 1
+            return int(self) > other
+
+        __hash__ = int.__hash__
+
+    chunks, size = 10_000, 4
+    state = RecordingState(rate=RATE, origin=100.0, pcm_bytes=chunks * size)
+    for index in range(0, chunks, 2):
+        state.gaps[index * size] = {"type": "gap", "start": index * size, "size": size}
+    missing = [(Start(index * size), size) for index in range(0, chunks, 4)]
+    assert len(state.gaps_beside(missing)) == chunks // 4
+    assert 0 < looks < 20 * chunks
+
+
 def test_the_log_gives_the_pauses_that_overlap() -> None:
     """And only those: the recording asks for each stretch that it gives out."""
     log = PauseLog()

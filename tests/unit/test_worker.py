@@ -61,13 +61,32 @@ class TestEventQueue:
         """The newest is dropped; what matters most is taken all the same."""
         queue = EventQueue(limit=3)
         queue.bind()
-        for number in range(5):
-            queue.put(number)
+        items = [SimpleNamespace(at=float(number)) for number in range(5)]
+        for item in items:
+            queue.put(item)
         queue.put_urgent("the end")
         assert queue.dropped == 2
-        assert await queue.take() == [0, 1, 2, "the end"]
-        queue.put("again")
-        assert await queue.take() == ["again"]
+        assert await queue.take() == [*items[:3], "the end"]
+        queue.put(items[4])
+        assert await queue.take() == [items[4]]
+
+    async def test_it_says_when_what_it_drops_came(self) -> None:
+        """What is lost in a row is one span."""
+        queue = EventQueue(limit=0)
+        for at in (1.0, 1.9, 2.8, 5.0, 9.0, 9.5):
+            queue.put(SimpleNamespace(at=at))
+        assert queue.lost == [(1.0, 2.8), (5.0, 5.0), (9.0, 9.5)]
+
+    async def test_the_last_item_is_never_dropped(self) -> None:
+        """Its call would not end; once it is closed nothing is taken."""
+        queue = EventQueue(limit=1)
+        for number in range(5):
+            queue.put_urgent(number)
+        queue.put_last("the end")
+        assert await queue.take() == [0, 1, "the end"]
+        queue.close()
+        queue.put_last("again")
+        assert await queue.take() == []
 
     async def test_what_matters_most_is_bounded_too(self) -> None:
         """Twice as many: only a thread that takes nothing at all gets there."""

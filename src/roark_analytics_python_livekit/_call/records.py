@@ -191,7 +191,7 @@ class GapRecord(TypedDict):  # bytes of the PCM were lost on disk: silence stand
     type: Literal["gap"]
     start: int
     size: int
-    reason: NotRequired[str]  # `full` where there was no room for them
+    reason: NotRequired[str]  # `full` and `queue_full` where there was no room for them
 
 
 class SentRecord(TypedDict):  # the service accepted an event

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -35,6 +36,7 @@ from .records import (
 from .turns import Voiced
 
 _STEP = 8  # records, each of up to some 64 KiB
+_GAP_REASONS = {"full": "no room", "queue_full": "the process was too busy"}
 DIED = "process_died"  # callEndedReason of a call whose process was killed
 
 
@@ -62,12 +64,14 @@ class RecordingState:
 
     def gaps_beside(self, missing: Iterable[tuple[int, int]]) -> list[GapRecord]:
         """Those that are not in what is `missing` at the service anyway: (start, size) in bytes."""
-        lost = list(missing)
-        return [
-            gap
-            for gap in self.gaps.values()
-            if not any(start <= gap["start"] < start + size for start, size in lost)
-        ]
+        lost = sorted(missing)
+        starts = [start for start, _ in lost]
+
+        def is_beside(at: int) -> bool:
+            before = bisect_right(starts, at) - 1
+            return before < 0 or at >= sum(lost[before])
+
+        return [gap for gap in self.gaps.values() if is_beside(gap["start"])]
 
     def manifest(
         self,
@@ -108,9 +112,8 @@ class RecordingState:
             manifest["status"] = "partial" if delivered else "failed"
             manifest["reason"] = failure or "no answer"
         elif gaps:
-            is_full = all(gap.get("reason") == "full" for gap in gaps)
-            manifest["status"] = "partial"
-            manifest["reason"] = "no room" if is_full else "lost on disk"
+            reasons = {_GAP_REASONS.get(gap.get("reason", ""), "lost on disk") for gap in gaps}
+            manifest["status"], manifest["reason"] = "partial", ", ".join(sorted(reasons))
         elif self.sha256 is not None:
             manifest["sha256"] = self.sha256
         return manifest

@@ -30,7 +30,7 @@ class Left:
 
     settled: Set[int]  # the chunks that nothing has to be done about
     sealed: Mapping[int, SealedRecord]  # by index
-    gaps: Set[tuple[int, int]]  # (start, size) in bytes
+    gaps: Set[int]  # their first bytes
     length: int  # in bytes, as far as it is known
 
 
@@ -58,7 +58,7 @@ class Outbox:
         self._journal = JournalFile(spool, reopening, self._store.use)
         self._queue: deque[Chunk] = deque()
         self._put_back: Counter[int] = Counter()  # how often a chunk was
-        self._gaps: set[tuple[int, int]] = set()  # (start, size): silence is delivered there
+        self._gaps: dict[int, int] = {}  # a chunk's index → from which byte silence is delivered
         self._filling: list[bytes] = []  # the parts of the chunk that is not full
         self._filled_bytes = 0  # of it
         self._sealed_bytes = 0
@@ -138,10 +138,10 @@ class Outbox:
 
     def _note_gap(self, start: int, size: int, reason: str | None = None) -> None:
         """Silence is delivered for these bytes of the recording: said once, in the journal."""
-        first = start - start % self._chunk_bytes
-        if not size or any(first <= at <= start for at, _ in self._gaps):
+        index = start // self._chunk_bytes
+        if not size or self._gaps.get(index, start + 1) <= start:
             return
-        self._gaps.add((start, size))
+        self._gaps[index] = start
         gap: GapRecord = {"type": "gap", "start": start, "size": size}
         if reason is not None:
             gap["reason"] = reason
@@ -173,7 +173,8 @@ class Outbox:
         spool = self._journal.spool
         assert spool is not None
         self._journal.has_records = True  # they have been read
-        self._gaps.update(left.gaps)
+        for start in sorted(left.gaps, reverse=True):
+            self._gaps[start // self._chunk_bytes] = start
         found, length = spool.chunk_indices(), left.length
         has_wav = self._whole and bool(left.settled)  # the service has the one file: all is there
         for index in found:

@@ -73,9 +73,13 @@ class Worker:
 
     async def run(self) -> None:
         """`main` guards itself; whatever it raises ends this call only."""
-        with contextlib.suppress(BaseException):
+        try:
             self.queue.bind()
             await self._main(self.queue)
+        except asyncio.CancelledError:  # the engine's loop failed, which is said
+            pass
+        except BaseException as error:
+            logger.warning("roark: %s broke off (%s)", self.name, type(error).__name__)
 
     def over(self) -> None:
         """The work is over, or never began: ends every wait. Called once, on any thread."""

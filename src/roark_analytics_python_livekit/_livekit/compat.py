@@ -74,6 +74,12 @@ def is_running(session: Any) -> bool:
     return is_begun and current_agent(session) is not None
 
 
+def started(session: Any) -> bool | None:
+    """Whether a session is running, as livekit notes it; None where it does not."""
+    noted = getattr(session, "_started", None)
+    return noted if isinstance(noted, bool) else None
+
+
 def current_agent(session: Any) -> Any:
     """The session's agent, or None while the session is not running."""
     try:

@@ -15,11 +15,11 @@ from .._diagnostics import Guard
 from . import events
 from .agents import AgentWatch
 from .clock import WallClock
-from .compat import is_running, probe
+from .compat import is_running, probe, started
 from .job import RoomWatch
 from .models import ModelWatch
 from .subscriptions import Handler, Subscriptions
-from .taps import AudioTaps, EventQueue
+from .taps import AudioTaps, Receiver
 
 LOOK_EVERY = 0.1  # seconds; the audio of a replaced input is lost until the next look
 LAST_MESSAGE = 1.0  # seconds to wait for the message of a speech that is cut off; some never come
@@ -35,7 +35,7 @@ class Observation:
     """
 
     def __init__(
-        self, session: Any, queue: EventQueue, guard: Guard, *, audio: bool, room: Any = None
+        self, session: Any, queue: Receiver, guard: Guard, *, audio: bool, room: Any = None
     ) -> None:
         self._queue = queue
         self._guard = guard
@@ -79,7 +79,7 @@ class Observation:
         if (observer := self._observer()) is not None:
             observer.detach(end["at"])
         self._over.set()
-        self._queue.put_urgent(end)
+        self._queue.put_last(end)
 
     def _lose(self, models: Subscriptions) -> None:
         """Nobody has the session any more; called on whatever thread finds that."""
@@ -96,7 +96,7 @@ class SessionObserver:
     def __init__(
         self,
         session: Any,
-        queue: EventQueue,
+        queue: Receiver,
         guard: Guard,
         on_close: Callable[[EndRecord], None],
         *,
@@ -119,7 +119,8 @@ class SessionObserver:
             weakref.ref(session), put, self.model_subscriptions, clock, counts_usage=can.usage
         )
         taps = AudioTaps(session, queue, guard, can, clock) if audio else None
-        self._lookout = Lookout(taps, self._models, self._agents, clock, guard)
+        closing = ClosingWatch(session, on_close)
+        self._lookout = Lookout(taps, self._models, self._agents, clock, guard, closing)
         self._last_speech: Any = None  # the one that went on when the session closed
 
     def attach(self) -> None:
@@ -211,6 +212,24 @@ class SessionObserver:
             self._put(record)
 
 
+class ClosingWatch:
+    """Notices that a session has closed without telling: livekit does not where closing fails."""
+
+    def __init__(self, session: Any, on_close: Callable[[EndRecord], None]) -> None:
+        self._session = session
+        self._on_close = on_close
+        self._has_run = False
+        self._silent_looks = 0
+
+    def look(self) -> None:
+        """Ends the call at the second look at a session that has stopped."""
+        is_started = started(self._session)
+        self._has_run |= is_started is True
+        self._silent_looks += self._has_run and is_started is False
+        if self._silent_looks == 2:
+            self._on_close(end_record(time.monotonic(), "session_closed"))
+
+
 @dataclass
 class Lookout:
     """Looks ten times a second for what has no event: replaced audio, models and agents.
@@ -223,6 +242,7 @@ class Lookout:
     agents: AgentWatch
     clock: WallClock
     guard: Guard
+    closing: ClosingWatch
     _timer: asyncio.TimerHandle | None = None
 
     def wake(self) -> None:
@@ -248,6 +268,8 @@ class Lookout:
         with self.guard("taps"):
             if self.taps is not None:
                 self.taps.report_listening()
+        with self.guard("the end"):
+            self.closing.look()
 
     @staticmethod
     def _on_timer(known: weakref.ref[Lookout], begun: float) -> None:

@@ -21,23 +21,26 @@ Part = TypeVar("Part", io.AudioInput, io.AudioOutput)
 LABEL = "Roark"  # of the taps, in livekit's logs
 
 
-class EventQueue(Protocol):
-    """The hand-over to the background thread; neither method waits or raises."""
+class Receiver(Protocol):
+    """The hand-over to the background thread; no method waits or raises."""
 
-    def put(self, item: object) -> None:
-        """Appends an item that may be dropped where the thread is far behind."""
+    def put(self, item: Any) -> None:
+        """Appends an item of audio, which may be dropped where the thread is far behind."""
 
     def put_urgent(self, item: object) -> None:
         """Appends an item that has a reserve, so that it is hardly ever dropped."""
+
+    def put_last(self, item: object) -> None:
+        """Appends the last item, which is not dropped."""
 
 
 class Tap:
     """What stands in for an input or output, and passes on what is asked of that one alone."""
 
     tapped: Any
-    _queue: EventQueue
+    _queue: Receiver
 
-    def is_of(self, queue: EventQueue) -> bool:
+    def is_of(self, queue: Receiver) -> bool:
         """Whether the copies go there; a tap of a call that is over passes on, and no more."""
         return self._queue is queue
 
@@ -51,7 +54,7 @@ class InputTap(Tap, io.AudioInput):
     """Passes the caller's audio on to the session."""
 
     def __init__(
-        self, source: io.AudioInput, queue: EventQueue, guard: Guard, can: Capabilities
+        self, source: io.AudioInput, queue: Receiver, guard: Guard, can: Capabilities
     ) -> None:
         if can.labelled_input:
             super().__init__(label=LABEL, source=source)
@@ -98,7 +101,7 @@ class OutputTap(Tap, io.AudioOutput):
     def __init__(
         self,
         sink: io.AudioOutput,
-        queue: EventQueue,
+        queue: Receiver,
         guard: Guard,
         can: Capabilities,
         clock: WallClock,
@@ -184,7 +187,7 @@ class AudioTaps:
     """Keeps a tap at whatever audio input and output the session has."""
 
     session: Any
-    queue: EventQueue
+    queue: Receiver
     guard: Guard
     can: Capabilities
     clock: WallClock
