@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import statistics
+import tempfile
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -53,6 +55,8 @@ class Nowhere:
     def put(self, item: object) -> None: ...
 
     def put_urgent(self, item: object) -> None: ...
+
+    def put_last(self, item: object) -> None: ...
 
 
 def make_frame() -> rtc.AudioFrame:
@@ -107,7 +111,9 @@ async def seconds_for(frames: io.AudioInput) -> float:
 
 async def main() -> None:
     logging.disable(logging.WARNING)  # it would say of each call that nothing was delivered
-    making, observing = await attach()
+    with tempfile.TemporaryDirectory() as spool:
+        os.environ["ROARK_SPOOL_DIR"] = spool
+        making, observing = await attach()
     print(f"observe_session   {observing:6.2f} ms   making an AgentSession {making:6.2f} ms")
     frame, tapped = await tap()
     print(f"a frame's tap     {tapped:6.2f} us   making the frame       {frame:6.2f} us")

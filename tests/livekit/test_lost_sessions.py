@@ -23,7 +23,7 @@ from tests.support.processes import run
 
 
 async def observe(session: Any, folder: Path, call_id: str, job: FakeJob) -> CallHandle:
-    """Observes a session that calls a service in memory."""
+    """Observes a session, which is in its own metadata too, and calls a service in memory."""
     transport = httpx.ASGITransport(create_app(folder))
     client = RoarkClient(KEY, base_url="https://roark.test", transport=transport)
     return await observe_session(
@@ -33,6 +33,7 @@ async def observe(session: Any, folder: Path, call_id: str, job: FakeJob) -> Cal
         livekit_call_id=call_id,
         client=client,
         spool_dir=spool_of(folder),
+        owner=session,
     )
 
 
