@@ -18,16 +18,18 @@ CHANGES = ("ftruncate", "link", "mkdir", "rename", "rmdir", "unlink", "utime", "
 class FailingDisk:
     """Asks `fails` before each call, which gives the error that it fails with, if any.
 
-    It is told whether the call would change something. `count` says how many calls there were.
+    It is told whether the call would change something. `count` says how many calls there were,
+    `name` which one it is. A file is closed also where closing it fails, as on Linux.
     """
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.root = root
         self.count = 0
+        self.name = ""
         self.fails: Callable[[bool], int | None] = lambda changes: None
         self._files: set[int] = set()
         accessor = getattr(pathlib, "_NormalAccessor", None)  # of Python 3.10
-        for name in (*LOOKS, *CHANGES, "open"):
+        for name in (*LOOKS, *CHANGES, "open", "close"):
             wrapped = self._wrap(name, getattr(os, name))
             monkeypatch.setattr(os, name, wrapped)
             if hasattr(accessor, name) and name != "open":  # that one is `io.open`
@@ -36,8 +38,13 @@ class FailingDisk:
     def _wrap(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*args: Any, **options: Any) -> Any:
             ours = bool(args) and self._is_ours(args[0])
+            if name == "close":
+                self._files.discard(args[0])
+                call(*args)
             if ours:
                 self._step(name, args)
+            if name == "close":
+                return None
             result = call(*args, **options)
             if name == "open":
                 (self._files.add if ours else self._files.discard)(result)
@@ -52,6 +59,7 @@ class FailingDisk:
 
     def _step(self, name: str, args: tuple[Any, ...]) -> None:
         self.count += 1
+        self.name = name
         opens_to_write = name == "open" and args[1] & (os.O_CREAT | os.O_RDWR | os.O_WRONLY)
         error = self.fails(name in CHANGES or bool(opens_to_write))
         if error is not None:

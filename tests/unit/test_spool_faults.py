@@ -7,9 +7,10 @@ import errno
 import json
 import os
 import shutil
+import socket
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -128,6 +129,55 @@ async def test_whichever_step_of_a_call_fails_once_its_claims_are_true(
         assert list(Spool(disk.root).abandoned()) == []
         step += 1
     assert steps > 30
+
+
+async def live(root: Path, client: RoarkClient) -> None:
+    """A call that is delivered while it lasts."""
+    calling = Calling(client, spool_dir=root, limits=SMALL)
+    calling.open()
+    calling.hear(0.0, 2.0)
+    await calling.end(at=2.0)
+
+
+async def dead(root: Path, client: RoarkClient) -> None:
+    """A call that a later process delivers."""
+    dead_call(root)
+    await recover(root, client)
+
+
+@pytest.mark.parametrize("deliver", [live, dead])
+async def test_a_failed_close_takes_nothing_from_the_agent(
+    client: RoarkClient,
+    tmp_path: Path,
+    disk: FailingDisk,
+    deliver: Callable[[Path, RoarkClient], Awaitable[None]],
+) -> None:
+    """The number is free, and the agent's next socket has it; the call is delivered, and gone."""
+    agents: list[socket.socket] = []
+    closes = number = 0
+
+    def fails(changes: bool) -> int | None:
+        nonlocal closes
+        closes += disk.name == "close"
+        if closes != number or agents:
+            return None
+        agents.extend(socket.socketpair())
+        return errno.EIO
+
+    while agents or not number:
+        closes, number = 0, number + 1
+        agents.clear()
+        disk.fails = fails
+        await deliver(disk.root, client)
+        heal(disk)
+        for one, other in zip(agents, agents[::-1], strict=True):
+            one.send(b"x")
+            assert other.recv(1) == b"x", number
+        for one in agents:
+            one.close()
+        assert list(disk.root.iterdir()) == [], number
+        assert not unremoved
+    assert number > 10
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ import errno
 import json
 import os
 import re
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from .._process import open_calls
 from .._steps import Steps
 from . import tombstones
 from .claim import LOCK, Claim, Now, age_of, is_claimed
-from .private_files import open_private
+from .private_files import close_file, open_private
 from .record_file import HEADER, Contents, RecordFile
 
 _JOURNAL, _ASIDE = "journal", "unreadable"
@@ -156,7 +155,7 @@ class CallSpool:
     def set_aside(self) -> None:
         """Leaves the call to nobody: it stays until it has to go by age or quota."""
         with contextlib.suppress(OSError):
-            os.close(open_private(self.path / _ASIDE, os.O_WRONLY | os.O_CREAT))
+            close_file(open_private(self.path / _ASIDE, os.O_WRONLY | os.O_CREAT))
 
     def release(self) -> None:
         """Gives the call up without removing it: whoever comes next may claim it."""
@@ -181,8 +180,8 @@ class CallSpool:
         except OSError:
             tombstones.put(self.path)
             return False
-        with contextlib.suppress(OSError):  # not all of which are ignored
-            shutil.rmtree(self.path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            _remove_directory(self.path)
         tombstones.remove(self.path)
         self._claim.forget()
         return True
@@ -224,6 +223,14 @@ def look_at(path: Path, now: Now) -> SpooledCall:
     # it may seem claimed while another process just asks this
     claimed = not is_call(path) or is_claimed(path)
     return SpooledCall(path, size, age, is_certain, claimed, is_aside(path))
+
+
+def _remove_directory(path: Path) -> None:
+    """As far as it can; `shutil.rmtree` of older Pythons may close a descriptor twice."""
+    for name in os.listdir(path):
+        with contextlib.suppress(OSError):
+            (path / name).unlink()
+    path.rmdir()
 
 
 def _chunk_indices(path: Path) -> list[int]:

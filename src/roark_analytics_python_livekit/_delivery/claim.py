@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .._process import shared
-from .private_files import open_private
+from .private_files import close_file, open_private
 from .record_file import json_object
 
 HEARTBEAT = 30.0  # seconds
@@ -77,9 +77,9 @@ class Claim:
                     _write_birth(lock)
                     return cls(path, lock, beats=owns is True)
         except BaseException:
-            os.close(lock)
+            close_file(lock)
             raise
-        os.close(lock)
+        close_file(lock)
         return None
 
     @property
@@ -105,9 +105,9 @@ class Claim:
 
     def forget(self) -> None:
         """The claim is not this process's: a forked child has a copy of the lock, no more."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            close_file(lock)
 
 
 def is_claimed(path: Path) -> bool:
@@ -117,7 +117,7 @@ def is_claimed(path: Path) -> bool:
         locked = _try_lock(lock)
         return locked is False or _free_from(path, locked=bool(locked)) is None
     finally:
-        os.close(lock)
+        close_file(lock)
 
 
 def _free_from(path: Path, *, locked: bool) -> bytes | None:
@@ -199,12 +199,12 @@ def _become_owner(path: Path, before: bytes, *, locked: bool) -> bool | None:
     """
     old, new = path / _OWNER, path / f"{_OWNER}.{uuid.uuid4().hex[:12]}"
     try:
-        file = open_private(new, os.O_WRONLY | os.O_CREAT)
         try:
-            os.write(file, json.dumps(asdict(myself())).encode())
-        finally:
-            os.close(file)
-        try:
+            file = open_private(new, os.O_WRONLY | os.O_CREAT)
+            try:
+                os.write(file, json.dumps(asdict(myself())).encode())
+            finally:
+                os.close(file)  # where this fails, others may not see what was written
             return _replace(old, new, before)
         finally:
             new.unlink(missing_ok=True)
@@ -249,7 +249,7 @@ def _read(path: Path) -> bytes:
     try:
         return os.read(file, _MAX_OWNER)
     finally:
-        os.close(file)
+        close_file(file)
 
 
 def _now_of(directory: Path) -> float:
@@ -260,7 +260,7 @@ def _now_of(directory: Path) -> float:
         os.write(file, b"\0")
         return os.fstat(file).st_mtime
     finally:
-        os.close(file)
+        close_file(file)
         probe.unlink()
 
 

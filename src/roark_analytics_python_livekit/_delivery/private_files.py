@@ -32,8 +32,18 @@ def open_private(path: Path, flags: int) -> int:
             return file
         raise NoRegularFileError(errno.EINVAL, "not a regular file")
     except OSError:
-        os.close(file)
+        close_file(file)
         raise
+
+
+def close_file(file: int) -> None:
+    """Closes a file for good: its number is free, and soon another's, also where closing failed.
+
+    What was written may not be on the disk then. Nobody relies on that: records have checksums,
+    chunks a digest, and what is lost of them is said when they are read.
+    """
+    with contextlib.suppress(OSError):
+        os.close(file)
 
 
 def secure_directory(root: Path) -> None:

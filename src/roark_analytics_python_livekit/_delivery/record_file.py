@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from .._steps import Steps, at_once
-from .private_files import NoRegularFileError, open_private
+from .private_files import NoRegularFileError, close_file, open_private
 
 HEADER = struct.Struct("<II")  # length of the body, its CRC-32
 MAX_FILE = 64 * 1024 * 1024  # bytes of a file that are read: four times what a call may write
@@ -105,16 +105,16 @@ class RecordFile:
                 if self._good_bytes < size:
                     os.ftruncate(file, self._good_bytes)
         except BaseException:
-            os.close(file)
+            close_file(file)
             raise
         self._good_bytes = None  # it changes from here on
         return file
 
     def close(self) -> None:
         """Closes the file; appending opens it again."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            close_file(file)
 
 
 def json_object(body: bytes) -> dict[str, Any] | None:
@@ -127,8 +127,10 @@ def json_object(body: bytes) -> dict[str, Any] | None:
 
 def _bytes_of(path: Path) -> Steps[tuple[bytearray, bool]]:
     """A file's first bytes, and whether these are all."""
-    with open(open_private(path, os.O_RDONLY), "rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
+    number = open_private(path, os.O_RDONLY)
+    try:
+        file = open(number, "rb", buffering=0, closefd=False)
+        size = os.fstat(number).st_size
         data = bytearray(min(size, MAX_FILE))
         filled = 0
         while filled < len(data):
@@ -138,6 +140,8 @@ def _bytes_of(path: Path) -> Steps[tuple[bytearray, bool]]:
             filled += got
             if filled < len(data):
                 yield
+    finally:
+        close_file(number)
     del data[filled:]
     return data, size <= MAX_FILE
 

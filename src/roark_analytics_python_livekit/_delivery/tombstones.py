@@ -11,14 +11,14 @@ import os
 import tempfile
 from pathlib import Path
 
-from .private_files import SpoolError, open_private, secure_directory
+from .private_files import SpoolError, close_file, open_private, secure_directory
 
 
 def put(call: Path) -> None:
     """Notes that the call in this directory is to be removed, not delivered."""
     with contextlib.suppress(OSError, SpoolError):
         secure_directory(_directory())
-        os.close(open_private(_stone(call), os.O_WRONLY | os.O_CREAT))
+        close_file(open_private(_stone(call), os.O_WRONLY | os.O_CREAT))
 
 
 def has(call: Path) -> bool:
