@@ -23,7 +23,7 @@ from ._delivery.spool import Spool
 from ._delivery.stats import Outcome
 from ._delivery.uploader import Uploader
 from ._diagnostics import Guard, logger
-from ._process import beat, heartbeats
+from ._process import beat, heartbeats, unremoved
 from ._steps import in_steps
 from .client import RoarkClient
 
@@ -160,7 +160,7 @@ class _Recovery:
     any_service: bool
 
     async def recover(self, call: CallSpool) -> Recovered:
-        """Delivers a call, or leaves it to others; it is claimed no more afterwards."""
+        """Delivers a call, or leaves it to others; claimed no more, unless it has yet to go."""
         call_id = None
         try:
             journal = await in_steps(call.reading_journal())
@@ -177,7 +177,8 @@ class _Recovery:
             reason = f"the spool cannot be read ({error.strerror or type(error).__name__})"
             return Recovered(call_id, Outcome.LATER, reason=reason)
         finally:
-            call.release()
+            if call not in unremoved:  # else it is delivered, and nobody is to do it again
+                call.release()
 
     def _may_deliver(self, call: CallRecord) -> bool:
         base_url = call["base_url"] if self.any_service else self.client.base_url

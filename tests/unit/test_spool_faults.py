@@ -302,6 +302,30 @@ async def test_a_delivered_call_that_the_disk_keeps_is_not_delivered_again(
     assert list(disk.root.parent.glob("temporary/*/*")) == []
 
 
+@pytest.mark.parametrize("process", ["same", "next"])
+async def test_a_recovered_call_that_the_disk_keeps_is_not_told_twice(
+    client: RoarkClient, roark: Roark, disk: FailingDisk, process: str
+) -> None:
+    """By this process it is not even where nothing can be noted elsewhere (fault 30)."""
+    ended_dead_call(disk.root)
+    if process == "same":
+        (disk.root.parent / "temporary").rmdir()
+        (disk.root.parent / "temporary").write_text("no directory")
+    disk.fails = lambda changes: errno.EROFS if disk.name in ("unlink", "write") else None
+    (one,) = await recover(disk.root, client)
+    assert one.outcome is Outcome.OK
+    told = list(roark.seen)
+    if process == "next":
+        for call in cast("set[CallSpool]", unremoved):
+            call.release()
+        unremoved.clear()
+    assert await recover(disk.root, client) == []
+    heal(disk)
+    unremoved.difference_update([call for call in unremoved if call.remove()])
+    assert await recover(disk.root, client) == []
+    assert roark.seen == told and list(disk.root.iterdir()) == []
+
+
 # What is read has bounds, and is read in steps
 
 
