@@ -23,7 +23,7 @@ from ._call.tool_calls import in_json
 from ._call.turns import place_played
 from ._config import RecordingMode
 from ._delivery.call_spool import CallSpool, encode_record
-from ._delivery.claim import HEARTBEAT
+from ._delivery.claim import heartbeat
 from ._delivery.journal_file import Reopening
 from ._delivery.limits import DEFAULT_LIMITS, Deadline, Limits
 from ._delivery.outbox import Outbox
@@ -33,7 +33,7 @@ from ._delivery.stats import Outcome
 from ._delivery.uploader import Uploader
 from ._diagnostics import Guard, logger
 from ._metadata import sendable
-from ._process import beat, heartbeats, recoveries
+from ._process import recoveries
 from ._queue import EventQueue
 from ._recorder import AUDIO, Recorder, ignore
 from ._recording.mixer import ResamplerFactory
@@ -101,8 +101,7 @@ class CallPipeline:
         setup = self._setup = self._setup.without_metadata()
         finished = False
         try:
-            beating = heartbeats.join("calls", lambda: beat(HEARTBEAT))
-            async with client, beating, self._recovering(spool):
+            async with client, heartbeat(), self._recovering(spool):
                 await call.run(queue)
                 finished = call.uploader.is_complete
         except Exception as error:

@@ -81,7 +81,10 @@ async def beat(interval: float) -> None:
         for call in list(open_calls):
             with contextlib.suppress(OSError):
                 call.beat()
-        unremoved.difference_update([call for call in unremoved if call.remove()])
+        for call in list(unremoved):
+            with contextlib.suppress(OSError):
+                if call.remove():
+                    unremoved.discard(call)
 
 
 def _forget_open_calls() -> None:

@@ -15,7 +15,7 @@ from ._call.records import CallRecord
 from ._call.state import CallState, reading_state
 from ._delivery.call_spool import CallSpool
 from ._delivery.chunks import wav_data_bytes
-from ._delivery.claim import HEARTBEAT
+from ._delivery.claim import heartbeat
 from ._delivery.limits import DEFAULT_LIMITS, Limits
 from ._delivery.outbox import Left, Outbox
 from ._delivery.record_file import Contents
@@ -23,7 +23,7 @@ from ._delivery.spool import Spool
 from ._delivery.stats import Outcome
 from ._delivery.uploader import Uploader
 from ._diagnostics import Guard, logger
-from ._process import beat, heartbeats, unremoved
+from ._process import unremoved
 from ._steps import in_steps
 from .client import RoarkClient
 
@@ -73,7 +73,7 @@ async def recover_all(
     """
     limits = replace(limits, tries=TRIES, in_flight=IN_FLIGHT)
     recovery = _Recovery(client, guard, limits, clock, any_key, any_service)
-    async with heartbeats.join("recovery", lambda: beat(HEARTBEAT)):
+    async with heartbeat():
         spool.evict()
         while await _Round(spool, recovery, guard, on_call).go():
             pass

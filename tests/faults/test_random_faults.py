@@ -24,7 +24,8 @@ from typing import Any
 import httpx
 import pytest
 
-from roark_analytics_python_livekit import RoarkClient, _pipeline, _recovery
+from roark_analytics_python_livekit import RoarkClient, _pipeline
+from roark_analytics_python_livekit._delivery import claim
 from roark_analytics_python_livekit._delivery.call_spool import CallSpool
 from roark_analytics_python_livekit._delivery.limits import Limits, RetryPolicy
 from roark_analytics_python_livekit._delivery.spool import Spool
@@ -149,8 +150,7 @@ class World:
         monkeypatch.setattr(CallSpool, "__init__", note)
         monkeypatch.setattr(time, "time", lambda: wall() + self.clock_error)
         monkeypatch.setattr(_pipeline, "recoveries", OfProcess())
-        monkeypatch.setattr(_pipeline, "heartbeats", OfProcess())
-        monkeypatch.setattr(_recovery, "heartbeats", OfProcess())
+        monkeypatch.setattr(claim, "heartbeats", OfProcess())
 
     def _disk_fails(self, changes: bool) -> int | None:
         process = current.get()

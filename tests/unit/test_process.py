@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+from collections.abc import Iterator
 
-from roark_analytics_python_livekit._process import SharedObjects, SharedTasks
+import pytest
+
+from roark_analytics_python_livekit._process import (
+    SharedObjects,
+    SharedTasks,
+    beat,
+    open_calls,
+    unremoved,
+)
+from tests.support.deliveries import until
 
 
 class Thing:
@@ -93,3 +104,47 @@ class TestSharedTasks:
         for _ in range(2):
             asyncio.run(join())
         assert [work.begun for work in works] == [1, 1]
+
+
+class Call:
+    """A call of this process, which its disk does not let go of at first."""
+
+    def __init__(self, *, refusals: int = 0) -> None:
+        self.beats = self.tries = 0
+        self.refusals = refusals
+
+    def beat(self) -> None:
+        """It still has it."""
+        self.beats += 1
+
+    def remove(self) -> bool:
+        """It is delivered."""
+        self.tries += 1
+        if self.tries <= self.refusals:
+            raise OSError(errno.EIO, "a broken disk")
+        return True
+
+    def forget(self) -> None:
+        """It is none of a child's."""
+
+
+class TestBeat:
+    """The heartbeat of all calls."""
+
+    @pytest.fixture(autouse=True)
+    def no_calls_are_left(self) -> Iterator[None]:
+        """For the other tests."""
+        yield
+        unremoved.clear()
+
+    async def test_a_removal_that_fails_stops_no_heart(self) -> None:
+        """It is tried again, and the others' removals with it."""
+        live, kept, other = Call(), Call(refusals=2), Call()
+        open_calls.add(live)
+        unremoved.update([kept, other])
+        beating = asyncio.ensure_future(beat(0.0))
+        await until(lambda: live.beats > 5 or beating.done())
+        assert not beating.done()
+        beating.cancel()
+        assert (kept.tries, other.tries) == (3, 1)
+        assert not unremoved

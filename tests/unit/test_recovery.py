@@ -26,6 +26,7 @@ from tests.support.deliveries import RATE, until
 from tests.support.fake_roark import BASE_URL, KEY, Roark
 from tests.support.simulated_call import facts_of
 from tests.support.spool_ages import later_spool, make_old
+from tests.unit.test_call import Calling
 
 CHUNK_BYTES = DEFAULT_LIMITS.chunk_bytes
 
@@ -627,3 +628,21 @@ async def test_a_turn_that_is_over_goes_on_in_the_next_round(
     ]
     assert roark.accepted() == ["call-started", "chunk 0", "chunk 1", "chunk 2", "call-ended"]
     assert sound_of(roark) == SOUND
+
+
+async def test_one_heart_beats_for_the_live_calls_and_the_dead_ones(
+    client: RoarkClient, tmp_path: Path
+) -> None:
+    """As often as one call needs it: each beat is for all calls of the process."""
+    dead_call(tmp_path / "spool")
+    beating: list[int] = []
+
+    def count(recovered: Recovered) -> None:
+        coroutines = [task.get_coro() for task in asyncio.all_tasks()]
+        beating.append(sum(getattr(one, "__name__", "") == "beat" for one in coroutines))
+
+    calling = Calling(client, call_id="RM_2")
+    await until(lambda: calling.pipeline.call is not None)
+    await recover_all(Spool(tmp_path / "spool"), client, Guard(), limits=NO_WAITS, on_call=count)
+    await calling.end()
+    assert beating == [1]

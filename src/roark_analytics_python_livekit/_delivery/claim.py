@@ -17,10 +17,11 @@ import os
 import socket
 import time
 import uuid
+from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .._process import shared
+from .._process import beat, heartbeats, shared
 from .private_files import close_file, open_private
 from .record_file import json_object
 
@@ -108,6 +109,11 @@ class Claim:
         lock, self._lock = self._lock, None
         if lock is not None:
             close_file(lock)
+
+
+def heartbeat() -> AbstractAsyncContextManager[None]:
+    """The heart of this process beats for all its calls, while anybody needs it."""
+    return heartbeats.join("calls", lambda: beat(HEARTBEAT))
 
 
 def is_claimed(path: Path) -> bool:
