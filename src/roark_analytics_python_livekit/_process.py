@@ -63,6 +63,9 @@ class _Call(Protocol):
 open_calls: weakref.WeakSet[_Call] = weakref.WeakSet()  # those in the spool, of this process
 
 
+open_locks: set[int] = set()  # descriptors: of those calls, and of any that is looked at now
+
+
 unremoved: set[_Call] = set()  # delivered calls that the disk did not let go of: still claimed
 
 
@@ -92,6 +95,9 @@ def _forget_open_calls() -> None:
     for call in list(open_calls):
         with contextlib.suppress(OSError):
             call.forget()
+    while open_locks:
+        with contextlib.suppress(OSError):
+            os.close(open_locks.pop())
 
 
 class SharedObjects:

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -132,6 +133,94 @@ class TestTwoHosts:
         os.utime(owner, (before - 100, before - 100))
         call.beat()
         assert owner.stat().st_mtime > before - 1
+
+
+@pytest.fixture
+def fork() -> Iterator[Callable[[], None]]:
+    """Forks a child that lives as long as the test."""
+    children: list[int] = []
+    lives, ends = os.pipe(), os.pipe()
+
+    def begin() -> None:
+        if not (child := os.fork()):
+            try:
+                os.close(ends[1])
+                os.write(lives[1], b"x")
+                os.read(ends[0], 1)
+            finally:
+                os._exit(0)
+        children.append(child)
+        assert os.read(lives[0], 1) == b"x"
+
+    yield begin
+    os.close(ends[1])
+    for child in children:
+        os.waitpid(child, 0)
+    for end in (*lives, ends[0]):
+        os.close(end)
+
+
+def claimed_by_one_who_dies(path: Path) -> None:
+    """All that a kill does to a lock: it is closed."""
+    call = CallSpool.claim(path)
+    assert call is not None
+    call.forget()
+
+
+class TestForks:
+    """A child has a copy of its parent's descriptors, and a lock is of all who have one."""
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+    @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+    @pytest.mark.parametrize("look", [claim.is_claimed, claimed_by_one_who_dies])
+    def test_a_child_that_is_forked_in_the_middle_has_no_lock(
+        self,
+        spool: Spool,
+        monkeypatch: pytest.MonkeyPatch,
+        fork: Callable[[], None],
+        look: Callable[[Path], object],
+    ) -> None:
+        """Neither of a call that is just claimed, nor of one that is looked at (fault 24)."""
+        call = begun(spool)
+        call.release()
+        free_from = claim._free_from
+
+        def meanwhile(path: Path, *, locked: bool) -> bytes | None:
+            assert locked
+            fork()
+            return free_from(path, locked=locked)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(claim, "_free_from", meanwhile)
+            look(call.path)
+        assert len(list(spool.abandoned())) == 1
+
+    @pytest.mark.parametrize("look", [claim.is_claimed, CallSpool.claim])
+    def test_a_copy_that_nobody_knows_of_holds_no_call_that_was_given_up(
+        self,
+        spool: Spool,
+        monkeypatch: pytest.MonkeyPatch,
+        look: Callable[[Path], CallSpool | bool],
+    ) -> None:
+        """A child got it before it was noted whose it is (fault 24)."""
+        call = begun(spool)
+        call.release()
+        copies: list[int] = []
+        open_private = claim.open_private
+
+        def copied(path: Path, flags: int) -> int:
+            file = open_private(path, flags)
+            if path.name == claim.LOCK:
+                copies.append(os.dup(file))
+            return file
+
+        with monkeypatch.context() as patched:
+            patched.setattr(claim, "open_private", copied)
+            if isinstance(taken := look(call.path), CallSpool):
+                taken.release()
+        assert len(list(spool.abandoned())) == 1
+        (copy,) = copies
+        os.close(copy)
 
 
 class TestWithoutLocks:

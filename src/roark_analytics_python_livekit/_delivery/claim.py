@@ -21,7 +21,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .._process import beat, heartbeats, shared
+from .._process import beat, heartbeats, open_locks, shared
 from .private_files import close_file, open_private
 from .record_file import json_object
 
@@ -68,7 +68,7 @@ class Claim:
 
         `is_new` if this process has just made the directory.
         """
-        lock = open_private(path / LOCK, os.O_RDWR | os.O_CREAT)
+        lock = _open_lock(path)
         try:
             locked = _try_lock(lock)
             before = b"" if is_new or locked is False else _free_from(path, locked=bool(locked))
@@ -78,9 +78,9 @@ class Claim:
                     _write_birth(lock)
                     return cls(path, lock, beats=owns is True)
         except BaseException:
-            close_file(lock)
+            _let_go(lock)
             raise
-        close_file(lock)
+        _let_go(lock)
         return None
 
     @property
@@ -102,13 +102,15 @@ class Claim:
             with contextlib.suppress(OSError):
                 if _owner_in(_read(self._path / _OWNER)) == myself():
                     (self._path / _OWNER).unlink()
+        if self._lock is not None:
+            _unlock(self._lock)
         self.forget()
 
     def forget(self) -> None:
         """The claim is not this process's: a forked child has a copy of the lock, no more."""
         lock, self._lock = self._lock, None
         if lock is not None:
-            close_file(lock)
+            _close_lock(lock)
 
 
 def heartbeat() -> AbstractAsyncContextManager[None]:
@@ -118,12 +120,12 @@ def heartbeat() -> AbstractAsyncContextManager[None]:
 
 def is_claimed(path: Path) -> bool:
     """Whether somebody works on the call. May raise OSError."""
-    lock = open_private(path / LOCK, os.O_RDWR | os.O_CREAT)
+    lock = _open_lock(path)
     try:
         locked = _try_lock(lock)
         return locked is False or _free_from(path, locked=bool(locked)) is None
     finally:
-        close_file(lock)
+        _let_go(lock)
 
 
 def _free_from(path: Path, *, locked: bool) -> bytes | None:
@@ -268,6 +270,31 @@ def _now_of(directory: Path) -> float:
     finally:
         close_file(file)
         probe.unlink()
+
+
+def _open_lock(path: Path) -> int:
+    """A call's lock, not locked yet: a child that is forked from here on closes its copy."""
+    lock = open_private(path / LOCK, os.O_RDWR | os.O_CREAT)
+    open_locks.add(lock)
+    return lock
+
+
+def _close_lock(lock: int) -> None:
+    open_locks.discard(lock)
+    close_file(lock)
+
+
+def _let_go(lock: int) -> None:
+    """Nobody has the lock any more, whoever has a copy of its descriptor."""
+    _unlock(lock)
+    _close_lock(lock)
+
+
+def _unlock(lock: int) -> None:
+    with contextlib.suppress(ImportError, OSError):  # where there is no fork, closing it will do
+        import fcntl
+
+        fcntl.flock(lock, fcntl.LOCK_UN)
 
 
 def _try_lock(file: int) -> bool | None:
