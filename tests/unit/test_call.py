@@ -718,7 +718,7 @@ class TestWhenItGoesWrong:
     ) -> None:
         """Which part is missing, and why; the others arrive."""
         roark.broken.add("chunk 1")
-        limits = Limits(chunk_bytes=2 * RATE * 4, chunks_share=0.01)
+        limits = Limits(chunk_bytes=2 * RATE * 4, chunks_share=0.1)  # of 30 s
         calling = Calling(client, limits=limits)
         calling.open()
         calling.hear(0.0, 6.0)
