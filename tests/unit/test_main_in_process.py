@@ -154,6 +154,26 @@ class TestRecover:
         assert len(internal_errors) == 1
         internal_errors.clear()
 
+    def test_a_directory_that_does_not_exist_is_trouble(self, run: Run, tmp_path: Path) -> None:
+        """It was mistyped, in cron say; none is made."""
+        path = tmp_path / "mistyped"
+        status, said = run("recover", "--spool-dir", str(path))
+        assert (status, path.exists()) == (TROUBLE, False)
+        assert said == f"{path} does not exist: there is nothing to recover\n"
+
+    def test_calls_for_a_wrong_url_are_delivered_on_demand(
+        self, run: Run, roark: Roark, spool: Path
+    ) -> None:
+        """The URL was corrected."""
+        dead_call(spool, base_url="https://wrong.test")
+        assert run("recover")[0] == TROUBLE
+        assert run("recover", "--any-service") == (
+            OK,
+            "RM_1: delivered (3 recording chunks sent)\n"
+            f"1 delivered to {BASE_URL}, 0 left in {spool}\n",
+        )
+        assert sound_of(roark) == SOUND
+
     def test_a_spool_that_is_off_has_nothing(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:

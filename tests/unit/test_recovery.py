@@ -212,6 +212,27 @@ async def test_calls_of_another_key_are_delivered_where_that_is_wanted(
     assert [path.name.split(".")[0] for path in root.iterdir()] == ["RM_2"]
 
 
+async def test_calls_for_a_wrong_url_are_delivered_where_that_is_wanted(
+    roark: Roark, client: RoarkClient, tmp_path: Path
+) -> None:
+    """With the key that they have: those of other keys need `any_key` too."""
+    root = tmp_path / "spool"
+    dead_call(root, "RM_1", base_url="https://wrong.test")
+    dead_call(root, "RM_2", base_url="https://wrong.test", key="rk_live_another")
+    found: list[Recovered] = []
+    options: dict[str, Any] = {"limits": NO_WAITS, "on_call": found.append}
+    await recover_all(Spool(root), client, Guard(), any_service=True, **options)
+    assert {one.call_id: one.outcome for one in found} == {
+        "RM_1": Outcome.OK,
+        "RM_2": Outcome.FOREIGN,
+    }
+    await recover_all(Spool(root), client, Guard(), any_key=True, **options)
+    assert [path.name.split(".")[0] for path in root.iterdir()] == ["RM_2"]
+    await recover_all(Spool(root), client, Guard(), any_service=True, any_key=True, **options)
+    assert list(root.iterdir()) == []
+    assert sound_of(roark, "RM_1") == sound_of(roark, "RM_2") == SOUND
+
+
 async def test_two_at_once_share_the_work(roark: Roark, tmp_path: Path) -> None:
     """Each call is claimed by one of them, and its chunks are accepted once."""
     names = [f"RM_{number}" for number in range(6)]

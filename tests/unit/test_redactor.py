@@ -264,6 +264,34 @@ async def test_whatever_it_raises_the_next_one_is_redacted(error: type[BaseExcep
     assert journal.failures == 1
 
 
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("raises", "`redact` raised ValueError"),
+        ("gives nothing", "`redact` gave NoneType, not a text"),
+        ("hangs", "`redact` took longer than 0.02 s"),
+    ],
+)
+async def test_why_it_fails_is_said_once_while_the_call_goes_on(
+    caplog: pytest.LogCaptureFixture, how: str, said: str
+) -> None:
+    """Not at the call's end, when everything is a marker; and without the text."""
+    release = threading.Event()
+
+    def redact(text: str) -> Any:
+        if how == "raises":
+            raise ValueError(text)
+        return release.wait(30) and None if how == "hangs" else None
+
+    async with writing(redact, patience=0.02 if how == "hangs" else 30.0) as (journal, _):
+        for _number in range(3):
+            journal.append(turn("canary"))
+        await asyncio.wait_for(journal.finish(20.0), 30)
+        release.set()
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == [f"roark: {said}: a marker stands in such a text's place"]
+
+
 async def test_an_entry_that_cannot_be_written_costs_that_entry_only(
     internal_errors: list[Exception],
 ) -> None:
