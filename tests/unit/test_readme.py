@@ -66,6 +66,16 @@ def test_each_link_into_this_repository_leads_somewhere() -> None:
     assert broken == []
 
 
+def test_each_action_is_pinned_by_its_commit() -> None:
+    """A tag can be moved, and one of them publishes."""
+    workflows = "\n".join(
+        path.read_text("utf-8") for path in (ROOT / ".github" / "workflows").iterdir()
+    )
+    used = re.findall(r"uses: (\S+)", workflows)
+    assert len(used) >= 10
+    assert [action for action in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action)] == []
+
+
 def links_of(page: Path) -> list[str]:
     """The targets of a page's links, without those to other sites."""
     targets = re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8"))
