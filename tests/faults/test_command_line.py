@@ -39,7 +39,8 @@ def test_recover_delivers_and_says_what(
     foreign = next(spool.glob("RM_foreign.*"))
     status, said = command("recover", "--spool-dir", spool, "--base-url", service)
     assert status == 0, said
-    assert f"RM_1: delivered ({1 if recording == 'wav' else 4} chunks sent)" in said
+    sent = "1 recording chunk" if recording == "wav" else "4 recording chunks"
+    assert f"RM_1: delivered ({sent} sent)" in said
     assert f"2 delivered to {service}, 0 left in {spool}" in said
     assert np.array_equal(sound(calls), pcm(0, 4 * FRAMES))
     assert call_file(calls)["ended"]["delivery"]["recovered"] is True
@@ -66,7 +67,7 @@ def test_recover_keeps_what_the_service_does_not_take(
     faults.add("*:status=401")
     dead_call(spool, service, frames=FRAMES)
     status, said = command("recover", "--spool-dir", spool, "--base-url", service)
-    assert status == 1 and "RM_1: kept (status 401; 0 chunks sent)" in said
+    assert status == 1 and "RM_1: kept (status 401; 0 recording chunks sent)" in said
     assert "0 delivered to " in said and ", 1 left in " in said
     faults.clear()
     status, said = command("recover", "--spool-dir", spool, "--base-url", service)
@@ -80,7 +81,7 @@ def test_a_key_or_a_spool_that_cannot_be_used_is_said(service: str, spool: Path,
     spool.write_text("")
     to = ("--base-url", service)
     status, said = command(name, "--spool-dir", spool, *to)
-    assert status == 1 and "the spool directory is not a directory" in said
+    assert status == 1 and f"the spool directory {spool} is not a directory" in said
     status, said = command(name, "--spool-dir", spool, *to, key=None)
     assert status == 1 and "no API key" in said
     status, said = command(name, "--spool-dir", spool, *to, key=f"{KEY}\u0416")

@@ -314,7 +314,7 @@ def test_a_spool_that_is_a_link_or_another_users_is_refused(
         monkeypatch.setattr(os, "geteuid", lambda: spool.stat().st_uid + 1, raising=False)
     whole_call(service, spool)
     complaint = "is a link" if "link" in whose else "belongs to another user"
-    assert complaints(caplog, f"kept in memory only: the spool directory {complaint}") == 1
+    assert complaints(caplog, f"kept in memory only: the spool directory {spool} {complaint}") == 1
     if place.exists():
         assert list(place.iterdir()) == []
         assert stat.S_IMODE(place.stat().st_mode) == 0o755
