@@ -31,3 +31,17 @@ def longest_step(work: Callable[[], object]) -> float:
         sys.setprofile(None)
         gc.enable()
     return longest
+
+
+def is_in_steps(work: Callable[[], object], seconds: float) -> bool:
+    """Whether no step takes so long, or a fourth of the whole where the machine is slow or busy.
+
+    The best of five: what else happens on the machine makes a step longer, never shorter.
+    """
+
+    def is_short() -> bool:
+        began = time.thread_time()
+        longest = longest_step(work)
+        return longest < max(seconds, (time.thread_time() - began) / 4)
+
+    return any(is_short() for _ in range(5))

@@ -16,7 +16,7 @@ from roark_analytics_python_livekit._call.facts import call_record
 from roark_analytics_python_livekit._call.state import CallState
 from roark_analytics_python_livekit._serialize import json_digest, json_pieces
 from tests.support.simulated_call import KEY, facts_of
-from tests.support.steps import longest_step
+from tests.support.steps import is_in_steps
 
 Story = Callable[[int], Iterator[dict[str, Any]]]
 
@@ -107,12 +107,12 @@ def test_eight_times_as_much_takes_about_eight_times_as_long(story: Story) -> No
     ("story", "count"), [(turns, 7500), (unanswered, 5000), (answered_late, 5000), (results, 200)]
 )
 def test_no_step_holds_the_interpreter(story: Story, count: int) -> None:
-    """Neither where it is built nor where it is encoded: the better of three runs."""
+    """Neither where it is built nor where it is encoded."""
     state = state_of(story(count))
     event = event_of(state)
     works = (lambda: event_of(state), lambda: list(json_pieces(event)), lambda: json_digest(event))
     for work in works:
-        assert any(longest_step(work) < 0.01 for _ in range(3))
+        assert is_in_steps(work, 0.01)
 
 
 @pytest.mark.parametrize("story", [turns, results])
