@@ -76,7 +76,7 @@ def recover(options: argparse.Namespace) -> int:
         client, path = _client(options), _spool_dir(options)
         if options.spool_dir is not None and path is not None and not path.exists():
             raise SettingsError(f"{path} does not exist: there is nothing to recover")
-        spool = None if path is None else Spool(path)
+        spool = _spool(options)
     except (SettingsError, SpoolError) as error:
         print(_plain(str(error)), file=sys.stderr)
         return TROUBLE
@@ -197,8 +197,7 @@ async def _ask(client: RoarkClient) -> tuple[bool, str]:
 
 def _check_spool(options: argparse.Namespace, checks: _Checks) -> None:
     try:
-        path = _spool_dir(options)
-        spool = None if path is None else Spool(path)
+        spool = _spool(options)
     except (SettingsError, SpoolError) as error:
         checks.say("spool", False, f"{error}: calls are kept in memory only")
         return
@@ -288,6 +287,11 @@ def _key() -> str:
 
 def _base_url(options: argparse.Namespace) -> str:
     return clean_base_url(options.base_url or os.environ.get("ROARK_BASE_URL") or DEFAULT_BASE_URL)
+
+
+def _spool(options: argparse.Namespace) -> Spool | None:
+    path = _spool_dir(options)
+    return None if path is None else Spool(path)
 
 
 def _spool_dir(options: argparse.Namespace) -> Path | None:

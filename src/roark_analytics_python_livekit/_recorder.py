@@ -58,15 +58,14 @@ class Recorder:
 
     def note_lost(self, spans: Iterable[tuple[float, float]]) -> None:
         """Says where audio came that there was no room for; spans in monotonic seconds."""
-        if self.capture is None or self.capture.rate is None:
+        if self.capture is None or self.capture.rate is None or not self.pcm_bytes:
             return
         for span in spans:
             start, end = (round((at - self.capture.origin) * self.capture.rate) for at in span)
             first = min(max(0, start) * FRAME_BYTES, self.pcm_bytes - FRAME_BYTES)
             size = max(FRAME_BYTES, min(end * FRAME_BYTES, self.pcm_bytes) - first)
             gap: Record = {"type": "gap", "start": first, "size": size, "reason": "queue_full"}
-            if self.pcm_bytes:
-                self._outbox.append_record(gap)
+            self._outbox.append_record(gap)
 
     def _open(self, opened: Opened) -> None:
         capture = AudioCapture(opened, self._make_resampler, silences=self._silences)

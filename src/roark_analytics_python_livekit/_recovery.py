@@ -65,11 +65,11 @@ async def recover_all(
     """Claims and delivers abandoned calls of this service, one after the other.
 
     Those of other keys are left alone unless `any_key`, those that were for other services unless
-    `any_service`. Goes round as long as there is progress: a
-    call's turn is bounded, and what was tried comes last the next time, also in another process.
-    Stops where the key is refused or nobody answers, and after two calls in a row of which the
-    service takes nothing: the next would fare no better. A call that is cancelled in the middle is
-    left as it is. The size of a chunk in `limits` is that of the dead processes.
+    `any_service`. Goes round as long as there is progress: a call's turn is bounded, and what was
+    tried comes last the next time, also in another process. Stops where the key is refused or
+    nobody answers, and after two calls in a row of which the service takes nothing: the next would
+    fare no better. A call that is cancelled in the middle is left as it is. The size of a chunk in
+    `limits` is that of the dead processes.
     """
     limits = replace(limits, tries=TRIES, in_flight=IN_FLIGHT)
     recovery = _Recovery(client, guard, limits, clock, any_key, any_service)
